@@ -1,0 +1,231 @@
+"""Entrypoint 2: an SQS batch → one archive run a job, and the messages that have to come back.
+
+A message leaves the queue when its calls are archived, or when it lies in the failed-jobs queue
+with its reason. Everything else comes back by its own visibility: in seconds at first, later in
+minutes. From the fifth time on a run archives what there is instead of waiting for the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from call_archive import aws
+from call_archive.config import Tracks, read_archive_settings
+from call_archive.contacts import Contacts
+from call_archive.errors import (
+    ArchiveError,
+    IncompleteRecordingError,
+    OutOfTimeError,
+    QueueFaultError,
+    RequestError,
+)
+from call_archive.intake import Order, take_in
+from call_archive.job import (
+    ArchiveJob,
+    account_of,
+    check_instance,
+    manifest_key,
+    recording_key,
+    region_of,
+)
+from call_archive.kvs import DataEndpoints, StreamReader
+from call_archive.matroska import Direction
+from call_archive.observability import MetricUnit, logger, metrics
+from call_archive.pipeline import AlreadyArchived, Archived, Conditions, archive_call
+from call_archive.queues import FailedJobsQueue, RetryQueue
+from call_archive.s3_sink import S3Archive
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+SETTLE_AT_RECEIVE = 5
+GIVE_UP_AT_RECEIVE = 10
+FIRST_DELAY_S = 5
+LONGEST_DELAY_S = 300
+SPARE_TIME_MS = 15_000
+"""A run ends itself when this much of the function's time is left."""
+
+_DIRECTIONS = {
+    Tracks.CUSTOMER: (Direction.FROM_CUSTOMER,),
+    Tracks.BOTH: (Direction.FROM_CUSTOMER, Direction.TO_CUSTOMER),
+}
+
+settings = read_archive_settings()
+_endpoints: dict[str, DataEndpoints] = {}
+
+
+@metrics.log_metrics
+def handler(event: object, context: LambdaContext) -> dict[str, object]:
+    """Works off one SQS batch.
+
+    Returns:
+        `batchItemFailures`: the messages that stay in the queue.
+
+    Raises:
+        RequestError: the event is no SQS batch.
+    """
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    if not isinstance(records, list):
+        raise RequestError("NOT_AN_SQS_EVENT", "Records is missing: SQS invokes this function")
+    return {
+        "batchItemFailures": [
+            {"itemIdentifier": record["messageId"]}
+            for record in records
+            if not _settle_message(record, context)
+        ]
+    }
+
+
+def _settle_message(record: Mapping[str, object], context: LambdaContext) -> bool:
+    """Whether the message is done with: archived, not worth a job, or handed over as failed."""
+    receives = _receives(record)
+    try:
+        body = str(record.get("body", ""))
+        _archive_message(body, context, settle=receives >= SETTLE_AT_RECEIVE)
+    except ArchiveError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - an entrypoint: an unforeseen error loses no job
+        logger.exception("unforeseen error")
+        failure = ArchiveError("UNFORESEEN", type(error).__name__, retryable=True)
+    else:
+        return True
+    try:
+        return _dispose(record, failure, receives)
+    except QueueFaultError:
+        logger.exception("the message comes back after the queue's own visibility timeout")
+        return False
+
+
+def _dispose(record: Mapping[str, object], failure: ArchiveError, receives: int) -> bool:
+    """Lets a message come back, or hands it over; True where it is done with."""
+    comes_back = failure.retryable and receives < GIVE_UP_AT_RECEIVE
+    logger.warning(
+        "job comes back" if comes_back else "job failed",
+        extra={"code": failure.code, "reason": failure.reason, "receives": receives},
+    )
+    metrics.add_metric("JobsRetried" if comes_back else "JobsFailed", MetricUnit.Count, 1)
+    if comes_back:
+        delay_s = min(FIRST_DELAY_S << (receives - 1), LONGEST_DELAY_S)
+        RetryQueue(aws.sqs_client(), settings.failed_jobs_queue_url).hold(
+            str(record.get("eventSourceARN", "")), str(record.get("receiptHandle", "")), delay_s
+        )
+        return False
+    FailedJobsQueue(aws.sqs_client(), settings.failed_jobs_queue_url).send(
+        str(record.get("body", "")), failure, str(record.get("messageId", ""))
+    )
+    return True
+
+
+def _archive_message(body: str, context: LambdaContext, *, settle: bool) -> None:
+    """Archives every call that the message asks for; the first failure is raised at the end."""
+    account_id = account_of(context.invoked_function_arn)
+    order = take_in(
+        body,
+        lambda *contact: Contacts(aws.connect_client()).describe(*contact),
+        partial(
+            check_instance,
+            allowed_instance_arn=settings.location.instance_arn,
+            account_id=account_id,
+        ),
+        now_ms=_now_ms(),
+        settle=settle,
+    )
+    if not order.jobs:
+        logger.info("no recording to archive", extra={"trigger": order.trigger})
+    failures = []
+    for job in order.jobs:
+        logger.set_correlation_id(job.contact_id)
+        try:
+            _archive(job, order, context, settle=settle)
+        except ArchiveError as error:
+            failures.append(error)
+    for failure in failures:
+        raise failure
+
+
+def _archive(job: ArchiveJob, order: Order, context: LambdaContext, *, settle: bool) -> None:
+    """Runs one job and reports it.
+
+    Raises:
+        ArchiveError: nothing was published, or what was published is not complete.
+    """
+    location = settings.location
+    outcome = archive_call(
+        job,
+        StreamReader(_data_endpoints(job.stream_arn), job.stream_arn),
+        S3Archive(
+            aws.s3_client(),
+            location.bucket,
+            recording_key(location.prefix, job),
+            manifest_key(location.prefix, job),
+        ),
+        Conditions(
+            tracks=_DIRECTIONS[settings.tracks],
+            trigger=order.trigger,
+            settle=settle,
+            now_ms=_now_ms,
+            check_time=partial(_check_time, context),
+        ),
+    )
+    if isinstance(outcome, AlreadyArchived):
+        logger.info("already archived", extra={"trigger": order.trigger})
+        metrics.add_metric("DuplicateJobs", MetricUnit.Count, 1)
+        return
+    _report(job, outcome)
+
+
+def _report(job: ArchiveJob, outcome: Archived) -> None:
+    call = outcome.call
+    counts = call.fragments
+    logger.info(
+        "recording published" if outcome.is_published else "earlier recording kept",
+        extra={
+            "startFragmentNumber": str(job.start_fragment_number),
+            "durationMs": call.duration_ms,
+            "complete": call.is_complete,
+            "reasons": list(call.reasons),
+            "accepted": counts.accepted,
+            "foreign": counts.foreign,
+            "missing": len(counts.missing),
+        },
+    )
+    metrics.add_metric("CallsArchived", MetricUnit.Count, int(outcome.is_published))
+    metrics.add_metric("AudioSeconds", MetricUnit.Seconds, call.duration_ms / 1000)
+    metrics.add_metric("ForeignFragments", MetricUnit.Count, counts.foreign)
+    metrics.add_metric("Gaps", MetricUnit.Count, len(call.gaps))
+    if not call.is_complete:
+        metrics.add_metric("IncompleteRecordings", MetricUnit.Count, 1)
+        raise IncompleteRecordingError(
+            "INCOMPLETE",
+            f"the recording is published without everything: {'; '.join(call.reasons)}",
+            retryable=call.may_improve,
+        )
+
+
+def _data_endpoints(stream_arn: str) -> DataEndpoints:
+    """The data endpoints of a region, kept as long as this process lives."""
+    region = region_of(stream_arn)
+    if region not in _endpoints:
+        _endpoints[region] = DataEndpoints(
+            aws.kinesis_video_client(region), partial(aws.archived_media_client, region)
+        )
+    return _endpoints[region]
+
+
+def _check_time(context: LambdaContext) -> None:
+    if context.get_remaining_time_in_millis() < SPARE_TIME_MS:
+        raise OutOfTimeError("OUT_OF_TIME", "the function's time is nearly over")
+
+
+def _receives(record: Mapping[str, object]) -> int:
+    """How often SQS has delivered this message, this time included."""
+    attributes = record.get("attributes")
+    count = attributes.get("ApproximateReceiveCount") if isinstance(attributes, Mapping) else None
+    return int(count) if isinstance(count, str) and count.isdigit() else 1
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,94 @@
+"""boto3 clients: one session a process, each client made when it is first needed.
+
+boto3 is imported on first use, because the flow function answers most events without it.
+`AWS_ENDPOINT_URL*` variables are honoured by boto3 itself.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.config import Config
+    from mypy_boto3_connect import ConnectClient
+    from mypy_boto3_kinesis_video_archived_media import KinesisVideoArchivedMediaClient
+    from mypy_boto3_kinesisvideo import KinesisVideoClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+_FLOW_CONNECT_TIMEOUT_S = 1.0
+_FLOW_READ_TIMEOUT_S = 2.0
+_CONNECT_TIMEOUT_S = 3.0
+_READ_TIMEOUT_S = 15.0
+_ATTEMPTS = 4
+
+
+@cache
+def _session() -> Session:
+    from boto3.session import Session  # noqa: PLC0415 - half of a cold start; see the module
+
+    return Session()
+
+
+@cache
+def flow_sqs_client() -> SQSClient:
+    """SQS for FlowFunction: two tries end well inside the 8 s that a flow waits."""
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    return _session().client(
+        "sqs",
+        config=Config(
+            connect_timeout=_FLOW_CONNECT_TIMEOUT_S,
+            read_timeout=_FLOW_READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": 2},
+        ),
+    )
+
+
+@cache
+def sqs_client() -> SQSClient:
+    """SQS for ArchiveFunction."""
+    return _session().client("sqs", config=_config())
+
+
+@cache
+def s3_client() -> S3Client:
+    """S3, for recordings and manifests."""
+    return _session().client("s3", config=_config())
+
+
+@cache
+def connect_client() -> ConnectClient:
+    """Amazon Connect, for DescribeContact."""
+    return _session().client("connect", config=_config())
+
+
+@cache
+def kinesis_video_client(region: str) -> KinesisVideoClient:
+    """The KVS control API, for GetDataEndpoint."""
+    return _session().client("kinesisvideo", region_name=region, config=_config())
+
+
+@cache
+def archived_media_client(region: str, data_endpoint: str) -> KinesisVideoArchivedMediaClient:
+    """The KVS archived media API behind one data endpoint."""
+    return _session().client(
+        "kinesis-video-archived-media",
+        region_name=region,
+        endpoint_url=data_endpoint,
+        config=_config(),
+    )
+
+
+def _config() -> Config:
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    return Config(
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        max_pool_connections=8,
+        tcp_keepalive=True,
+    )

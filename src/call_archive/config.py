@@ -1,0 +1,97 @@
+"""Environment → frozen settings, read once at start; the only module that reads it."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from call_archive.errors import ConfigurationError
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"|[A-Za-z0-9!_.*'()=-][A-Za-z0-9!_.*'()=/-]{0,511}")
+
+
+class Tracks(StrEnum):
+    """Whose audio a recording holds."""
+
+    CUSTOMER = "customer"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveLocation:
+    """Where recordings and manifests go, and which instance's: both functions need it.
+
+    Attributes:
+        prefix: what every object key starts with; may be empty.
+        instance_arn: the only instance served; "" for any instance of the account.
+    """
+
+    bucket: str
+    prefix: str
+    instance_arn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSettings:
+    """What FlowFunction is told by its environment."""
+
+    location: ArchiveLocation
+    archive_queue_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSettings:
+    """What ArchiveFunction is told by its environment."""
+
+    location: ArchiveLocation
+    failed_jobs_queue_url: str
+    tracks: Tracks
+
+
+def read_flow_settings(environment: Mapping[str, str] = os.environ) -> FlowSettings:
+    """FlowFunction's settings.
+
+    Raises:
+        ConfigurationError: a variable is missing or malformed.
+    """
+    return FlowSettings(
+        location=_read_location(environment),
+        archive_queue_url=_read_url(environment, "ARCHIVE_QUEUE_URL"),
+    )
+
+
+def read_archive_settings(environment: Mapping[str, str] = os.environ) -> ArchiveSettings:
+    """ArchiveFunction's settings.
+
+    Raises:
+        ConfigurationError: a variable is missing or malformed.
+    """
+    tracks = environment.get("ARCHIVE_TRACKS") or Tracks.CUSTOMER
+    if tracks not in list(Tracks):
+        raise ConfigurationError("CONFIGURATION", "ARCHIVE_TRACKS must be customer or both")
+    return ArchiveSettings(
+        location=_read_location(environment),
+        failed_jobs_queue_url=_read_url(environment, "FAILED_JOBS_QUEUE_URL"),
+        tracks=Tracks(tracks),
+    )
+
+
+def _read_location(environment: Mapping[str, str]) -> ArchiveLocation:
+    bucket = environment.get("ARCHIVE_BUCKET", "")
+    prefix = environment.get("ARCHIVE_PREFIX", "")
+    if not _BUCKET.fullmatch(bucket):
+        raise ConfigurationError("CONFIGURATION", "ARCHIVE_BUCKET must be a bucket's name")
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError("CONFIGURATION", "ARCHIVE_PREFIX must be empty or a key prefix")
+    return ArchiveLocation(
+        bucket=bucket, prefix=prefix, instance_arn=environment.get("CONNECT_INSTANCE_ARN", "")
+    )
+
+
+def _read_url(environment: Mapping[str, str], name: str) -> str:
+    url = environment.get(name, "")
+    if not url.startswith(("https://", "http://")):
+        raise ConfigurationError("CONFIGURATION", f"{name} must be a queue's URL")
+    return url

@@ -1,0 +1,52 @@
+"""Adapter: Amazon Connect's DescribeContact. Source: Amazon Connect API reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from call_archive.errors import ContactFaultError
+from call_archive.job import instance_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_connect import ConnectClient
+
+_PERMANENT_CODES = frozenset(
+    ("AccessDeniedException", "InvalidParameterException", "InvalidRequestException")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """The contacts of any instance that the role may describe."""
+
+    client: ConnectClient
+
+    def describe(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
+        """The `Contact` of a DescribeContact answer.
+
+        Raises:
+            ContactFaultError: Connect refused or failed; an unknown contact may be known later.
+        """
+        try:
+            answer = self.client.describe_contact(
+                InstanceId=instance_id_of(instance_arn), ContactId=contact_id
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            raise ContactFaultError(
+                f"CONNECT_{code}",
+                f"DescribeContact answered {code}",
+                retryable=code not in _PERMANENT_CODES,
+            ) from error
+        except BotoCoreError as error:
+            raise ContactFaultError(
+                "CONNECT_UNREACHABLE",
+                f"DescribeContact failed: {type(error).__name__}",
+                retryable=True,
+            ) from error
+        return {**answer["Contact"]}

@@ -1,0 +1,77 @@
+"""The failures that Call Archive knows, grouped by who can act on them.
+
+Every failure is an `ArchiveError`: it has a `code` (one word that operators search for), a text
+that says what was wrong and what to do, and `retryable`, which decides whether a job comes back
+by message visibility or goes to the failed-jobs queue. Texts never hold audio, phone numbers or
+contact attributes.
+"""
+
+
+class ArchiveError(Exception):
+    """A call cannot be archived, or not now.
+
+    Attributes:
+        code: what happened, in upper case with underscores; stable, safe to log and to count.
+        retryable: whether the same job can succeed later without anybody acting.
+    """
+
+    retryable = False
+
+    def __init__(self, code: str, text: str, *, retryable: bool | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        if retryable is not None:
+            self.retryable = retryable
+
+    @property
+    def reason(self) -> str:
+        """`CODE: text`, the form that answers, manifests and failed jobs carry."""
+        return f"{self.code}: {self}"
+
+
+class ConfigurationError(ArchiveError):
+    """The function's environment is wrong: whoever deployed it acts."""
+
+
+class RequestError(ArchiveError):
+    """The event or the message is wrong: whoever sent it acts."""
+
+
+class MediaError(ArchiveError):
+    """The bytes are not what KVS sends: they are asked for again, and nobody can do more."""
+
+    retryable = True
+
+
+class StreamFaultError(ArchiveError):
+    """KVS refused or failed, by HTTP status or by an error document inside the body."""
+
+
+class ContactFaultError(ArchiveError):
+    """Connect refused or failed to describe the contact."""
+
+
+class StorageFaultError(ArchiveError):
+    """S3 refused or failed to take the recording or the manifest."""
+
+
+class IncompleteRecordingError(ArchiveError):
+    """The recording is published and says what is missing; whoever is on call looks into it."""
+
+
+class QueueFaultError(ArchiveError):
+    """SQS refused or failed to take or to change a message."""
+
+    retryable = True
+
+
+class NotYetError(ArchiveError):
+    """What the job needs is not there yet: it comes back by itself."""
+
+    retryable = True
+
+
+class OutOfTimeError(ArchiveError):
+    """The function's time is nearly over: nothing was published and the job comes back."""
+
+    retryable = True

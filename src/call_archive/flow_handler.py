@@ -1,0 +1,103 @@
+"""Entrypoint 1: the event of a Connect flow → flat attributes, and a queued job after the stop.
+
+Every key of the answer is always there and every value is a string, so that a flow can save the
+answer as it is. A bad event is answered, never raised; only a queue that does not take the job
+raises, because Connect then invokes the block again.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from call_archive import aws
+from call_archive.config import ArchiveLocation, FlowSettings, read_flow_settings
+from call_archive.connect_event import NotStreaming, Streaming, build_job, decode_flow_event
+from call_archive.errors import RequestError
+from call_archive.job import ArchiveJob, account_of, check_instance, recording_key
+from call_archive.observability import MetricUnit, logger, metrics
+from call_archive.queues import ArchiveQueue
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+settings = read_flow_settings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowAnswer:
+    """What the flow reads as `$.External.<key>`; the field names are those keys.
+
+    Attributes:
+        mediaStreaming: NOT_STARTED, STARTED or STOPPED; "" where the event does not say.
+        archiveStatus: NONE, PENDING, QUEUED or REJECTED.
+        archiveUri: where the recording will be.
+        reason: `CODE: text` of a rejection.
+    """
+
+    mediaStreaming: str = ""  # noqa: N815 - the contract's names
+    streamArn: str = ""  # noqa: N815
+    startFragmentNumber: str = ""  # noqa: N815
+    startTimestamp: str = ""  # noqa: N815
+    stopFragmentNumber: str = ""  # noqa: N815
+    stopTimestamp: str = ""  # noqa: N815
+    archiveStatus: str = "NONE"  # noqa: N815
+    archiveUri: str = ""  # noqa: N815
+    reason: str = ""
+
+    def as_attributes(self) -> dict[str, str]:
+        """The flat map that Connect's STRING_MAP and JSON response types both take."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@metrics.log_metrics
+def handler(event: object, context: LambdaContext) -> dict[str, str]:
+    """Answers one invocation of the flow's Lambda block.
+
+    Raises:
+        QueueFaultError: the job could not be queued; Connect tries again.
+    """
+    answer = answer_event(event, _account_of(context), settings)
+    metrics.add_metric(f"FlowEvent{answer.archiveStatus.title()}", MetricUnit.Count, 1)
+    logger.info("flow event answered", extra={"answer": answer.as_attributes()})
+    return answer.as_attributes()
+
+
+def answer_event(event: object, account_id: str, settings: FlowSettings) -> FlowAnswer:
+    """Reads the event, queues the job where streaming has stopped, and says what it did."""
+    try:
+        streaming = decode_flow_event(event)
+        if isinstance(streaming, NotStreaming):
+            return FlowAnswer(mediaStreaming="NOT_STARTED")
+        logger.set_correlation_id(streaming.contact_id)
+        check_instance(streaming.instance_arn, settings.location.instance_arn, account_id)
+        job = build_job(streaming, requested_at_ms=time.time_ns() // 1_000_000)
+    except RequestError as refusal:
+        return FlowAnswer(archiveStatus="REJECTED", reason=refusal.reason)
+    wants_job = streaming.is_stopped or streaming.archive_now
+    if wants_job:
+        ArchiveQueue(aws.flow_sqs_client(), settings.archive_queue_url).send(job)
+    return _describe(streaming, job, settings.location, "QUEUED" if wants_job else "PENDING")
+
+
+def _describe(
+    streaming: Streaming, job: ArchiveJob, location: ArchiveLocation, archive_status: str
+) -> FlowAnswer:
+    stop_fragment, stop_timestamp = job.stop_fragment_number, job.stop_timestamp_ms
+    return FlowAnswer(
+        mediaStreaming="STOPPED" if streaming.is_stopped else "STARTED",
+        streamArn=job.stream_arn,
+        startFragmentNumber=str(job.start_fragment_number),
+        startTimestamp=str(job.start_timestamp_ms),
+        stopFragmentNumber="" if stop_fragment is None else str(stop_fragment),
+        stopTimestamp="" if stop_timestamp is None else str(stop_timestamp),
+        archiveStatus=archive_status,
+        archiveUri=f"s3://{location.bucket}/{recording_key(location.prefix, job)}",
+    )
+
+
+def _account_of(context: LambdaContext) -> str:
+    """The account that the function runs in; "" where the runtime does not say."""
+    function_arn = getattr(context, "invoked_function_arn", "")
+    return account_of(function_arn) if function_arn.count(":") > 4 else ""

@@ -1,0 +1,306 @@
+"""Bytes as they arrive → one Fragment per EBML document, framed by declared sizes; no I/O.
+
+KVS sends every fragment as an EBML document of its own: EBML header, Segment (mostly of unknown
+size), and in it Tags, Tracks and Clusters. Nothing is searched for: each element is found where
+the one before it ends, so audio that looks like an element header is never taken for one. A
+fragment is complete at the next EBML header or at the end of the body, not before.
+
+Any split of the same bytes into reads gives the same fragments. Bytes that are not EBML raise
+MediaError, and nothing else.
+
+Sources: RFC 8794 (EBML) sections 4-6, RFC 9559 (Matroska); the layout is KVS's own.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+from call_archive.errors import MediaError
+from call_archive.limits import MAX_FRAGMENT_BYTES, MAX_FRAGMENT_ELEMENTS
+
+
+class ElementId(IntEnum):
+    """The element IDs that framing has to know, with their marker bits (RFC 9559)."""
+
+    EBML = 0x1A45DFA3
+    SEGMENT = 0x18538067
+    SEEK_HEAD = 0x114D9B74
+    INFO = 0x1549A966
+    TRACKS = 0x1654AE6B
+    CUES = 0x1C53BB6B
+    ATTACHMENTS = 0x1941A469
+    CHAPTERS = 0x1043A770
+    TAGS = 0x1254C367
+    CLUSTER = 0x1F43B675
+    TIMESTAMP = 0xE7
+    SIMPLE_BLOCK = 0xA3
+    BLOCK_GROUP = 0xA0
+
+
+_NEVER_IN_CLUSTER = frozenset(
+    (
+        ElementId.EBML,
+        ElementId.SEGMENT,
+        ElementId.SEEK_HEAD,
+        ElementId.INFO,
+        ElementId.TRACKS,
+        ElementId.CUES,
+        ElementId.ATTACHMENTS,
+        ElementId.CHAPTERS,
+        ElementId.TAGS,
+        ElementId.CLUSTER,
+    )
+)
+"""What ends a Cluster of unknown size (RFC 8794 section 6.2); unregistered elements do not."""
+
+_ID_LENGTH = bytes([0] + [9 - first.bit_length() for first in range(1, 256)])
+"""Length of an element ID or data size by its first byte; 0 where that byte starts neither."""
+
+_MAX_ID_BYTES = 4
+_HEAD_BYTES = 12
+"""The longest element head: an ID of 4 bytes and a data size of 8."""
+
+
+class Element(NamedTuple):
+    """One element of a fragment, or a row of SimpleBlocks of equal size.
+
+    `start` and `end` bound the element's body within the document; for a row, the body of its
+    first block, and the others follow `stride` bytes apart.
+    """
+
+    id: int
+    start: int
+    end: int
+    blocks: int = 1
+    stride: int = 0
+
+
+class Ending(StrEnum):
+    """How sure it is that a fragment's bytes are all there."""
+
+    WHOLE = "whole"
+    """Another EBML header followed, or every declared size was filled."""
+
+    OPEN = "open"
+    """The body ended between two elements, where an unknown size allows it to."""
+
+    TRUNCATED = "truncated"
+    """The body ended inside an element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One EBML document, with the elements that were found in it.
+
+    Attributes:
+        document: its bytes.
+        elements: the children of its Segments and Clusters in document order, complete ones
+            only; a Cluster is followed by its children.
+        offset: where in the body the document begins, in bytes.
+    """
+
+    document: bytes
+    elements: tuple[Element, ...]
+    ending: Ending
+    offset: int
+
+
+def read_fragments(reads: Iterable[bytes]) -> Iterator[Fragment]:
+    """Frames a whole body.
+
+    Yields:
+        Fragments in the body's order, the last one too, whatever its ending.
+
+    Raises:
+        MediaError: at an element that is not EBML, or that is larger than its parent or the
+            limits; every fragment before it has been yielded.
+    """
+    reader = FragmentReader()
+    for read in reads:
+        reader.receive(read)
+        while (fragment := reader.read_fragment()) is not None:
+            yield fragment
+    last = reader.end_body()
+    if last is not None:
+        yield last
+
+
+class FragmentReader:
+    """Takes bytes in any split, gives fragments as soon as they are complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._offset = 0  # of the buffer's first byte in the body
+        self._start_document()
+
+    def receive(self, read: bytes) -> None:
+        """Takes the next bytes of the body."""
+        self._buffer += read
+
+    def read_fragment(self) -> Fragment | None:
+        """The next complete fragment, or None for "more bytes please".
+
+        Raises:
+            MediaError: the bytes are not EBML, or exceed the limits.
+        """
+        if not self._walk():
+            return None
+        return self._take(Ending.WHOLE)
+
+    def end_body(self) -> Fragment | None:
+        """The fragment that the end of the body completes, if any bytes are left.
+
+        Raises:
+            MediaError: what is left is not even the beginning of a document.
+        """
+        if not self._buffer:
+            return None
+        open_until = max(self._segment_end or 0, self._cluster_end or 0)
+        if self._position < len(self._buffer) or self._position < open_until:
+            return self._take(Ending.TRUNCATED)
+        return self._take(Ending.WHOLE if self._segment_end else Ending.OPEN)
+
+    def _start_document(self) -> None:
+        self._position = 0
+        self._elements: list[Element] = []
+        self._in_cluster = False
+        self._cluster_end: int | None = None
+        self._segment_end: int | None = None
+
+    def _take(self, ending: Ending) -> Fragment:
+        end = len(self._buffer) if ending is Ending.TRUNCATED else self._position
+        fragment = Fragment(
+            bytes(memoryview(self._buffer)[:end]), tuple(self._elements), ending, self._offset
+        )
+        del self._buffer[:end]
+        self._offset += end
+        self._start_document()
+        return fragment
+
+    def _walk(self) -> bool:
+        """Goes on from element to element; True at the EBML header of the next document."""
+        buffer = self._buffer
+        while True:
+            position = self._position
+            head = self._read_head(position)
+            if head is None:
+                return False
+            element_id, body, size = head
+            if element_id == ElementId.EBML and position:
+                self._check_closed(position)
+                return True
+            if not position and element_id != ElementId.EBML:
+                raise self._bad(position, "expected an EBML header")
+            if element_id == ElementId.SEGMENT:
+                self._enter_segment(position, body, size)
+            elif element_id == ElementId.CLUSTER:
+                self._enter_cluster(position, body, size)
+            else:
+                if size is None:
+                    raise self._bad(position, "an element of unknown size")
+                end = body + size
+                self._check_child(position, element_id, end)
+                if end > len(buffer):
+                    return False
+                if element_id == ElementId.SIMPLE_BLOCK:
+                    end = self._add_blocks(position, body, end)
+                else:
+                    self._add(Element(element_id, body, end))
+                self._position = end
+
+    def _read_head(self, position: int) -> tuple[int, int, int | None] | None:
+        """An element's ID, where its body starts and its data size (None: unknown)."""
+        head = self._buffer[position : position + _HEAD_BYTES]
+        if not head:
+            return None
+        id_length = _ID_LENGTH[head[0]]
+        if not 0 < id_length <= _MAX_ID_BYTES:
+            raise self._bad(position, "not an element ID")
+        if len(head) <= id_length:
+            return None
+        size_length = _ID_LENGTH[head[id_length]]
+        if not size_length:
+            raise self._bad(position, "not a data size")
+        body = id_length + size_length
+        if len(head) < body:
+            return None
+        mask = (1 << (7 * size_length)) - 1
+        size = int.from_bytes(head[id_length:body]) & mask
+        return (
+            int.from_bytes(head[:id_length]),
+            position + body,
+            None if size == mask else size,
+        )
+
+    def _enter_segment(self, position: int, body: int, size: int | None) -> None:
+        self._check_closed(position)
+        self._in_cluster, self._cluster_end = False, None
+        self._segment_end = None if size is None else body + size
+        self._check_size(position, self._segment_end or body)
+        self._add(Element(ElementId.SEGMENT, body, body))
+        self._position = body
+
+    def _enter_cluster(self, position: int, body: int, size: int | None) -> None:
+        end = None if size is None else body + size
+        self._check_child(position, ElementId.CLUSTER, end or body)
+        self._in_cluster, self._cluster_end = True, end
+        self._add(Element(ElementId.CLUSTER, body, body))
+        self._position = body
+
+    def _check_child(self, position: int, element_id: int, end: int) -> None:
+        """Leaves the parents that end before this element; refuses one that overruns them."""
+        if self._cluster_end is not None:
+            if position >= self._cluster_end:
+                self._in_cluster, self._cluster_end = False, None
+            elif end > self._cluster_end:
+                raise self._bad(position, "an element larger than its Cluster")
+        elif self._in_cluster and element_id in _NEVER_IN_CLUSTER:
+            self._in_cluster = False
+        if self._segment_end is not None and position < self._segment_end < end:
+            raise self._bad(position, "an element larger than its Segment")
+        self._check_size(position, end)
+
+    def _check_closed(self, position: int) -> None:
+        """Refuses a new Segment or document inside a parent of known size."""
+        if position < max(self._segment_end or 0, self._cluster_end or 0):
+            raise self._bad(position, "a new document inside an element")
+
+    def _check_size(self, position: int, end: int) -> None:
+        if end > MAX_FRAGMENT_BYTES:
+            raise self._bad(position, f"a fragment of more than {MAX_FRAGMENT_BYTES} bytes")
+
+    def _add(self, element: Element) -> None:
+        if len(self._elements) >= MAX_FRAGMENT_ELEMENTS:
+            raise self._bad(
+                self._position, f"a fragment of more than {MAX_FRAGMENT_ELEMENTS} elements"
+            )
+        self._elements.append(element)
+
+    def _add_blocks(self, position: int, body: int, end: int) -> int:
+        """Adds a SimpleBlock and those of the same size right behind it; returns their end.
+
+        Equal heads at equal distances are compared by slices with a step, in C: each head that
+        matches is an element because the one before it ends exactly there.
+        """
+        buffer = self._buffer
+        stride = end - position
+        count = (self._row_limit() - position) // stride
+        for place in range(position, body):
+            column = buffer[place : position + count * stride : stride]
+            count = len(column) - len(column.lstrip(column[:1]))
+        row = Element(ElementId.SIMPLE_BLOCK, body, end, count, stride)
+        before = self._elements[-1]
+        if before.stride == stride and before.start + before.blocks * stride == body:
+            self._elements[-1] = before._replace(blocks=before.blocks + count)
+        else:
+            self._add(row)
+        return position + count * stride
+
+    def _row_limit(self) -> int:
+        """Where the received bytes or the innermost known parent end."""
+        ends = (len(self._buffer), self._cluster_end, self._segment_end)
+        return min(end for end in ends if end is not None)
+
+    def _bad(self, position: int, what: str) -> MediaError:
+        return MediaError("NOT_EBML", f"{what} at byte {self._offset + position} of the body")

@@ -1,0 +1,327 @@
+"""Adapter: a KVS stream's fragments, listed and fetched; retry and resume.
+
+ListFragments gives pages in no order; GetMediaForFragmentList gives bodies that may end early,
+hold error documents, leave fragments out, or come in another order than asked. Out of that this
+module makes: every listed fragment once, in the order asked, received or named as missing.
+
+Source: Kinesis Video Streams API reference (ListFragments, GetMediaForFragmentList).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from call_archive.errors import MediaError, StreamFaultError
+from call_archive.fragments import ElementId, Ending, read_fragments
+from call_archive.limits import MAX_FRAGMENTS_PER_READ
+from call_archive.matroska import MediaFragment, decode_audio, decode_fragment
+from call_archive.stream import Delivery, ListedFragment, MissingFragment, ReceivedFragment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mypy_boto3_kinesis_video_archived_media import KinesisVideoArchivedMediaClient
+    from mypy_boto3_kinesisvideo import KinesisVideoClient
+
+READ_BYTES = 262_144
+"""One read of a body; botocore's own iteration reads 1 KiB at a time and costs four times more."""
+
+BATCH_FRAGMENTS = 250
+BATCH_BYTES = 8 * 1_048_576
+"""A batch may arrive in any order, so all of it has to fit into memory."""
+
+RETRY_DELAYS_S = (0.2, 0.5, 1.0)
+"""Before the second, third and fourth try of what a batch left out; an error document for one
+fragment is often gone by then."""
+
+SHORT_BY_MS = 100
+"""How much shorter than listed a fragment at the end of a body may be before it is doubted."""
+
+_PERMANENT_CODES = frozenset(
+    (
+        "NotAuthorizedException",
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+        "InvalidArgumentException",
+        "ValidationException",
+        "UnrecognizedClientException",
+        "NoDataRetentionException",
+        "UnsupportedStreamMediaTypeException",
+    )
+)
+_KEY_FAULT_CODES = frozenset(("4500", "4501", "4502", "4503", "4504", "4505", "4506"))
+"""Error documents about the stream's KMS key (GetMedia, "Errors"): nothing here can mend them."""
+
+_WHAT_TO_DO = {
+    "InvalidArgumentException": "; the range is outside the stream's retention, or retention is 0",
+    "NoDataRetentionException": "; set a retention of 24 h in the instance's storage settings",
+    "ResourceNotFoundException": "; the stream was deleted",
+    "AccessDeniedException": "; allow the function's role to read the stream and to use its key",
+    "NotAuthorizedException": "; allow the function's role to read the stream and to use its key",
+}
+
+_BROKEN_BODY = (BotoCoreError, HTTPError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class DataEndpoints:
+    """GetDataEndpoint's answers, kept, because KVS takes five calls a second for a stream.
+
+    Attributes:
+        connect: makes the archived-media client of a region behind a data endpoint.
+    """
+
+    control: KinesisVideoClient
+    connect: Callable[[str], KinesisVideoArchivedMediaClient]
+    _kept: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def client(self, stream_arn: str, api_name: str) -> KinesisVideoArchivedMediaClient:
+        """The client for one API of one stream.
+
+        Raises:
+            StreamFaultError: KVS does not say where the API is.
+        """
+        key = (stream_arn, api_name)
+        if key not in self._kept:
+            try:
+                answer = self.control.get_data_endpoint(
+                    StreamARN=stream_arn,
+                    APIName=api_name,  # type: ignore[arg-type] # a literal in the stubs
+                )
+            except (BotoCoreError, ClientError) as error:
+                raise fault("GetDataEndpoint", error) from error
+            self._kept[key] = answer["DataEndpoint"]
+        return self.connect(self._kept[key])
+
+    def forget(self, stream_arn: str) -> None:
+        """Drops a stream's endpoints, so that the next call asks again."""
+        for key in [key for key in self._kept if key[0] == stream_arn]:
+            del self._kept[key]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReader:
+    """One KVS stream."""
+
+    endpoints: DataEndpoints
+    stream_arn: str
+    sleep: Callable[[float], None] = time.sleep
+
+    def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
+        """Every fragment that KVS began to receive in the range, in any order.
+
+        Raises:
+            StreamFaultError: KVS refused or failed.
+        """
+        client = self.endpoints.client(self.stream_arn, "LIST_FRAGMENTS")
+        pages = client.get_paginator("list_fragments").paginate(
+            StreamARN=self.stream_arn,
+            FragmentSelector={
+                "FragmentSelectorType": "SERVER_TIMESTAMP",
+                "TimestampRange": {
+                    "StartTimestamp": _datetime(from_ms),
+                    "EndTimestamp": _datetime(to_ms),
+                },
+            },
+            PaginationConfig={"PageSize": MAX_FRAGMENTS_PER_READ},
+        )
+        try:
+            return [
+                ListedFragment(
+                    number=int(listed["FragmentNumber"]),
+                    server_timestamp_ms=round(listed["ServerTimestamp"].timestamp() * 1000),
+                    duration_ms=listed.get("FragmentLengthInMilliseconds", 0),
+                    size_bytes=listed.get("FragmentSizeInBytes", 0),
+                )
+                for page in pages
+                for listed in page["Fragments"]
+            ]
+        except (BotoCoreError, ClientError) as error:
+            self.endpoints.forget(self.stream_arn)
+            raise fault("ListFragments", error) from error
+
+    def fetch(self, listed: Sequence[ListedFragment]) -> Iterator[Delivery]:
+        """Each listed fragment once, in their order, received or missing.
+
+        Raises:
+            StreamFaultError: KVS refuses the stream, or its key, altogether.
+        """
+        for batch in _batches(listed):
+            yield from _BatchFetch(self, batch).deliver()
+
+    def read_media(self, numbers: Sequence[int]) -> Iterator[bytes]:
+        """The body of one GetMediaForFragmentList call, in big reads."""
+        client = self.endpoints.client(self.stream_arn, "GET_MEDIA_FOR_FRAGMENT_LIST")
+        payload = client.get_media_for_fragment_list(
+            StreamARN=self.stream_arn, Fragments=[str(number) for number in numbers]
+        )["Payload"]
+        try:
+            while read := payload.read(READ_BYTES):
+                yield read
+        finally:
+            payload.close()
+
+
+class _BatchFetch:
+    """The fragments of one batch on their way in: what came, what is still wanted, and why."""
+
+    def __init__(self, reader: StreamReader, batch: Sequence[ListedFragment]) -> None:
+        self._reader = reader
+        self._order = deque(fragment.number for fragment in batch)
+        self._wanted = {fragment.number: fragment for fragment in batch}
+        self._held: dict[int, Delivery] = {}
+        self._doubtful: dict[int, MediaFragment] = {}
+        self._failure = StreamFaultError("NOT_DELIVERED", "KVS leaves it out", retryable=True)
+
+    def deliver(self) -> Iterator[Delivery]:
+        """Every fragment of the batch once, in order."""
+        yield from self._ask()
+        for delay_s in RETRY_DELAYS_S:
+            if self._wanted:
+                self._reader.sleep(delay_s)
+                yield from self._ask()
+        self._give_up()
+        yield from self._release()
+
+    def _ask(self) -> Iterator[Delivery]:
+        """Asks for everything still wanted; isolates numbers that KVS calls invalid."""
+        questions = [list(self._wanted)]
+        while questions:
+            numbers = questions.pop()
+            try:
+                for read in read_fragments(self._reader.read_media(numbers)):
+                    self._take(decode_fragment(read), numbers)
+                    yield from self._release()
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidArgumentException":
+                    self._fail(fault("GetMediaForFragmentList", error))
+                elif len(numbers) > 1:
+                    middle = len(numbers) // 2
+                    questions += [numbers[middle:], numbers[:middle]]
+                else:
+                    self._miss(
+                        numbers[0],
+                        "NOT_IN_STREAM: KVS lists a fragment that it does not have",
+                        may_improve=False,
+                    )
+            except _BROKEN_BODY as error:
+                self._fail(fault("GetMediaForFragmentList", error))
+            except MediaError as error:
+                self._failure = StreamFaultError(error.code, str(error), retryable=True)
+            yield from self._release()
+
+    def _take(self, fragment: MediaFragment, asked: Sequence[int]) -> None:
+        if fragment.fault_code:
+            self._fail(
+                StreamFaultError(
+                    f"KVS_{fragment.fault_code}",
+                    "KVS sends an error document in place of a fragment",
+                    retryable=fragment.fault_code not in _KEY_FAULT_CODES,
+                )
+            )
+            return
+        number = fragment.number
+        if number is None and len(asked) == 1:
+            number = asked[0]
+        if number is None or number not in self._wanted:
+            return
+        if _may_be_cut_short(fragment, self._wanted[number]):
+            self._doubt(number, fragment)
+        else:
+            self._hold(number, ReceivedFragment(fragment))
+
+    def _doubt(self, number: int, fragment: MediaFragment) -> None:
+        """Keeps the longest of what may be cut short, and asks again."""
+        best = self._doubtful.setdefault(number, fragment)
+        if len(fragment.fragment.document) > len(best.fragment.document):
+            self._doubtful[number] = fragment
+        self._failure = StreamFaultError(
+            "FRAGMENT_CUT_SHORT", "the body ends inside a fragment", retryable=True
+        )
+
+    def _fail(self, failure: StreamFaultError) -> None:
+        """Notes a failure that a retry may mend; raises one that it cannot."""
+        self._reader.endpoints.forget(self._reader.stream_arn)
+        if not failure.retryable:
+            raise failure
+        self._failure = failure
+
+    def _give_up(self) -> None:
+        """Every try is over: what is cut short is better than nothing, the rest is missing."""
+        for number, fragment in self._doubtful.items():
+            if number in self._wanted:
+                self._hold(number, ReceivedFragment(fragment, is_cut_short=True))
+        for number in list(self._wanted):
+            self._miss(number, self._failure.reason, may_improve=True)
+
+    def _hold(self, number: int, delivery: Delivery) -> None:
+        del self._wanted[number]
+        self._held[number] = delivery
+
+    def _miss(self, number: int, reason: str, *, may_improve: bool) -> None:
+        self._hold(number, MissingFragment(number, reason, may_improve))
+
+    def _release(self) -> Iterator[Delivery]:
+        """What is held and whose turn it is."""
+        while self._order and self._order[0] in self._held:
+            yield self._held.pop(self._order.popleft())
+
+
+def fault(api: str, error: Exception) -> StreamFaultError:
+    """A refused or failed call as one of ours; what to do, where that is known."""
+    if not isinstance(error, ClientError):
+        return StreamFaultError(
+            "KVS_UNREACHABLE", f"{api} failed: {type(error).__name__}", retryable=True
+        )
+    code = error.response["Error"]["Code"]
+    return StreamFaultError(
+        f"KVS_{code}",
+        f"{api} answered {code}: {error.response['Error'].get('Message', '')}"
+        f"{_WHAT_TO_DO.get(code, '')}",
+        retryable=code not in _PERMANENT_CODES,
+    )
+
+
+def _may_be_cut_short(fragment: MediaFragment, listed: ListedFragment) -> bool:
+    """Whether the body may have ended before the fragment did.
+
+    A fragment of unknown size that the body ends with shows it by nothing but its length, unless
+    tags follow its audio.
+    """
+    ending = fragment.fragment.ending
+    if ending is not Ending.OPEN:
+        return ending is Ending.TRUNCATED
+    elements = fragment.fragment.elements
+    if not elements or elements[-1].id == ElementId.TAGS:
+        return False
+    try:
+        audio = decode_audio(fragment.fragment, ())
+    except MediaError:
+        return False
+    length_ms = 0 if audio is None else (audio.end_ns - audio.start_ns) // 1_000_000
+    return length_ms < listed.duration_ms - SHORT_BY_MS
+
+
+def _batches(listed: Sequence[ListedFragment]) -> Iterator[list[ListedFragment]]:
+    batch: list[ListedFragment] = []
+    batch_bytes = 0
+    for fragment in listed:
+        is_full = len(batch) == BATCH_FRAGMENTS or batch_bytes + fragment.size_bytes > BATCH_BYTES
+        if batch and is_full:
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(fragment)
+        batch_bytes += fragment.size_bytes
+    if batch:
+        yield batch
+
+
+def _datetime(timestamp_ms: int) -> datetime:
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)

@@ -1,0 +1,169 @@
+"""What was archived, what is missing, and how we know: facts → JSON, version 1, and back.
+
+The manifest is written last: where it is, the recording is whole as far as the manifest says.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from call_archive import __version__
+from call_archive.errors import StorageFaultError
+from call_archive.job import ArchiveJob, Trigger
+from call_archive.matroska import SAMPLE_RATE_HZ, Direction
+from call_archive.timeline import Hole
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentCounts:
+    """What became of the fragments in the job's range.
+
+    received = accepted + foreign + untagged; listed + never listed = received + missing.
+
+    Attributes:
+        untagged: refused, because no ContactId proves whose they are.
+        missing: fragment numbers that were listed or named by Connect and never received.
+    """
+
+    listed: int
+    received: int
+    accepted: int
+    foreign: int
+    untagged: int
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecording:
+    """A WAV as it lies in S3."""
+
+    uri: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCall:
+    """What the media stages found: everything about a recording but where it is.
+
+    Attributes:
+        started_at_ms: the first sample, ms since the epoch.
+        samples: a channel's length.
+        reasons: why the recording is not complete; empty when it is.
+        may_improve: whether a later try could find what is missing.
+    """
+
+    tracks: Sequence[Direction]
+    started_at_ms: int
+    samples: int
+    fragments: FragmentCounts
+    gaps: Sequence[Hole]
+    overlaps: Sequence[Hole]
+    clock_jumps: int
+    reasons: Sequence[str]
+    may_improve: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every fragment of the call is in the recording."""
+        return not self.reasons
+
+    @property
+    def duration_ms(self) -> int:
+        """The recording's length, rounded down."""
+        return self.samples * 1000 // SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedManifest:
+    """What a later run has to know of a manifest that lies in S3 already.
+
+    Attributes:
+        etag: of the manifest object.
+    """
+
+    is_complete: bool
+    accepted: int
+    duration_ms: int
+    etag: str
+
+    def is_worse_than(self, call: RecordedCall) -> bool:
+        """Whether `call` may replace it: complete beats partial, more beats less."""
+        if self.is_complete or call.is_complete:
+            return not self.is_complete
+        return (self.accepted, self.duration_ms) < (call.fragments.accepted, call.duration_ms)
+
+
+def build_manifest(
+    job: ArchiveJob,
+    call: RecordedCall,
+    recording: StoredRecording,
+    *,
+    trigger: Trigger,
+    archived_at_ms: int,
+) -> dict[str, object]:
+    """The manifest as a JSON object; fragment numbers are strings, times are UTC."""
+    return {
+        "version": MANIFEST_VERSION,
+        "contactId": job.contact_id,
+        "initialContactId": job.initial_contact_id,
+        "instanceArn": job.instance_arn,
+        "streamArn": job.stream_arn,
+        "recordingUri": recording.uri,
+        "tracks": list(call.tracks),
+        "channels": len(call.tracks),
+        "sampleRateHz": SAMPLE_RATE_HZ,
+        "durationMs": call.duration_ms,
+        "startedAt": _utc(call.started_at_ms),
+        "endedAt": _utc(call.started_at_ms + call.duration_ms),
+        "bytes": recording.size_bytes,
+        "sha256": recording.sha256,
+        "complete": call.is_complete,
+        "reasons": list(call.reasons),
+        "fragments": {
+            "listed": call.fragments.listed,
+            "received": call.fragments.received,
+            "accepted": call.fragments.accepted,
+            "foreign": call.fragments.foreign,
+            "untagged": call.fragments.untagged,
+            "missing": [str(number) for number in call.fragments.missing],
+        },
+        "gaps": [_describe(hole) for hole in call.gaps],
+        "overlaps": [_describe(hole) for hole in call.overlaps],
+        "clockJumps": call.clock_jumps,
+        "software": f"call-archive {__version__}",
+        "archivedAt": _utc(archived_at_ms),
+        "trigger": trigger,
+    }
+
+
+def decode_manifest(document: bytes, etag: str) -> PublishedManifest:
+    """What a manifest in S3 says of its recording.
+
+    Raises:
+        StorageFaultError: it is not a manifest of this version.
+    """
+    try:
+        manifest = json.loads(document)
+        return PublishedManifest(
+            is_complete=manifest["complete"] is True,
+            accepted=int(manifest["fragments"]["accepted"]),
+            duration_ms=int(manifest["durationMs"]),
+            etag=etag,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageFaultError(
+            "FOREIGN_MANIFEST", "the object at the manifest's key is not a manifest: remove it"
+        ) from error
+
+
+def _describe(hole: Hole) -> dict[str, object]:
+    return {"atMs": hole.at_ms, "lengthMs": hole.length_ms, "track": hole.track}
+
+
+def _utc(timestamp_ms: int) -> str:
+    moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=timestamp_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

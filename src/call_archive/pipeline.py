@@ -1,0 +1,291 @@
+"""The journey of one job, as a sentence: list, fetch, select, lay on the clock, write, publish.
+
+What talks to AWS comes in as `FragmentSource` and `Archive`; time comes in as numbers and a
+callable. A run publishes a recording and its manifest, or raises and leaves nothing behind.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from call_archive.errors import MediaError, NotYetError, StreamFaultError
+from call_archive.job import ArchiveJob, Trigger
+from call_archive.limits import MAX_FRAGMENTS_PER_CALL
+from call_archive.manifest import (
+    FragmentCounts,
+    PublishedManifest,
+    RecordedCall,
+    StoredRecording,
+    build_manifest,
+)
+from call_archive.matroska import Direction, MediaFragment, decode_audio
+from call_archive.selection import ContactSelection, fragments_in_range
+from call_archive.stream import Delivery, ListedFragment, MissingFragment
+from call_archive.timeline import Timeline
+from call_archive.wav import Piece, StereoMixer, build_header, write_mono
+
+LISTING_PAD_MS = 120_000
+"""Listed before the start and after the stop: the range counts fragment starts, on KVS's clock."""
+
+WIDE_LISTING_PAD_MS = 3_600_000
+"""Listed where the start fragment is not in the narrow range: Connect's clock is far off."""
+
+SETTLE_MS = 10_000
+"""How long after a stop without a fragment number the last fragment may take to be listed."""
+
+
+class FragmentSource(Protocol):
+    """A KVS stream, as far as the pipeline needs it."""
+
+    def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
+        """Every fragment that KVS began to receive in the range, in any order."""
+
+    def fetch(self, listed: Sequence[ListedFragment]) -> Iterator[Delivery]:
+        """Each listed fragment once, in their order."""
+
+
+class RecordingSink(Protocol):
+    """A WAV on its way to S3."""
+
+    def write(self, pcm: bytes) -> None:
+        """Takes the next bytes of PCM."""
+
+    @property
+    def pcm_bytes(self) -> int:
+        """How many bytes were written."""
+
+    def commit(self, header: bytes, *, over_partial: bool, is_complete: bool) -> StoredRecording:
+        """Publishes the header and everything written."""
+
+
+class Archive(Protocol):
+    """Where one job's recording and manifest go."""
+
+    def find_manifest(self) -> PublishedManifest | None:
+        """What an earlier run published."""
+
+    def open_recording(self) -> AbstractContextManager[RecordingSink]:
+        """A new recording; leaving without a commit leaves no trace."""
+
+    def put_manifest(
+        self, manifest: dict[str, object], published: PublishedManifest | None
+    ) -> None:
+        """Writes the manifest, in place of `published` where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyArchived:
+    """An earlier run, or another trigger, has published a complete recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """This run's recording.
+
+    Attributes:
+        is_published: False where an earlier partial recording is at least as good.
+    """
+
+    call: RecordedCall
+    is_published: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a run is given besides its job.
+
+    Attributes:
+        tracks: the directions to record, in channel order.
+        settle: archive what there is instead of coming back for what may still arrive.
+        now_ms: the time, ms since the epoch.
+        check_time: raises OutOfTimeError when the run has to end.
+    """
+
+    tracks: tuple[Direction, ...]
+    trigger: Trigger
+    settle: bool
+    now_ms: Callable[[], int]
+    check_time: Callable[[], None]
+
+
+def archive_call(
+    job: ArchiveJob, source: FragmentSource, archive: Archive, conditions: Conditions
+) -> Archived | AlreadyArchived:
+    """Archives one job.
+
+    Raises:
+        ArchiveError: nothing was published; `retryable` says whether to come back.
+    """
+    published = archive.find_manifest()
+    if published is not None and published.is_complete:
+        return AlreadyArchived()
+    run = _Run(job, conditions)
+    listed = run.list_range(source)
+    with archive.open_recording() as recording:
+        for pcm in run.record(source.fetch(listed)):
+            recording.write(pcm)
+        call = run.describe(listed, recording.pcm_bytes)
+        if published is not None and not published.is_worse_than(call):
+            return Archived(call, is_published=False)
+        header = build_header(recording.pcm_bytes, len(conditions.tracks))
+        stored = recording.commit(
+            header, over_partial=published is not None, is_complete=call.is_complete
+        )
+    manifest = build_manifest(
+        job, call, stored, trigger=conditions.trigger, archived_at_ms=conditions.now_ms()
+    )
+    archive.put_manifest(manifest, published)
+    return Archived(call, is_published=True)
+
+
+@dataclass(slots=True)
+class _Shortfall:
+    """What keeps a recording from being complete, gathered along the way."""
+
+    reasons: list[str] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    may_improve: bool = False
+
+    def note(self, reason: str, *, may_improve: bool) -> None:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        self.may_improve |= may_improve
+
+
+class _Run:
+    """The stages of one run and what they counted."""
+
+    def __init__(self, job: ArchiveJob, conditions: Conditions) -> None:
+        self._job = job
+        self._conditions = conditions
+        self._selection = ContactSelection(job)
+        self._timeline = Timeline(conditions.tracks)
+        self._shortfall = _Shortfall()
+        self._received = 0
+
+    def list_range(self, source: FragmentSource) -> list[ListedFragment]:
+        """The fragments to fetch: everything listed from start to stop, inclusive.
+
+        Raises:
+            NotYetError: the beginning or the end is not listed yet.
+            StreamFaultError: there is nothing to fetch, or more than a call can have.
+        """
+        job = self._job
+        self._await_settling()
+        listed = self._list(source, LISTING_PAD_MS)
+        if not listed or listed[0].number != job.start_fragment_number:
+            listed = self._list(source, WIDE_LISTING_PAD_MS)
+        numbers = {fragment.number for fragment in listed}
+        for name, number in (("START", job.start_fragment_number), ("STOP", self._stop())):
+            if number not in numbers:
+                self._miss(
+                    number, f"{name}_NOT_LISTED: KVS does not list the {name.lower()} fragment"
+                )
+        if not listed:
+            raise StreamFaultError("NOTHING_LISTED", "KVS lists no fragment in the job's range")
+        if len(listed) > MAX_FRAGMENTS_PER_CALL:
+            raise StreamFaultError(
+                "TOO_MANY_FRAGMENTS", f"a call has at most {MAX_FRAGMENTS_PER_CALL} fragments"
+            )
+        return listed
+
+    def record(self, deliveries: Iterable[Delivery]) -> Iterator[bytes]:
+        """The recording's PCM, from what KVS delivers."""
+        tracks = self._conditions.tracks
+        mixer = StereoMixer()
+        for pieces in self._lay(self._selection.select(self._receive(deliveries))):
+            columns = [pieces[direction] for direction in tracks]
+            yield from mixer.mix(*columns) if len(columns) > 1 else write_mono(columns[0])
+
+    def describe(self, listed: Sequence[ListedFragment], pcm_bytes: int) -> RecordedCall:
+        """What the run found.
+
+        Raises:
+            MediaError: nothing in the range is proved to be this contact's, or holds audio.
+        """
+        selection, timeline = self._selection, self._timeline
+        if not selection.accepted:
+            raise self._nothing("NO_FRAGMENT_OF_CONTACT", "no fragment carries this contact's id")
+        if not pcm_bytes or timeline.started_at_ms is None:
+            raise self._nothing("NO_AUDIO", "the contact's fragments hold no audio to record")
+        if selection.untagged:
+            self._shortfall.note(
+                f"UNTAGGED_REFUSED: {selection.untagged} fragments without a ContactId are "
+                "not proved to be this contact's",
+                may_improve=False,
+            )
+        return RecordedCall(
+            tracks=self._conditions.tracks,
+            started_at_ms=timeline.started_at_ms,
+            samples=timeline.samples,
+            fragments=FragmentCounts(
+                listed=len(listed),
+                received=self._received,
+                accepted=selection.accepted,
+                foreign=selection.foreign,
+                untagged=selection.untagged,
+                missing=tuple(sorted(self._shortfall.missing)),
+            ),
+            gaps=timeline.gaps,
+            overlaps=timeline.overlaps,
+            clock_jumps=timeline.clock_jumps,
+            reasons=self._shortfall.reasons,
+            may_improve=self._shortfall.may_improve,
+        )
+
+    def _await_settling(self) -> None:
+        """Waits for the tail where only a time says when the call ended."""
+        job, conditions = self._job, self._conditions
+        age_ms = conditions.now_ms() - job.end_bound_ms
+        if job.stop_fragment_number is None and age_ms < SETTLE_MS and not conditions.settle:
+            raise NotYetError("TAIL_NOT_SETTLED", "the call has only just ended")
+
+    def _list(self, source: FragmentSource, pad_ms: int) -> list[ListedFragment]:
+        job = self._job
+        self._conditions.check_time()
+        return fragments_in_range(
+            job,
+            source.list_fragments(job.start_timestamp_ms - pad_ms, job.end_bound_ms + pad_ms),
+        )
+
+    def _stop(self) -> int:
+        """The stop fragment; where it is not known, the start has to be listed at least."""
+        return self._job.stop_fragment_number or self._job.start_fragment_number
+
+    def _receive(self, deliveries: Iterable[Delivery]) -> Iterator[MediaFragment]:
+        for delivery in deliveries:
+            self._conditions.check_time()
+            if isinstance(delivery, MissingFragment):
+                self._miss(delivery.number, delivery.reason, may_improve=delivery.may_improve)
+                continue
+            if delivery.is_cut_short:
+                self._shortfall.note(
+                    "FRAGMENT_CUT_SHORT: KVS delivers less of a fragment than it lists",
+                    may_improve=False,
+                )
+            self._received += 1
+            yield delivery.media
+
+    def _miss(self, number: int, reason: str, *, may_improve: bool = True) -> None:
+        """Comes back for what may still arrive; notes it as missing when it is time to settle."""
+        if may_improve and not self._conditions.settle:
+            code, _, text = reason.partition(": ")
+            raise NotYetError(code, text)
+        if number not in self._shortfall.missing:
+            self._shortfall.missing.append(number)
+        self._shortfall.note(reason, may_improve=may_improve)
+
+    def _lay(self, own: Iterable[MediaFragment]) -> Iterator[dict[Direction, list[Piece]]]:
+        for fragment in own:
+            try:
+                audio = decode_audio(fragment.fragment, self._conditions.tracks)
+            except MediaError as error:
+                self._shortfall.note(error.reason, may_improve=False)
+                continue
+            if audio is not None:
+                yield self._timeline.place(audio, fragment.server_timestamp_ms)
+        yield self._timeline.finish()
+
+    def _nothing(self, code: str, text: str) -> MediaError:
+        return MediaError(code, text, retryable=self._shortfall.may_improve)

@@ -1,0 +1,116 @@
+"""Adapter: jobs into the archive queue, failures into the failed-jobs queue, retries by visibility.
+
+A message that can succeed later is never sent again (Lambda's recursion detection would end the
+chain): its own visibility timeout decides when it comes back.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from call_archive.errors import ArchiveError, QueueFaultError
+from call_archive.job import ArchiveJob, build_job_message
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+MAX_ATTRIBUTE_CHARACTERS = 1_000
+MAX_VISIBILITY_S = 43_200
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveQueue:
+    """Where FlowFunction puts archive jobs."""
+
+    client: SQSClient
+    url: str
+
+    def send(self, job: ArchiveJob) -> None:
+        """Queues the job.
+
+        Raises:
+            QueueFaultError: SQS did not take it.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
+
+        try:
+            self.client.send_message(
+                QueueUrl=self.url, MessageBody=json.dumps(build_job_message(job))
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise QueueFaultError("JOB_NOT_QUEUED", f"SQS did not take the job: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJobsQueue:
+    """Where a message goes that nothing but a person can mend, as it was, with its reason."""
+
+    client: SQSClient
+    url: str
+
+    def send(self, body: str, failure: ArchiveError, message_id: str) -> None:
+        """Hands a message over, unchanged, so that a redrive runs the same job again.
+
+        Raises:
+            QueueFaultError: SQS did not take it.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
+
+        facts = {
+            "reason": failure.reason,
+            "code": failure.code,
+            "errorType": type(failure).__name__,
+            "messageId": message_id,
+        }
+        try:
+            self.client.send_message(
+                QueueUrl=self.url,
+                MessageBody=body,
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": _attribute(text)}
+                    for name, text in facts.items()
+                },
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise QueueFaultError(
+                "FAILED_JOB_NOT_QUEUED", f"SQS did not take the failed job: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RetryQueue:
+    """The queue that a message came from; it holds the message until the next try.
+
+    Attributes:
+        sibling_url: the URL of any queue of the same account and region.
+    """
+
+    client: SQSClient
+    sibling_url: str
+
+    def hold(self, event_source_arn: str, receipt_handle: str, delay_s: int) -> None:
+        """Makes a message visible again after `delay_s` instead of the queue's whole timeout.
+
+        Raises:
+            QueueFaultError: SQS did not change it: the message comes back after that timeout.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
+
+        account, _, name = event_source_arn.partition(":sqs:")[2].partition(":")[2].partition(":")
+        try:
+            self.client.change_message_visibility(
+                QueueUrl=f"{self.sibling_url.rsplit('/', 2)[0]}/{account}/{name}",
+                ReceiptHandle=receipt_handle,
+                VisibilityTimeout=min(delay_s, MAX_VISIBILITY_S),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise QueueFaultError(
+                "VISIBILITY_NOT_CHANGED", f"SQS did not change the message's visibility: {error}"
+            ) from error
+
+
+def _attribute(text: str) -> str:
+    """A message attribute: printable, never empty, bounded."""
+    return "".join(c if c.isprintable() else " " for c in text)[:MAX_ATTRIBUTE_CHARACTERS] or "-"

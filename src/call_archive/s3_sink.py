@@ -1,0 +1,336 @@
+"""Adapter: PCM → one S3 object with its header in front, and the manifest behind it.
+
+The header needs the length, and the length is known last: so the first part is kept until the
+end and uploaded last, which S3 allows. A recording is published whole by one conditional call or
+not at all, and never over a better one. The manifest follows, last.
+
+Source: S3 API reference (multipart upload, conditional writes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import uuid
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypedDict
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from call_archive.errors import StorageFaultError
+from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PART_BYTES = 5 * 1_048_576
+"""The smallest part that S3 takes, so that as little as possible waits in memory."""
+
+PARTS_IN_FLIGHT = 2
+READ_BYTES = 1_048_576
+
+ORPHAN_AGE = timedelta(minutes=15)
+"""A recording without a manifest that is older than any run was left by one that was killed."""
+
+_PERMANENT_CODES = frozenset(
+    (
+        "AccessDenied",
+        "AccessDeniedException",
+        "AllAccessDisabled",
+        "InvalidBucketName",
+        "InvalidRequest",
+        "KMS.DisabledException",
+        "KMS.NotFoundException",
+        "NoSuchBucket",
+    )
+)
+_EXISTS = frozenset(("PreconditionFailed", "412"))
+_MISSING = frozenset(("NoSuchKey", "404", "NotFound"))
+_RUN_ID = "run-id"
+
+
+class Condition(TypedDict, total=False):
+    """On what a write depends: an object's ETag, or that there is none."""
+
+    IfMatch: str
+    IfNoneMatch: str
+
+
+@dataclass(frozen=True, slots=True)
+class S3Archive:
+    """Where one job's recording and manifest go."""
+
+    client: S3Client
+    bucket: str
+    recording_key: str
+    manifest_key: str
+
+    def find_manifest(self) -> PublishedManifest | None:
+        """What an earlier run published.
+
+        Raises:
+            StorageFaultError: S3 failed, or something else lies there.
+        """
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.manifest_key)
+            return decode_manifest(answer["Body"].read(), answer["ETag"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                return None
+            raise _fault("GetObject", error) from error
+        except (BotoCoreError, HTTPError) as error:
+            raise _fault("GetObject", error) from error
+
+    @contextlib.contextmanager
+    def open_recording(self) -> Iterator[MultipartRecording]:
+        """A new recording; leaving without a commit leaves no trace."""
+        recording = MultipartRecording(self.client, self.bucket, self.recording_key)
+        try:
+            yield recording
+        finally:
+            recording.close()
+
+    def put_manifest(
+        self, manifest: dict[str, object], published: PublishedManifest | None
+    ) -> None:
+        """Writes the manifest; leaves one alone that a better run wrote in the meantime.
+
+        Raises:
+            StorageFaultError: S3 failed.
+        """
+        if self._put_manifest(manifest, published):
+            return
+        meanwhile = self.find_manifest()
+        if manifest["complete"] is True and meanwhile is not None and not meanwhile.is_complete:
+            self._put_manifest(manifest, meanwhile)
+
+    def _put_manifest(
+        self, manifest: dict[str, object], published: PublishedManifest | None
+    ) -> bool:
+        condition: Condition = {"IfMatch": published.etag} if published else {"IfNoneMatch": "*"}
+        try:
+            self.client.put_object(
+                Bucket=self.bucket,
+                Key=self.manifest_key,
+                Body=json.dumps(manifest, indent=2).encode(),
+                ContentType="application/json",
+                **condition,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _EXISTS:
+                return False
+            raise _fault("PutObject", error) from error
+        except (BotoCoreError, HTTPError) as error:
+            raise _fault("PutObject", error) from error
+        return True
+
+
+@dataclass(slots=True)
+class MultipartRecording:
+    """A WAV on its way to S3, 5 MiB at a time; parts are uploaded beside the reading.
+
+    Attributes:
+        pcm_bytes: how many bytes were written.
+    """
+
+    client: S3Client
+    bucket: str
+    key: str
+    pcm_bytes: int = 0
+    _run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    _buffer: bytearray = field(default_factory=bytearray)
+    _first_part: bytes = b""
+    _upload_id: str = ""
+    _parts: list[CompletedPartTypeDef] = field(default_factory=list)
+    _uploads: deque[Future[CompletedPartTypeDef]] = field(default_factory=deque)
+    _pool: ThreadPoolExecutor | None = None
+
+    def write(self, pcm: bytes) -> None:
+        """Takes the next bytes of PCM; waits while enough parts are on their way.
+
+        Raises:
+            StorageFaultError: an earlier part failed.
+        """
+        self._buffer += pcm
+        self.pcm_bytes += len(pcm)
+        while len(self._buffer) >= PART_BYTES:
+            part = bytes(memoryview(self._buffer)[:PART_BYTES])
+            del self._buffer[:PART_BYTES]
+            if self._first_part:
+                self._send(part)
+            else:
+                self._first_part = part
+
+    def commit(self, header: bytes, *, over_partial: bool, is_complete: bool) -> StoredRecording:
+        """Publishes the header and everything written, in place of nothing or of less.
+
+        Args:
+            header: what goes in front of the PCM.
+            over_partial: an earlier manifest says that what is there is worse.
+            is_complete: this recording may replace one that has no manifest.
+
+        Raises:
+            StorageFaultError: S3 failed, or another run is publishing; nothing was published.
+        """
+        publish = self._prepare(header)
+        if not publish({"IfNoneMatch": "*"}):
+            etag, is_orphan = self._describe_existing()
+            if not (over_partial or is_complete or is_orphan):
+                raise StorageFaultError(
+                    "PUBLISHED_MEANWHILE", "another run is publishing this call", retryable=True
+                )
+            if not publish({"IfMatch": etag}):
+                raise StorageFaultError(
+                    "PUBLISHED_MEANWHILE",
+                    "another run has just published this call",
+                    retryable=True,
+                )
+        self._upload_id = ""
+        return StoredRecording(
+            uri=f"s3://{self.bucket}/{self.key}",
+            size_bytes=len(header) + self.pcm_bytes,
+            sha256=self._sha256(header),
+        )
+
+    def close(self) -> None:
+        """Ends an upload that was not committed; S3's lifecycle rule ends what this cannot."""
+        for upload in self._uploads:
+            upload.cancel()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._upload_id:
+            with contextlib.suppress(BotoCoreError, ClientError, HTTPError):
+                self.client.abort_multipart_upload(
+                    Bucket=self.bucket, Key=self.key, UploadId=self._upload_id
+                )
+
+    def _send(self, part: bytes) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="part")
+            self._upload_id = self._create()
+        while len(self._uploads) >= PARTS_IN_FLIGHT:
+            self._collect()
+        number = 2 + len(self._parts) + len(self._uploads)
+        self._uploads.append(self._pool.submit(self._upload, number, part))
+
+    def _collect(self) -> None:
+        self._parts.append(self._uploads.popleft().result())
+
+    def _create(self) -> str:
+        try:
+            return self.client.create_multipart_upload(
+                Bucket=self.bucket,
+                Key=self.key,
+                ContentType="audio/wav",
+                Metadata={_RUN_ID: self._run_id},
+            )["UploadId"]
+        except (BotoCoreError, ClientError, HTTPError) as error:
+            raise _fault("CreateMultipartUpload", error) from error
+
+    def _upload(self, number: int, part: bytes) -> CompletedPartTypeDef:
+        try:
+            answer = self.client.upload_part(
+                Bucket=self.bucket,
+                Key=self.key,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                Body=part,
+            )
+        except (BotoCoreError, ClientError, HTTPError) as error:
+            raise _fault("UploadPart", error) from error
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def _prepare(self, header: bytes) -> Callable[[Condition], bool]:
+        """Uploads what is left, header last; returns the call that publishes on a condition."""
+        if not self._upload_id:
+            body = header + self._first_part + self._buffer
+            return lambda condition: self._publish("PutObject", lambda: self._put(body, condition))
+        if self._buffer:
+            self._send(bytes(self._buffer))
+        while self._uploads:
+            self._collect()
+        self._parts.insert(0, self._upload(1, header + self._first_part))
+        return lambda condition: self._publish(
+            "CompleteMultipartUpload", lambda: self._complete(condition)
+        )
+
+    def _put(self, body: bytes, condition: Condition) -> None:
+        self.client.put_object(
+            Bucket=self.bucket,
+            Key=self.key,
+            Body=body,
+            ContentType="audio/wav",
+            Metadata={_RUN_ID: self._run_id},
+            **condition,
+        )
+
+    def _complete(self, condition: Condition) -> None:
+        self.client.complete_multipart_upload(
+            Bucket=self.bucket,
+            Key=self.key,
+            UploadId=self._upload_id,
+            MultipartUpload={"Parts": self._parts},
+            **condition,
+        )
+
+    def _publish(self, api: str, call: Callable[[], None]) -> bool:
+        """Whether the object is now ours; False where the condition does not hold."""
+        try:
+            call()
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if (code in _EXISTS or code == "NoSuchUpload") and self._is_ours():
+                return True  # an answer was lost, and botocore asked again
+            if code in _EXISTS:
+                return False
+            raise _fault(api, error) from error
+        except (BotoCoreError, HTTPError) as error:
+            raise _fault(api, error) from error
+        return True
+
+    def _is_ours(self) -> bool:
+        try:
+            answer = self.client.head_object(Bucket=self.bucket, Key=self.key)
+        except (BotoCoreError, ClientError, HTTPError):
+            return False
+        return answer.get("Metadata", {}).get(_RUN_ID) == self._run_id
+
+    def _describe_existing(self) -> tuple[str, bool]:
+        """The ETag of the recording that is there, and whether a killed run has left it."""
+        try:
+            answer = self.client.head_object(Bucket=self.bucket, Key=self.key)
+        except (BotoCoreError, ClientError, HTTPError) as error:
+            raise _fault("HeadObject", error) from error
+        return answer["ETag"], datetime.now(UTC) - answer["LastModified"] > ORPHAN_AGE
+
+    def _sha256(self, header: bytes) -> str:
+        """SHA-256 of the object: of the bytes sent at once, or of what S3 now holds."""
+        if not self._parts:
+            return hashlib.sha256(header + self._first_part + self._buffer).hexdigest()
+        digest = hashlib.sha256()
+        try:
+            body = self.client.get_object(Bucket=self.bucket, Key=self.key)["Body"]
+            while read := body.read(READ_BYTES):
+                digest.update(read)
+        except (BotoCoreError, ClientError, HTTPError) as error:
+            raise _fault("GetObject", error) from error
+        return digest.hexdigest()
+
+
+def _fault(api: str, error: Exception) -> StorageFaultError:
+    if not isinstance(error, ClientError):
+        return StorageFaultError(
+            "S3_UNREACHABLE", f"{api} failed: {type(error).__name__}", retryable=True
+        )
+    code = error.response["Error"]["Code"]
+    return StorageFaultError(
+        f"S3_{code}", f"{api} answered {code}", retryable=code not in _PERMANENT_CODES
+    )

@@ -1,0 +1,103 @@
+"""Which fragments are this contact's: the ContactId tag proves it, everything else is refused.
+
+A KVS stream carries one call at a time and is used again for the next contact, and nothing in it
+marks where a call ends. A fragment without a ContactId says nothing of its own: it is taken only
+inside the job's range and between or right after fragments of this contact.
+
+The range is inclusive. Where Connect named no stop fragment, the range's end is only a time, and
+the next contact may already be inside it: an untagged fragment is then held back until the next
+tag tells whose it was.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from call_archive.job import ArchiveJob
+from call_archive.matroska import MediaFragment
+from call_archive.stream import ListedFragment
+
+MAX_HELD_FRAGMENTS = 32
+"""Untagged fragments in a row that wait for a tag: half a minute, 1 MB."""
+
+STOP_TOLERANCE_MS = 5_000
+"""How long after the stop's time a fragment may start by KVS's clock, where only a time is known.
+
+Its ContactId still has to prove it; Connect's clock and KVS's differ by about a second.
+"""
+
+
+def fragments_in_range(job: ArchiveJob, listed: Iterable[ListedFragment]) -> list[ListedFragment]:
+    """The listed fragments between start and stop, both inclusive, once each, by number."""
+    by_number = {fragment.number: fragment for fragment in listed if _is_in_range(job, fragment)}
+    return [by_number[number] for number in sorted(by_number)]
+
+
+def _is_in_range(job: ArchiveJob, fragment: ListedFragment) -> bool:
+    if fragment.number < job.start_fragment_number:
+        return False
+    if job.stop_fragment_number is not None:
+        return fragment.number <= job.stop_fragment_number
+    return fragment.server_timestamp_ms <= job.end_bound_ms + STOP_TOLERANCE_MS
+
+
+class ContactSelection:
+    """Lets this contact's fragments pass, in order, and counts the others.
+
+    Attributes:
+        accepted: fragments that passed.
+        foreign: fragments refused because another contact's id is on them.
+        untagged: fragments refused because no ContactId proves them.
+    """
+
+    def __init__(self, job: ArchiveJob) -> None:
+        self._contact_ids = job.contact_ids
+        self._ends_exactly = job.stop_fragment_number is not None
+        self._end_bound_ms = job.end_bound_ms
+        self._after_own = False
+        self._held: list[MediaFragment] = []
+        self.accepted = 0
+        self.foreign = 0
+        self.untagged = 0
+
+    def select(self, fragments: Iterable[MediaFragment]) -> Iterator[MediaFragment]:
+        """Passes the contact's fragments on.
+
+        Args:
+            fragments: inside the job's range, ascending by number.
+        """
+        for fragment in fragments:
+            if not fragment.contact_ids:
+                yield from self._judge_untagged(fragment)
+            elif fragment.contact_ids <= self._contact_ids:
+                yield from self._release()
+                self._after_own = True
+                yield self._accept(fragment)
+            else:
+                self.untagged += len(self._held)
+                self._held.clear()
+                self._after_own = False
+                self.foreign += 1
+        yield from self._release()
+
+    def _judge_untagged(self, fragment: MediaFragment) -> Iterator[MediaFragment]:
+        if not self._after_own:
+            self.untagged += 1
+        elif self._ends_exactly:
+            yield self._accept(fragment)
+        elif self._is_late(fragment) or len(self._held) == MAX_HELD_FRAGMENTS:
+            self.untagged += 1
+        else:
+            self._held.append(fragment)
+
+    def _is_late(self, fragment: MediaFragment) -> bool:
+        """Whether it starts after the stop's time, where no own fragment is expected."""
+        return (fragment.server_timestamp_ms or 0) > self._end_bound_ms
+
+    def _release(self) -> Iterator[MediaFragment]:
+        """Passes on what was held back, now that nothing speaks against it."""
+        for fragment in self._held:
+            yield self._accept(fragment)
+        self._held.clear()
+
+    def _accept(self, fragment: MediaFragment) -> MediaFragment:
+        self.accepted += 1
+        return fragment
