@@ -1,0 +1,109 @@
+# Call Archive: one command for everything. `make` lists the targets.
+# Needs git, make and any Python >= 3.9; uv, Python 3.13 and every tool come from here.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV_VERSION := 0.13.9
+REGION ?= eu-west-2
+
+# uv from PATH, else a pinned one in a venv of its own.
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv-env/bin/uv)
+STAMP := .venv/.synced
+# Tools run from the project's environment, also those that sam starts (python3.13, pip).
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+# What exists of these; bench/ is optional.
+PYTHON_DIRS = $(wildcard src local tests bench)
+DOCKER_ANSWERS = docker info >/dev/null 2>&1
+# This machine as containers see it. Older engines name the bridge's subnet only; it has the first address.
+BRIDGE_GATEWAY = docker network inspect bridge -f '{{with index .IPAM.Config 0}}{{or .Gateway .Subnet}}{{end}}' \
+  | sed 's|\.0/16$$|.1|'
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv from uv.lock (fetches uv and Python 3.13 where they are missing)
+
+$(STAMP): $(filter .tools/%,$(UV)) pyproject.toml uv.lock .python-version
+	$(UV) sync --locked
+	@touch $@
+
+# A python3 that is a pyenv shim refuses to start when .python-version is not installed: try the system's too.
+.tools/uv-env/bin/uv:
+	@for python in python3 /usr/bin/python3 python; do \
+	  $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || continue; \
+	  echo "no uv on PATH: installing uv $(UV_VERSION) into .tools/uv-env"; \
+	  $$python -m venv .tools/uv-env && .tools/uv-env/bin/python -m pip install -q uv==$(UV_VERSION) && exit 0; \
+	done; \
+	echo "neither uv nor a Python >= 3.9 with venv found (Debian: apt install python3-venv)" >&2; exit 1
+
+.PHONY: demo
+demo: $(STAMP) ## Archive a simulated call on this machine (CALLER=a.wav AGENT=b.wav for your own voices)
+	@python -m local.demo $(if $(CALLER),--caller '$(CALLER)') $(if $(AGENT),--agent '$(AGENT)')
+
+.PHONY: local-aws
+local-aws: $(STAMP) ## Serve a local AWS on port 4566, for the functions in `sam local`
+	@mkdir -p .local-aws
+	@hosts="--host 127.0.0.1"; \
+	if $(DOCKER_ANSWERS); then \
+	  hosts="$$hosts --host $$($(BRIDGE_GATEWAY))"; \
+	else \
+	  echo "no Docker engine answers: serving on 127.0.0.1 only"; \
+	fi; \
+	exec python -m local serve $$hosts --port 4566 --write-env .local-aws/env.json
+
+.PHONY: check
+check: lint types imports template test ## Everything that CI checks
+
+.PHONY: format
+format: $(STAMP) ## Format the code and apply the safe lint fixes
+	ruff format $(PYTHON_DIRS)
+	ruff check --fix $(PYTHON_DIRS)
+
+.PHONY: lint
+lint: $(STAMP) ## Check format and lint
+	ruff format --check $(PYTHON_DIRS)
+	ruff check $(PYTHON_DIRS)
+
+.PHONY: types
+types: $(STAMP) ## Type-check (mypy --strict)
+	mypy $(PYTHON_DIRS)
+
+.PHONY: imports
+imports: $(STAMP) ## Check which module imports which (the rules of docs and pyproject.toml)
+	lint-imports
+
+.PHONY: template
+template: $(STAMP) ## Check template.yaml (cfn-lint, serverless rules, sam validate --lint)
+	cfn-lint template.yaml
+	sam validate --lint --region $(REGION)
+
+.PHONY: test
+test: $(STAMP) ## Run every test, with coverage; those that need Docker say so where none answers
+	@$(DOCKER_ANSWERS) || echo "tests/sam_local: NOT RUN, no Docker engine answers here"
+	pytest --cov $(PYTEST_ARGS)
+
+.PHONY: test-sam
+test-sam: $(STAMP) ## Run only the tests of both functions in Lambda containers, with `sam local`
+	pytest tests/sam_local $(PYTEST_ARGS)
+
+.PHONY: build
+build: $(STAMP) ## Build the deployment packages into .aws-sam
+	sam build
+
+.PHONY: requirements
+requirements: $(STAMP) ## Write src/requirements.txt from uv.lock
+	$(UV) export --locked --no-dev --no-emit-project --no-header --format requirements.txt \
+	  --output-file src/requirements.txt --quiet
+
+.PHONY: clean
+clean: ## Remove everything that these targets made
+	rm -rf .venv .aws-sam .local-aws .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache .coverage htmlcov dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,487 @@
+"""What the stack would be: who may do what, what is encrypted, and what the functions are told."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.template.cloudformation import ACCOUNT, REGION, Json, deploy, load, of_type
+
+SRC = Path(__file__).parents[2] / "src"
+INSTANCE = f"arn:aws:connect:{REGION}:{ACCOUNT}:instance/0f8a3b1c-5d2e-4f60-9a71-b2c3d4e5f607"
+MEDIA_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
+ARCHIVE_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/66666666-7777-8888-9999-000000000000"
+RECORD_STREAM = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/contact-records"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
+REDRIVE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/operators/redrive"
+FULL: dict[str, str | int] = {
+    "ConnectInstanceArn": INSTANCE,
+    "StreamPrefix": "ivr",
+    "MediaKmsKeyArn": MEDIA_KEY,
+    "ContactRecordStreamArn": RECORD_STREAM,
+    "ArchivePrefix": "calls/",
+    "ArchiveKmsKeyArn": ARCHIVE_KEY,
+    "RetentionDays": 365,
+    "AlarmTopicArn": TOPIC,
+    "RedriveRoleArn": REDRIVE_ROLE,
+}
+
+
+@pytest.fixture(scope="module")
+def minimal() -> dict[str, Json]:
+    return deploy({})
+
+
+@pytest.fixture(scope="module")
+def full() -> dict[str, Json]:
+    return deploy(FULL)
+
+
+@pytest.fixture(scope="module", params=["minimal", "full"])
+def stack(request: pytest.FixtureRequest) -> dict[str, Json]:
+    resources: dict[str, Json] = request.getfixturevalue(request.param)
+    return resources
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def role_statements(stack: dict[str, Json]) -> Iterator[tuple[str, Json]]:
+    for role_id, role in of_type(stack, "AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield role_id, statement
+
+
+def statement(stack: dict[str, Json], role_id: str, sid: str) -> Json:
+    return next(s for r, s in role_statements(stack) if (r, s["Sid"]) == (role_id, sid))
+
+
+def actions(stack: dict[str, Json], role_id: str) -> set[str]:
+    return {a for r, s in role_statements(stack) if r == role_id for a in as_list(s["Action"])}
+
+
+class TestFunctions:
+    def test_the_handlers_exist(self, stack: dict[str, Json]) -> None:
+        for function in of_type(stack, "AWS::Lambda::Function").values():
+            module, _, name = function["Handler"].rpartition(".")
+            source = (SRC / module.replace(".", "/")).with_suffix(".py")
+            tree = ast.parse(source.read_text())
+            assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+    def test_they_are_named_as_the_design_says(self, stack: dict[str, Json]) -> None:
+        handlers = {
+            logical_id: function["Handler"]
+            for logical_id, function in of_type(stack, "AWS::Lambda::Function").items()
+        }
+        assert handlers == {
+            "FlowFunction": "call_archive.flow_handler.handler",
+            "ArchiveFunction": "call_archive.archive_handler.handler",
+        }
+
+    def test_runtime_time_and_memory(self, stack: dict[str, Json]) -> None:
+        functions = of_type(stack, "AWS::Lambda::Function")
+        assert {f["Runtime"] for f in functions.values()} == {"python3.13"}
+        assert {tuple(f["Architectures"]) for f in functions.values()} == {("x86_64",)}
+        assert {name: (f["Timeout"], f["MemorySize"]) for name, f in functions.items()} == {
+            "FlowFunction": (8, 256),
+            "ArchiveFunction": (600, 512),
+        }
+
+    def test_environment_is_the_contract(self) -> None:
+        functions = of_type(deploy(FULL | {"Tracks": "both"}), "AWS::Lambda::Function")
+        shared = {
+            "ARCHIVE_BUCKET": "<ArchiveBucket>",
+            "ARCHIVE_PREFIX": "calls/",
+            "ARCHIVE_TRACKS": "both",
+            "CONNECT_INSTANCE_ARN": INSTANCE,
+            "ARCHIVE_QUEUE_URL": "<ArchiveQueue>",
+            "POWERTOOLS_SERVICE_NAME": "call-archive",
+            "POWERTOOLS_METRICS_NAMESPACE": "CallArchive",
+            "POWERTOOLS_LOG_LEVEL": "INFO",
+        }
+        assert functions["FlowFunction"]["Environment"]["Variables"] == shared
+        assert functions["ArchiveFunction"]["Environment"]["Variables"] == shared | {
+            "FAILED_JOBS_QUEUE_URL": "<FailedJobsQueue>"
+        }
+
+    def test_an_endpoint_can_be_given_locally_and_is_never_deployed(
+        self, stack: dict[str, Json]
+    ) -> None:
+        declared = load()["Globals"]["Function"]["Environment"]["Variables"]
+        assert declared["AWS_ENDPOINT_URL"] == {"Ref": "AWS::NoValue"}
+        for function in of_type(stack, "AWS::Lambda::Function").values():
+            assert not [n for n in function["Environment"]["Variables"] if n.startswith("AWS_")]
+
+    def test_logs_are_kept_for_a_time_and_are_json(self, stack: dict[str, Json]) -> None:
+        groups = of_type(stack, "AWS::Logs::LogGroup")
+        for function in of_type(stack, "AWS::Lambda::Function").values():
+            logging = function["LoggingConfig"]
+            assert logging["LogFormat"] == "JSON"
+            assert int(groups[logging["LogGroup"].strip("<>")]["RetentionInDays"]) == 30
+
+    def test_they_are_traced(self, stack: dict[str, Json]) -> None:
+        for function in of_type(stack, "AWS::Lambda::Function").values():
+            assert function["TracingConfig"] == {"Mode": "Active"}
+
+    def test_an_existing_bucket_is_used(self) -> None:
+        resources = deploy({"ArchiveBucketName": "kept-elsewhere"})
+        for function in of_type(resources, "AWS::Lambda::Function").values():
+            assert function["Environment"]["Variables"]["ARCHIVE_BUCKET"] == "kept-elsewhere"
+        assert not of_type(resources, "AWS::S3::Bucket")
+        assert not of_type(resources, "AWS::S3::BucketPolicy")
+        assert statement(resources, "ArchiveRole", "WriteRecordings")["Resource"] == [
+            "arn:aws:s3:::kept-elsewhere/recordings/*",
+            "arn:aws:s3:::kept-elsewhere/manifests/*",
+        ]
+
+
+class TestRoles:
+    def test_no_action_has_a_wildcard(self, stack: dict[str, Json]) -> None:
+        assert not [a for _, s in role_statements(stack) for a in as_list(s["Action"]) if "*" in a]
+
+    def test_only_tracing_is_for_any_resource(self, stack: dict[str, Json]) -> None:
+        anywhere = {s["Sid"] for _, s in role_statements(stack) if "*" in as_list(s["Resource"])}
+        assert anywhere == {"Trace"}
+
+    def test_they_carry_no_managed_policies(self, stack: dict[str, Json]) -> None:
+        for role in of_type(stack, "AWS::IAM::Role").values():
+            assert "ManagedPolicyArns" not in role
+
+    def test_only_the_service_assumes_them(self, full: dict[str, Json]) -> None:
+        trusted = {
+            role_id: [s["Principal"] for s in role["AssumeRolePolicyDocument"]["Statement"]]
+            for role_id, role in of_type(full, "AWS::IAM::Role").items()
+        }
+        assert trusted == {
+            "FlowRole": [{"Service": "lambda.amazonaws.com"}],
+            "ArchiveRole": [{"Service": "lambda.amazonaws.com"}],
+            "ContactRecordRole": [{"Service": "pipes.amazonaws.com"}],
+        }
+
+    def test_each_function_has_its_own(self, stack: dict[str, Json]) -> None:
+        functions = of_type(stack, "AWS::Lambda::Function")
+        assert functions["FlowFunction"]["Role"] == "<FlowRole.Arn>"
+        assert functions["ArchiveFunction"]["Role"] == "<ArchiveRole.Arn>"
+
+    def test_the_flow_function_can_only_queue(self, stack: dict[str, Json]) -> None:
+        assert actions(stack, "FlowRole") == {
+            "sqs:SendMessage",
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+            "xray:PutTraceSegments",
+            "xray:PutTelemetryRecords",
+        }
+        assert statement(stack, "FlowRole", "QueueJobs")["Resource"] == "<ArchiveQueue.Arn>"
+
+    def test_the_archive_function_can_do_what_it_does(self, full: dict[str, Json]) -> None:
+        assert actions(full, "ArchiveRole") == {
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ChangeMessageVisibility",
+            "sqs:SendMessage",
+            "kinesisvideo:GetDataEndpoint",
+            "kinesisvideo:ListFragments",
+            "kinesisvideo:GetMediaForFragmentList",
+            "kms:Decrypt",
+            "kms:GenerateDataKey",
+            "connect:DescribeContact",
+            "s3:PutObject",
+            "s3:GetObject",
+            "s3:AbortMultipartUpload",
+            "s3:ListBucket",
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+            "xray:PutTraceSegments",
+            "xray:PutTelemetryRecords",
+        }
+
+    def test_and_only_there(self, full: dict[str, Json]) -> None:
+        resources = {
+            s["Sid"]: s["Resource"] for r, s in role_statements(full) if r == "ArchiveRole"
+        }
+        assert resources == {
+            "TakeJobs": "<ArchiveQueue.Arn>",
+            "ReportFailedJobs": "<FailedJobsQueue.Arn>",
+            "ReadMedia": f"arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/ivr-connect-*/*",
+            "DecryptMedia": MEDIA_KEY,
+            "DescribeContacts": f"{INSTANCE}/contact/*",
+            "WriteRecordings": [
+                "arn:aws:s3:::<ArchiveBucket>/calls/recordings/*",
+                "arn:aws:s3:::<ArchiveBucket>/calls/manifests/*",
+            ],
+            "TellMissingFromForbidden": "arn:aws:s3:::<ArchiveBucket>",
+            "EncryptRecordings": ARCHIVE_KEY,
+            "WriteLogs": "<ArchiveLogGroup.Arn>",
+            "Trace": "*",
+        }
+
+    def test_listing_is_bound_to_our_prefixes(self, full: dict[str, Json]) -> None:
+        listing = statement(full, "ArchiveRole", "TellMissingFromForbidden")
+        assert listing["Condition"] == {
+            "StringLikeIfExists": {"s3:prefix": ["calls/recordings/*", "calls/manifests/*"]}
+        }
+
+    def test_without_parameters_no_key_and_any_connect_stream_of_the_account(
+        self, minimal: dict[str, Json]
+    ) -> None:
+        assert not [a for a in actions(minimal, "ArchiveRole") if a.startswith("kms:")]
+        assert statement(minimal, "ArchiveRole", "ReadMedia")["Resource"] == (
+            f"arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/*-connect-*/*"
+        )
+        assert statement(minimal, "ArchiveRole", "DescribeContacts")["Resource"] == (
+            f"arn:aws:connect:{REGION}:{ACCOUNT}:instance/*/contact/*"
+        )
+
+
+class TestConnect:
+    def test_only_this_instance_may_invoke_the_flow_function(self, full: dict[str, Json]) -> None:
+        assert list(of_type(full, "AWS::Lambda::Permission").values()) == [
+            {
+                "FunctionName": "<FlowFunction>",
+                "Action": "lambda:InvokeFunction",
+                "Principal": "connect.amazonaws.com",
+                "SourceAccount": ACCOUNT,
+                "SourceArn": INSTANCE,
+            }
+        ]
+
+    def test_or_any_of_this_account(self, minimal: dict[str, Json]) -> None:
+        (permission,) = of_type(minimal, "AWS::Lambda::Permission").values()
+        assert permission["SourceAccount"] == ACCOUNT
+        assert "SourceArn" not in permission
+
+    def test_the_function_is_offered_to_the_instances_flows(
+        self, minimal: dict[str, Json], full: dict[str, Json]
+    ) -> None:
+        assert list(of_type(full, "AWS::Connect::IntegrationAssociation").values()) == [
+            {
+                "InstanceId": INSTANCE,
+                "IntegrationType": "LAMBDA_FUNCTION",
+                "IntegrationArn": "<FlowFunction.Arn>",
+            }
+        ]
+        assert not of_type(minimal, "AWS::Connect::IntegrationAssociation")
+
+
+class TestQueues:
+    def test_they_are_encrypted(self, stack: dict[str, Json]) -> None:
+        queues = of_type(stack, "AWS::SQS::Queue")
+        assert queues.keys() == {"ArchiveQueue", "FailedJobsQueue"}
+        assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
+
+    def test_they_are_reached_over_tls_only(self, stack: dict[str, Json]) -> None:
+        policies = of_type(stack, "AWS::SQS::QueuePolicy").values()
+        for policy in policies:
+            (queue,) = policy["Queues"]
+            assert {
+                "Sid": "OnlyOverTls",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "sqs:*",
+                "Resource": f"<{queue.strip('<>')}.Arn>",
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            } in policy["PolicyDocument"]["Statement"]
+        assert {q for p in policies for q in p["Queues"]} == {"<ArchiveQueue>", "<FailedJobsQueue>"}
+
+    def test_a_job_that_keeps_failing_ends_with_the_failed_ones(
+        self, stack: dict[str, Json]
+    ) -> None:
+        queues = of_type(stack, "AWS::SQS::Queue")
+        jobs, failed = queues["ArchiveQueue"], queues["FailedJobsQueue"]
+        assert jobs["RedrivePolicy"] == {
+            "deadLetterTargetArn": "<FailedJobsQueue.Arn>",
+            "maxReceiveCount": 15,
+        }
+        assert failed["RedriveAllowPolicy"] == {
+            "redrivePermission": "byQueue",
+            "sourceQueueArns": [f"arn:aws:sqs:{REGION}:{ACCOUNT}:{jobs['QueueName']}"],
+        }
+        assert failed["MessageRetentionPeriod"] == 14 * 86_400 > jobs["MessageRetentionPeriod"]
+
+    def test_a_job_is_hidden_for_as_long_as_its_run_may_last(self, stack: dict[str, Json]) -> None:
+        function = of_type(stack, "AWS::Lambda::Function")["ArchiveFunction"]
+        queue = of_type(stack, "AWS::SQS::Queue")["ArchiveQueue"]
+        assert queue["VisibilityTimeout"] > function["Timeout"]
+
+    def test_a_run_takes_one_job_and_reports_which_failed(self, stack: dict[str, Json]) -> None:
+        (mapping,) = of_type(stack, "AWS::Lambda::EventSourceMapping").values()
+        assert mapping["EventSourceArn"] == "<ArchiveQueue.Arn>"
+        assert mapping["BatchSize"] == 1
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert int(mapping["ScalingConfig"]["MaximumConcurrency"]) == 10
+
+    @pytest.mark.parametrize(
+        ("parameters", "senders"),
+        [
+            ({}, ["<FlowRole.Arn>"]),
+            (FULL, ["<FlowRole.Arn>", "<ContactRecordRole.Arn>", REDRIVE_ROLE]),
+        ],
+        ids=["minimal", "full"],
+    )
+    def test_only_our_senders_queue_jobs(
+        self, parameters: dict[str, str | int], senders: list[str]
+    ) -> None:
+        policy = of_type(deploy(parameters), "AWS::SQS::QueuePolicy")["ArchiveQueuePolicy"]
+        _, deny, allow = policy["PolicyDocument"]["Statement"]
+        assert (deny["Effect"], deny["Principal"], deny["Action"]) == (
+            "Deny",
+            "*",
+            "sqs:SendMessage",
+        )
+        assert deny["Condition"] == {
+            "ArnNotLike": {"aws:PrincipalArn": senders},
+            "Bool": {"aws:PrincipalIsAWSService": "false"},
+        }
+        assert (allow["Effect"], allow["Principal"], allow["Action"]) == (
+            "Allow",
+            {"Service": "events.amazonaws.com"},
+            "sqs:SendMessage",
+        )
+
+    def test_events_come_from_our_rule_only(self, stack: dict[str, Json]) -> None:
+        for policy in of_type(stack, "AWS::SQS::QueuePolicy").values():
+            allowed = [s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
+            assert [s["Condition"] for s in allowed] == [
+                {
+                    "ArnEquals": {"aws:SourceArn": "<DisconnectRule.Arn>"},
+                    "StringEquals": {"aws:SourceAccount": ACCOUNT},
+                }
+            ]
+
+    def test_a_failed_job_raises_an_alarm(self, full: dict[str, Json]) -> None:
+        (alarm,) = of_type(full, "AWS::CloudWatch::Alarm").values()
+        assert alarm["Dimensions"] == [
+            {"Name": "QueueName", "Value": "<FailedJobsQueue.QueueName>"}
+        ]
+        assert alarm["AlarmActions"] == [TOPIC]
+
+
+class TestTriggers:
+    def test_a_contact_event_of_the_instance_becomes_a_job(self, full: dict[str, Json]) -> None:
+        (rule,) = of_type(full, "AWS::Events::Rule").values()
+        assert rule["State"] == "ENABLED"
+        assert rule["EventPattern"] == {
+            "source": ["aws.connect"],
+            "detail-type": ["Amazon Connect Contact Event", "Connect Customer Contact Event"],
+            "account": [ACCOUNT],
+            "detail": {
+                "eventType": ["DISCONNECTED"],
+                "channel": ["VOICE", "Voice"],
+                "instanceArn": [INSTANCE, INSTANCE.replace("arn:aws:", "arn:aws::")],
+            },
+        }
+        (target,) = rule["Targets"]
+        assert target["Arn"] == "<ArchiveQueue.Arn>"
+        assert target["DeadLetterConfig"] == {"Arn": "<FailedJobsQueue.Arn>"}
+
+    def test_without_an_instance_events_of_all_count(self, minimal: dict[str, Json]) -> None:
+        (rule,) = of_type(minimal, "AWS::Events::Rule").values()
+        assert "instanceArn" not in rule["EventPattern"]["detail"]
+
+    def test_they_can_be_turned_off(self) -> None:
+        (rule,) = of_type(deploy({"ArchiveOnDisconnect": "false"}), "AWS::Events::Rule").values()
+        assert rule["State"] == "DISABLED"
+
+    def test_contact_records_are_piped_when_asked_for(
+        self, minimal: dict[str, Json], full: dict[str, Json]
+    ) -> None:
+        (pipe,) = of_type(full, "AWS::Pipes::Pipe").values()
+        assert (pipe["Source"], pipe["Target"]) == (RECORD_STREAM, "<ArchiveQueue.Arn>")
+        assert pipe["TargetParameters"] == {"InputTemplate": "<$.data>"}
+        assert not of_type(minimal, "AWS::Pipes::Pipe")
+
+
+class TestBucket:
+    def test_nobody_outside_sees_it(self, stack: dict[str, Json]) -> None:
+        bucket = of_type(stack, "AWS::S3::Bucket")["ArchiveBucket"]
+        assert bucket["PublicAccessBlockConfiguration"] == {
+            "BlockPublicAcls": True,
+            "BlockPublicPolicy": True,
+            "IgnorePublicAcls": True,
+            "RestrictPublicBuckets": True,
+        }
+        assert bucket["OwnershipControls"] == {
+            "Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]
+        }
+
+    def test_it_is_reached_over_tls_only(self, stack: dict[str, Json]) -> None:
+        policy = of_type(stack, "AWS::S3::BucketPolicy")["ArchiveBucketPolicy"]
+        (deny,) = policy["PolicyDocument"]["Statement"]
+        assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+        assert deny["Resource"] == ["<ArchiveBucket.Arn>", "<ArchiveBucket.Arn>/*"]
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+    def test_it_is_encrypted(self, minimal: dict[str, Json], full: dict[str, Json]) -> None:
+        rules = [
+            of_type(resources, "AWS::S3::Bucket")["ArchiveBucket"]["BucketEncryption"]
+            for resources in (minimal, full)
+        ]
+        assert rules == [
+            {
+                "ServerSideEncryptionConfiguration": [
+                    {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+                ]
+            },
+            {
+                "ServerSideEncryptionConfiguration": [
+                    {
+                        "ServerSideEncryptionByDefault": {
+                            "SSEAlgorithm": "aws:kms",
+                            "KMSMasterKeyID": ARCHIVE_KEY,
+                        },
+                        "BucketKeyEnabled": True,
+                    }
+                ]
+            },
+        ]
+
+    def test_it_outlives_the_stack_and_an_overwrite(self, stack: dict[str, Json]) -> None:
+        bucket = stack["ArchiveBucket"]
+        assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+
+    def test_unfinished_uploads_are_removed(self, stack: dict[str, Json]) -> None:
+        bucket = of_type(stack, "AWS::S3::Bucket")["ArchiveBucket"]
+        assert {
+            "Id": "abort-incomplete-uploads",
+            "Status": "Enabled",
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        } in bucket["LifecycleConfiguration"]["Rules"]
+
+    def test_recordings_expire_only_when_asked_for(
+        self, minimal: dict[str, Json], full: dict[str, Json]
+    ) -> None:
+        kept, expiring = (
+            of_type(resources, "AWS::S3::Bucket")["ArchiveBucket"]["LifecycleConfiguration"]
+            for resources in (minimal, full)
+        )
+        assert not [rule for rule in kept["Rules"] if "ExpirationInDays" in rule]
+        (expire,) = [rule for rule in expiring["Rules"] if "ExpirationInDays" in rule]
+        assert int(expire["ExpirationInDays"]) == 365
+        assert expire["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+
+class TestParameters:
+    def test_each_is_described_and_grouped(self) -> None:
+        template = load()
+        interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+        grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+        assert sorted(grouped) == sorted(template["Parameters"])
+        assert interface["ParameterLabels"].keys() == template["Parameters"].keys()
+        assert all(parameter["Description"] for parameter in template["Parameters"].values())
+
+    @pytest.mark.parametrize("name", FULL)
+    def test_patterns_take_what_these_tests_deploy(self, name: str) -> None:
+        parameter = load()["Parameters"][name]
+        assert re.search(parameter.get("AllowedPattern", ""), str(FULL[name]))
+        assert re.search(parameter.get("AllowedPattern", ""), str(parameter["Default"]))
+
+    @pytest.mark.parametrize("prefix", ["calls", "/", "calls//", "*/", "${x}/"])
+    def test_a_prefix_that_would_change_the_policies_is_refused(self, prefix: str) -> None:
+        assert not re.search(load()["Parameters"]["ArchivePrefix"]["AllowedPattern"], prefix)
