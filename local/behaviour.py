@@ -1,0 +1,168 @@
+"""How the simulated services behave: their own numbers and manners, and the faults a test wants.
+
+`Behaviour` is frozen and replaced whole, in the process or over HTTP as JSON. A fault with `times`
+is used up; the services count, and start again when the behaviour is replaced.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+type Api = Literal[
+    "GetDataEndpoint",
+    "DescribeStream",
+    "ListFragments",
+    "GetMediaForFragmentList",
+    "GetMedia",
+    "DescribeContact",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentFault:
+    """Trouble with one fragment inside a media body that began with HTTP 200.
+
+    Attributes:
+        number: the fragment; None is every fragment.
+        kind: an error document of either family in the fragment's place, or the fragment left out,
+            or sent twice.
+        code: of the error document; "" is the family's usual one.
+        detail: its message (`exception`) or its id (`error`); "" is the family's usual one.
+        times: how often; None is for ever.
+        rest_follows: whether the rest of the body comes after an error document.
+        api: where; GetMedia always ends at an error.
+    """
+
+    number: int | None
+    kind: Literal["exception", "error", "left_out", "duplicated"] = "exception"
+    code: str = ""
+    detail: str = ""
+    times: int | None = 1
+    rest_follows: bool = True
+    api: Literal["GetMediaForFragmentList", "GetMedia"] = "GetMediaForFragmentList"
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """Code and detail of the error document."""
+        code, detail = _USUAL_ERRORS.get(self.kind, ("", ""))
+        return self.code or code, self.detail or detail
+
+
+_USUAL_ERRORS: Final[Mapping[str, tuple[str, str]]] = {
+    "exception": ("3000", "Fragment could not be read"),
+    "error": ("FRAGMENT_NOT_FOUND", "3000"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BodyFault:
+    """A media body that stops early: in good order (`end`) or by a connection reset (`reset`)."""
+
+    after_bytes: int
+    kind: Literal["end", "reset"] = "end"
+    times: int | None = 1
+    api: Literal["GetMediaForFragmentList", "GetMedia"] = "GetMediaForFragmentList"
+
+
+@dataclass(frozen=True, slots=True)
+class CallFault:
+    """A call that is refused before anything else is looked at."""
+
+    api: Api
+    error_type: str = "ClientLimitExceededException"
+    status: int = 400
+    message: str = "Rate exceeded"
+    times: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """The services' manners; a quota of None is off.
+
+    Attributes:
+        listing_delay_ms: a fragment is listed so long after the service had all of it.
+        list_order: of the whole result of ListFragments, across pages.
+        page_limit: most fragments a page, whatever was asked for.
+        media_order: of the answer of GetMediaForFragmentList.
+        seed: of both random orders.
+        uninvited_fragments: numbers that GetMediaForFragmentList adds to every answer.
+        unreadable_fragments: numbers that are listed, and invalid to GetMediaForFragmentList.
+        body_write_bytes: size of the writes of a media body; None writes document by document.
+        fragment_faults, body_faults, call_faults: the faults.
+        get_media_limit_s: GetMedia ends after so long.
+        recordings_delay_ms: DescribeContact shows Recordings so long after the contact has ended.
+        body_bytes_per_s: pace of each media session.
+        media_sessions: concurrent GetMediaForFragmentList sessions of a stream.
+        fragments_per_s: pace of a stream in GetMediaForFragmentList.
+        data_endpoint_calls_per_s: GetDataEndpoint calls of a stream and API name.
+        get_media_connections: concurrent GetMedia sessions of a stream.
+        get_media_calls_per_s: GetMedia calls of a stream.
+        describe_contact_calls_per_s: DescribeContact calls of the account.
+    """
+
+    listing_delay_ms: int = 1000
+    list_order: Literal["random", "number"] = "random"
+    page_limit: int | None = None
+    media_order: Literal["asked", "number", "random"] = "asked"
+    seed: int = 0
+    uninvited_fragments: tuple[int, ...] = ()
+    unreadable_fragments: tuple[int, ...] = ()
+    body_write_bytes: int | None = 65536
+    fragment_faults: tuple[FragmentFault, ...] = ()
+    body_faults: tuple[BodyFault, ...] = ()
+    call_faults: tuple[CallFault, ...] = ()
+    get_media_limit_s: float = 45 * 60
+    recordings_delay_ms: int = 0
+    body_bytes_per_s: int | None = 25_000_000
+    media_sessions: int | None = 5
+    fragments_per_s: int | None = 500
+    data_endpoint_calls_per_s: int | None = 5
+    get_media_connections: int | None = 3
+    get_media_calls_per_s: int | None = 5
+    describe_contact_calls_per_s: int | None = 10
+
+
+CONNECT_DEFAULTS: Final = Behaviour()
+UNLIMITED: Final = Behaviour(
+    body_bytes_per_s=None,
+    media_sessions=None,
+    fragments_per_s=None,
+    data_endpoint_calls_per_s=None,
+    get_media_connections=None,
+    get_media_calls_per_s=None,
+    describe_contact_calls_per_s=None,
+)
+
+
+def decode_behaviour(values: Mapping[str, Any]) -> Behaviour:
+    """A behaviour from JSON; what is not named keeps its default. Fragment numbers may be strings.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    named = dict(values)
+    for name, fault in _FAULTS.items():
+        if name in named:
+            named[name] = tuple(_decode(fault, entry) for entry in named[name])
+    for name in ("uninvited_fragments", "unreadable_fragments"):
+        if name in named:
+            named[name] = tuple(map(int, named[name]))
+    behaviour: Behaviour = _decode(Behaviour, named)
+    return behaviour
+
+
+_FAULTS: Final[Mapping[str, type[Any]]] = {
+    "fragment_faults": FragmentFault,
+    "body_faults": BodyFault,
+    "call_faults": CallFault,
+}
+
+
+def _decode(kind: type[Any], values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one of four types
+    unknown = values.keys() - {field.name for field in fields(kind)}
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    named = dict(values)
+    if kind is FragmentFault and isinstance(named.get("number"), str):
+        named["number"] = int(named["number"])
+    return kind(**named)

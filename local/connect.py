@@ -1,0 +1,67 @@
+"""Amazon Connect without HTTP: registered contacts → DescribeContact's answers.
+
+How soon after a call its Recordings are filled is undocumented: here from the contact's end plus a
+delay on, by the clock that was given. Before that the key is there and its list is empty.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from local.clock import Clock
+from local.contact import Contact
+from local.faults import FaultPlan, ServiceError
+from local.quotas import RateLimit
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Registration:
+    body: Json
+    ended_ms: int
+    recordings_from_ms: int | None
+
+
+class Connect:
+    """The service: contacts by instance and id."""
+
+    def __init__(self, clock: Clock, faults: Callable[[], FaultPlan]) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._lock = threading.Lock()
+        self._contacts: dict[tuple[str, str], _Registration] = {}
+        self._rates = RateLimit()
+
+    def register(self, contact: Contact, *, recordings_from_ms: int | None = None) -> None:
+        """Makes a contact known, with Recordings from `recordings_from_ms` on, if given."""
+        key = (contact.instance_id, contact.contact_id)
+        with self._lock:
+            self._contacts[key] = _Registration(
+                contact.describe_contact(), contact.stop_timestamp_ms, recordings_from_ms
+            )
+
+    def reset(self) -> None:
+        """Forgets all contacts and counts."""
+        with self._lock:
+            self._contacts.clear()
+            self._rates = RateLimit()
+
+    def describe_contact(self, instance_id: str, contact_id: str) -> Json:
+        """DescribeContact."""
+        faults = self._faults()
+        faults.refuse("DescribeContact")
+        if not self._rates.admits("account", faults.behaviour.describe_contact_calls_per_s):
+            raise ServiceError(429, "ThrottlingException", "Too Many Requests")
+        key = (instance_id, contact_id)
+        with self._lock:
+            known = self._contacts.get(key)
+        if known is None:
+            raise ServiceError(404, "ResourceNotFoundException", "Contact not found")
+        from_ms = known.recordings_from_ms
+        if from_ms is None:
+            from_ms = known.ended_ms + faults.behaviour.recordings_delay_ms
+        if self._clock.now_ms() >= from_ms:
+            return known.body
+        return {"Contact": {**known.body["Contact"], "Recordings": []}}

@@ -1,0 +1,202 @@
+"""A deployed function without Docker: the handler in a process of its own, started by an event.
+
+Environment and event → the handler's answer, as Lambda's runtime would have it: the module is
+imported once, warm invocations follow, an exception is an answer of its own, and what the function
+prints (logs and metrics) goes to a file. `EventSource` is the SQS event source mapping in front
+of ArchiveFunction: receive, invoke, delete what did not fail.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+type Json = dict[str, Any]
+
+ACCOUNT_ID = "123456789012"
+FLOW_HANDLER = "call_archive.flow_handler.handler"
+ARCHIVE_HANDLER = "call_archive.archive_handler.handler"
+SOURCE = Path(__file__).parent.parent / "src"
+
+
+class FunctionError(Exception):
+    """The handler raised, or its process ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What Lambda tells a handler besides the event."""
+
+    function_name: str
+    deadline_s: float
+    memory_limit_in_mb: int = 512
+    function_version: str = "$LATEST"
+    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """The function's ARN, in the account that the local AWS stands for."""
+        region = os.environ.get("AWS_REGION", "eu-west-2")
+        return f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{self.function_name}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until Lambda would end the invocation."""
+        return max(0, round((self.deadline_s - time.monotonic()) * 1000))
+
+
+class Function:
+    """A handler in its own process, for the time of a `with`."""
+
+    def __init__(
+        self, handler: str, environment: Mapping[str, str], log: Path, timeout_s: float = 600
+    ) -> None:
+        self._handler = handler
+        self._environment = environment
+        self._log = log
+        self.timeout_s = timeout_s
+        self._process: subprocess.Popen[str] | None = None
+        self._answers: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        read_end, write_end = os.pipe()
+        try:
+            with self._log.open("a") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "local.runtime", self._handler, str(write_end)],
+                    env=self._process_environment(),
+                    cwd=SOURCE.parent,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(write_end,),
+                    text=True,
+                )
+        finally:
+            os.close(write_end)
+        self._answers = os.fdopen(read_end)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait()
+        if self._answers is not None:
+            self._answers.close()
+
+    @property
+    def process_id(self) -> int:
+        """For whoever wants to measure or to kill it."""
+        if self._process is None:
+            raise FunctionError("the function is not running")
+        return self._process.pid
+
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
+        """The handler's answer.
+
+        Raises:
+            FunctionError: it raised (the text is its error's type and message), or its process
+                ended.
+        """
+        if self._process is None or self._process.stdin is None or self._answers is None:
+            raise FunctionError("the function is not running")
+        try:
+            self._process.stdin.write(json.dumps([event, self.timeout_s]) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise FunctionError(f"its process ended; see {self._log}") from error
+        answer = self._answers.readline()
+        if not answer:
+            raise FunctionError(f"its process ended; see {self._log}")
+        outcome = json.loads(answer)
+        if "error" in outcome:
+            raise FunctionError(outcome["error"])
+        return outcome["answer"]
+
+    def _process_environment(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "PYTHONPATH": str(SOURCE),
+            "AWS_REGION": self._environment.get("AWS_DEFAULT_REGION", "eu-west-2"),
+            "AWS_LAMBDA_FUNCTION_NAME": self._handler.split(".")[1],
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **self._environment,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """The SQS event source mapping of a function, with partial batch responses.
+
+    Attributes:
+        sqs: a boto3 SQS client.
+        batch_size: messages an invocation, as in the template.
+    """
+
+    sqs: Any
+    queue_url: str
+    function: Function
+    batch_size: int = 1
+
+    def poll(self, wait_s: int = 2) -> int:
+        """One receive and one invocation; how many messages are done with."""
+        received = self.sqs.receive_message(
+            QueueUrl=self.queue_url,
+            MaxNumberOfMessages=self.batch_size,
+            WaitTimeSeconds=wait_s,
+            MessageSystemAttributeNames=["All"],
+        ).get("Messages", [])
+        if not received:
+            return 0
+        answer = self.function.invoke({"Records": [self._record(message) for message in received]})
+        failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        done = [message for message in received if message["MessageId"] not in failed]
+        for message in done:
+            self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return len(done)
+
+    def _record(self, message: Mapping[str, Any]) -> Json:
+        name = self.queue_url.rpartition("/")[2]
+        region = self.sqs.meta.region_name
+        return {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": message["Attributes"],
+            "messageAttributes": {},
+            "md5OfBody": message["MD5OfBody"],
+            "eventSource": "aws:sqs",
+            "eventSourceARN": f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{name}",
+            "awsRegion": region,
+        }
+
+
+def _serve(handler_name: str, answers: IO[str]) -> None:
+    """The process of a Function: one line in, one line out, until the input ends."""
+    module_name, _, name = handler_name.rpartition(".")
+    handler = getattr(importlib.import_module(module_name), name)
+    for line in sys.stdin:
+        event, timeout_s = json.loads(line)
+        context = Context(module_name.rpartition(".")[2], time.monotonic() + timeout_s)
+        try:
+            outcome = {"answer": handler(event, context)}
+        except Exception as error:  # noqa: BLE001 - as Lambda's runtime does
+            outcome = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(outcome), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    with os.fdopen(int(sys.argv[2]), "w") as answer_pipe:
+        _serve(sys.argv[1], answer_pipe)

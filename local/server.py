@@ -1,0 +1,434 @@
+"""HTTP on one port → Kinesis Video Streams and Connect from here, every other service from moto.
+
+Ours are POST /getDataEndpoint, /describeStream, /listFragments, /getMediaForFragmentList and
+/getMedia, GET /contacts/{InstanceId}/{ContactId}, and the controls under /_local/; all else goes to
+moto's server application, which tells S3 from SQS by the credential scope of the Authorization
+header. Signatures are not checked.
+
+The protocol is restJson1 (Smithy): JSON bodies, the error's type in `x-amzn-ErrorType`, media as
+chunked bodies.
+"""
+
+import json
+import select
+import socket
+import struct
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, override
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.wrappers import Request, Response
+
+from local.behaviour import CONNECT_DEFAULTS, Behaviour, decode_behaviour
+from local.call import Call, simulate_call
+from local.clock import Clock
+from local.connect import Connect
+from local.faults import BodyResetError, ServiceError
+from local.kvs import KinesisVideo
+from local.media_body import MediaBody
+from local.pcm import synthetic_pcm
+
+type Json = dict[str, Any]
+type Environ = dict[str, Any]
+type StartResponse = Callable[..., Any]
+type WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
+type Handler = Callable[[Request], Response]
+
+REGION: Final = "eu-west-2"
+# SO_LINGER on with no time: close() sends a reset instead of a FIN.
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_SHUTDOWN_POLL_S: Final = 0.02
+
+
+class LocalApplication:
+    """The WSGI application: ours by path, moto's by default."""
+
+    def __init__(self, kvs: KinesisVideo, connect: Connect, clock: Clock) -> None:
+        self._kvs = kvs
+        self._connect = connect
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._moto: WsgiApplication | None = None
+        self._counts: Counter[str] = Counter()
+        self.is_stopping = threading.Event()
+        self._routes: dict[tuple[str, str], tuple[str, Handler]] = {
+            ("POST", "/getDataEndpoint"): ("GetDataEndpoint", self._get_data_endpoint),
+            ("POST", "/describeStream"): ("DescribeStream", self._describe_stream),
+            ("POST", "/listFragments"): ("ListFragments", self._list_fragments),
+            ("POST", "/getMediaForFragmentList"): (
+                "GetMediaForFragmentList",
+                self._get_media_for_fragment_list,
+            ),
+            ("POST", "/getMedia"): ("GetMedia", self._get_media),
+            ("PUT", "/_local/behaviour"): ("", self._put_behaviour),
+            ("GET", "/_local/requests"): ("", lambda _: _json_response(self.requests)),
+            ("POST", "/_local/calls"): ("", self._post_call),
+        }
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """How often each API of ours was called, and `moto` for the rest."""
+        with self._lock:
+            return dict(self._counts)
+
+    def reset(self) -> None:
+        """Forgets the counts, and what moto holds."""
+        with self._lock:
+            self._counts.clear()
+            if self._moto is not None:
+                _reset_moto()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answers one request."""
+        api, handler = self._route(environ)
+        if api:
+            with self._lock:
+                self._counts[api] += 1
+        if handler is None:
+            return self._moto_application()(environ, start_response)
+        try:
+            response = handler(Request(environ))
+        except ServiceError as error:
+            response = _error_response(error)
+        response.headers["x-amzn-RequestId"] = str(uuid.uuid4())
+        return response(environ, start_response)
+
+    def _route(self, environ: Environ) -> tuple[str, Handler | None]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        known = self._routes.get((method, path))
+        if known is not None:
+            return known
+        # An S3 bucket may be called "contacts": the signed service decides.
+        is_connect = "/connect/aws4_request" in environ.get("HTTP_AUTHORIZATION", "")
+        if method == "GET" and is_connect and path.startswith("/contacts/"):
+            return "DescribeContact", self._describe_contact
+        return "moto", None
+
+    def _moto_application(self) -> WsgiApplication:
+        # Importing moto takes two seconds: not before somebody wants S3 or SQS.
+        with self._lock:
+            if self._moto is None:
+                from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+                    DomainDispatcherApplication,
+                    create_backend_app,
+                )
+
+                self._moto = DomainDispatcherApplication(create_backend_app)
+            return self._moto
+
+    def _get_data_endpoint(self, request: Request) -> Response:
+        return _json_response(
+            self._kvs.get_data_endpoint(_body(request), request.host_url.rstrip("/"))
+        )
+
+    def _describe_stream(self, request: Request) -> Response:
+        return _json_response(self._kvs.describe_stream(_body(request)))
+
+    def _list_fragments(self, request: Request) -> Response:
+        return _json_response(self._kvs.list_fragments(_body(request)))
+
+    def _get_media_for_fragment_list(self, request: Request) -> Response:
+        body = self._kvs.get_media_for_fragment_list(_body(request))
+        return _media_response(body, request)
+
+    def _get_media(self, request: Request) -> Response:
+        connection: socket.socket = request.environ["werkzeug.socket"]
+        body = self._kvs.get_media(
+            _body(request), lambda: self.is_stopping.is_set() or _is_closed(connection)
+        )
+        return _media_response(body, request)
+
+    def _describe_contact(self, request: Request) -> Response:
+        instance_id, _, contact_id = request.path.removeprefix("/contacts/").partition("/")
+        return _json_response(self._connect.describe_contact(instance_id, contact_id))
+
+    def _put_behaviour(self, request: Request) -> Response:
+        try:
+            self._kvs.behaviour = decode_behaviour(_body(request))
+        except (ValueError, TypeError) as error:
+            raise ServiceError(400, "ValidationException", str(error)) from error
+        return _json_response({})
+
+    def _post_call(self, request: Request) -> Response:
+        """Places a synthetic call that ended just now; answers with its flow event."""
+        wanted = _body(request)
+        try:
+            seconds, seed = float(wanted.get("seconds", 10)), int(wanted.get("seed", 0))
+            call = simulate_call(
+                synthetic_pcm(seconds, seed),
+                synthetic_pcm(seconds, seed + 1),
+                contact_id=wanted["contactId"],
+                instance_arn=wanted["instanceArn"],
+                stream_arn=wanted["streamArn"],
+                start_ms=int(
+                    wanted.get("startTimestamp", self._clock.now_ms() - seconds * 1000 - 5000)
+                ),
+                first_sequence=int(wanted.get("firstSequence", 1)),
+                seed=seed,
+            )
+        except (KeyError, ValueError) as error:
+            raise ServiceError(400, "ValidationException", repr(error)) from error
+        place(call, self._kvs, self._connect)
+        return _json_response(call.flow_event("stopped"))
+
+
+def place(call: Call, kvs: KinesisVideo, connect: Connect, *, retention_hours: int = 24) -> None:
+    """Puts a call on its stream, which is added if need be, and makes its contact known."""
+    kvs.add_stream(call.stream_arn, retention_hours=retention_hours)
+    kvs.put(call.stream_arn, call.fragments)
+    connect.register(call)
+
+
+class LocalServer:
+    """Both services and their HTTP server, on one or several addresses.
+
+    Attributes:
+        clock: the services' time.
+        kvs: Kinesis Video Streams.
+        connect: Amazon Connect.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[str] = ("127.0.0.1",),
+        port: int = 0,
+        behaviour: Behaviour = CONNECT_DEFAULTS,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.kvs = KinesisVideo(self.clock, behaviour)
+        self.connect = Connect(self.clock, lambda: self.kvs.faults)
+        self._application = LocalApplication(self.kvs, self.connect, self.clock)
+        self._hosts = hosts
+        self._port = port
+        self._servers: list[_HttpServer] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How the services behave; may be replaced at any time."""
+        return self.kvs.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self.kvs.behaviour = behaviour
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """How often each API was called."""
+        return self._application.requests
+
+    @property
+    def port(self) -> int:
+        """The port, also when 0 was asked for."""
+        return self._servers[0].port
+
+    def endpoint_url(self, host: str | None = None) -> str:
+        """The address at `host`, the first one by default."""
+        return f"http://{host or self._hosts[0]}:{self.port}"
+
+    def start(self) -> None:
+        """Listens.
+
+        Raises:
+            OSError: an address cannot be had.
+        """
+        port = self._port
+        try:
+            for host in self._hosts:
+                server = _HttpServer(host, port, self._application)
+                self._servers.append(server)
+                port = server.port
+        except OSError:
+            self.stop()
+            raise
+        for server in self._servers:
+            thread = threading.Thread(
+                target=server.serve_forever, args=(_SHUTDOWN_POLL_S,), daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Ends live media and stops listening."""
+        self._application.is_stopping.set()
+        for server in self._servers[: len(self._threads)]:
+            server.shutdown()
+        for thread in self._threads:
+            thread.join()
+        for server in self._servers:
+            server.server_close()
+        self._servers, self._threads = [], []
+
+    def reset(self) -> None:
+        """Forgets streams, contacts, counts, and what moto holds; the behaviour stays."""
+        self.kvs.reset()
+        self.connect.reset()
+        self._application.reset()
+
+
+class LocalAws:
+    """A LocalServer for the time of a `with`, on a free loopback port.
+
+    moto keeps its state for the process: two of these at once share their buckets and queues.
+    """
+
+    def __init__(self, behaviour: Behaviour = CONNECT_DEFAULTS, clock: Clock | None = None) -> None:
+        self._server = LocalServer(behaviour=behaviour, clock=clock)
+        self.kvs = self._server.kvs
+        self.connect = self._server.connect
+        self.clock = self._server.clock
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.stop()
+        self._server.reset()
+
+    @property
+    def endpoint_url(self) -> str:
+        """`http://127.0.0.1:PORT`."""
+        return self._server.endpoint_url()
+
+    @property
+    def client_options(self) -> Json:
+        """Keyword arguments that make a boto3 client talk to this."""
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region_name": REGION,
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+        }
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How the services behave; may be replaced at any time."""
+        return self._server.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self._server.behaviour = behaviour
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """How often each API was called."""
+        return self._server.requests
+
+    def place(
+        self, *calls: Call, retention_hours: int = 24, ended_s_ago: float | None = 30
+    ) -> None:
+        """Puts calls on their streams and registers their contacts.
+
+        Args:
+            calls: in any order.
+            retention_hours: of the streams.
+            ended_s_ago: sets the clock so that the last of them ended so long ago; None leaves the
+                clock alone.
+        """
+        if ended_s_ago is not None:
+            self.clock.set_ms(max(call.end_ms for call in calls) + round(ended_s_ago * 1000))
+        for call in calls:
+            place(call, self.kvs, self.connect, retention_hours=retention_hours)
+
+    def reset(self) -> None:
+        """Forgets streams, contacts, counts, buckets and queues."""
+        self._server.reset()
+
+
+class _Request(WSGIRequestHandler):
+    # A media body is many small writes, and its reader waits for each.
+    disable_nagle_algorithm = True
+
+    @override
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Says nothing: requests are counted, not printed."""
+
+
+class _HttpServer(ThreadedWSGIServer):
+    # A client opens a connection for each request; the default of 5 that may wait is soon used up.
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int, application: LocalApplication) -> None:
+        # Bound here, because werkzeug answers an address in use with sys.exit.
+        listener = socket.create_server(
+            (host, port), backlog=self.request_queue_size, reuse_port=False
+        )
+        with listener:
+            super().__init__(
+                host, listener.getsockname()[1], application, _Request, fd=listener.fileno()
+            )
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection; without the usual FIN where a reset is wanted."""
+        linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET_ON_CLOSE))
+        if linger == _RESET_ON_CLOSE:
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
+
+def _body(request: Request) -> Json:
+    try:
+        body = json.loads(request.get_data() or b"{}")
+    except ValueError as error:
+        raise ServiceError(400, "SerializationException", str(error)) from error
+    if not isinstance(body, dict):
+        raise ServiceError(400, "SerializationException", "the body is not an object")
+    return body
+
+
+def _json_response(body: Json) -> Response:
+    return Response(json.dumps(body), content_type="application/json")
+
+
+def _error_response(error: ServiceError) -> Response:
+    response = Response(
+        json.dumps({"Message": error.message}),
+        status=error.status,
+        content_type="application/json",
+    )
+    response.headers["x-amzn-ErrorType"] = error.error_type
+    return response
+
+
+def _media_response(body: MediaBody, request: Request) -> Response:
+    writes = _resettable(body, request.environ["werkzeug.socket"])
+    response = Response(writes, content_type="video/webm", direct_passthrough=True)
+    response.call_on_close(body.close)
+    return response
+
+
+def _resettable(body: MediaBody, connection: socket.socket) -> Iterable[bytes]:
+    # Sends the headers: a client of GetMedia gets its answer before there is a fragment.
+    yield b""
+    try:
+        yield from body
+    except BodyResetError as error:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        raise ConnectionResetError from error
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    readable, _, _ = select.select([connection], [], [], 0)
+    try:
+        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+
+
+def _reset_moto() -> None:
+    from moto.moto_api._internal.models import moto_api_backend  # noqa: PLC0415
+
+    moto_api_backend.reset()

@@ -1,0 +1,54 @@
+"""One local AWS and one warm ArchiveFunction a setting, for every test of the whole journey."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, Function
+from local.server import LocalAws
+from tests.integration.journey import Journey, environment
+
+
+@pytest.fixture(scope="session")
+def shared_aws() -> Iterator[LocalAws]:
+    with LocalAws() as aws:
+        yield aws
+
+
+@pytest.fixture(scope="session")
+def mono_function(
+    shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Function]:
+    log = tmp_path_factory.mktemp("mono") / "function.log"
+    with Function(ARCHIVE_HANDLER, environment(shared_aws, "customer"), log) as function:
+        yield function
+
+
+@pytest.fixture(scope="session")
+def stereo_function(
+    shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Function]:
+    log = tmp_path_factory.mktemp("stereo") / "function.log"
+    with Function(ARCHIVE_HANDLER, environment(shared_aws, "both"), log) as function:
+        yield function
+
+
+@pytest.fixture(scope="session")
+def flow_function(
+    shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Function]:
+    log = tmp_path_factory.mktemp("flow") / "function.log"
+    with Function(FLOW_HANDLER, environment(shared_aws, "customer"), log, timeout_s=8) as function:
+        yield function
+
+
+@pytest.fixture
+def mono(shared_aws: LocalAws, mono_function: Function) -> Journey:
+    """The customer's track alone, on an empty AWS that behaves like the service."""
+    return Journey(shared_aws, mono_function)
+
+
+@pytest.fixture
+def stereo(shared_aws: LocalAws, stereo_function: Function) -> Journey:
+    """Both tracks, on an empty AWS that behaves like the service."""
+    return Journey(shared_aws, stereo_function)

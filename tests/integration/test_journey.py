@@ -1,0 +1,302 @@
+"""The main job from the flow's event to S3, by every trigger, once and many times."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import wave
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from local.call import Call
+from local.demo_call import VOICES, demo_calls
+from local.pcm import read_wav
+from local.runtime import ARCHIVE_HANDLER, EventSource, Function
+from local.sample_events import build_sqs_event
+from tests.integration.journey import (
+    RESOURCES,
+    SETTLES,
+    START_MS,
+    WAV_HEADER_BYTES,
+    Journey,
+    call,
+    caller,
+    environment,
+    interleave,
+)
+
+EVENTS = Path(__file__).parents[2] / "events"
+REAL_CALL = Path(__file__).parents[3] / "shared" / "calls"
+
+PAIRS = {
+    "committed_sample": (VOICES / "caller.wav", VOICES / "agent.wav"),
+    "real_call": (
+        REAL_CALL / "auto-repairs-caller.wav",
+        REAL_CALL / "auto-repairs-agent.wav",
+    ),
+}
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    """The WAV files of caller and agent."""
+    files = PAIRS[request.param]
+    if not files[0].exists():
+        pytest.skip(f"{files[0].parent} is not on this machine")
+    return files
+
+
+def event(name: str) -> dict[str, Any]:
+    """A committed sample event."""
+    loaded: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return loaded
+
+
+def _place_fixed_calls(journey: Journey, pair: tuple[Path, Path] | None = None) -> Call:
+    before, fixed, after = demo_calls(*(pair or ()))
+    journey.aws.place(before, fixed, after)
+    return fixed
+
+
+# ------------------------------------------------------------------ what comes out
+
+
+def test_mono_recording_equals_the_callers_file(mono: Journey, pair: tuple[Path, Path]) -> None:
+    assert mono.archive(_place_fixed_calls(mono, pair))
+    assert mono.wav()[WAV_HEADER_BYTES:] == read_wav(pair[0])
+    assert mono.manifest()["complete"] is True
+
+
+def test_stereo_recording_holds_both_files(stereo: Journey, pair: tuple[Path, Path]) -> None:
+    assert stereo.archive(_place_fixed_calls(stereo, pair))
+    expected = interleave(read_wav(pair[0]), read_wav(pair[1]))
+    assert stereo.wav()[WAV_HEADER_BYTES:] == expected
+
+
+def test_header_as_other_programs_read_it(stereo: Journey, tmp_path: Path) -> None:
+    fixed = _place_fixed_calls(stereo)
+    assert stereo.archive(fixed)
+    recording = tmp_path / "recording.wav"
+    recording.write_bytes(stereo.wav())
+    frames = len(read_wav(VOICES / "caller.wav")) // 2
+    with wave.open(str(recording)) as wav:
+        assert (wav.getframerate(), wav.getsampwidth(), wav.getnchannels()) == (8000, 2, 2)
+        assert wav.getnframes() == frames
+    assert _soxi(recording) == [8000, 16, 2, frames]
+    assert _ffprobe(recording) == ["pcm_s16le", 8000, 2, frames]
+
+
+def _soxi(recording: Path) -> list[int]:
+    if shutil.which("soxi") is None:
+        pytest.skip("soxi is not installed (Debian: sox)")
+    return [
+        int(subprocess.check_output(["soxi", option, str(recording)], text=True))
+        for option in ("-r", "-b", "-c", "-s")
+    ]
+
+
+def _ffprobe(recording: Path) -> list[object]:
+    if shutil.which("ffprobe") is None:
+        pytest.skip("ffprobe is not installed (Debian: ffmpeg)")
+    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(recording)]
+    (stream,) = json.loads(subprocess.check_output(command))["streams"]
+    return [
+        stream["codec_name"],
+        int(stream["sample_rate"]),
+        stream["channels"],
+        stream["duration_ts"],
+    ]
+
+
+def test_manifest_proves_the_recording(mono: Journey) -> None:
+    fixed = _place_fixed_calls(mono)
+    assert mono.archive(fixed)
+    wav, manifest = mono.wav(), mono.manifest()
+    assert manifest["bytes"] == len(wav)
+    assert manifest["sha256"] == hashlib.sha256(wav).hexdigest()
+    assert manifest["durationMs"] == (len(wav) - WAV_HEADER_BYTES) // 16
+    assert manifest["contactId"] == fixed.contact_id
+    assert manifest["trigger"] == "flow"
+    assert manifest["tracks"] == ["AUDIO_FROM_CUSTOMER"]
+    assert manifest["channels"] == 1
+    assert manifest["fragments"]["listed"] == len(fixed.fragments)
+
+
+def test_keys_follow_the_start_of_streaming(mono: Journey) -> None:
+    fixed = _place_fixed_calls(mono)
+    assert mono.archive(fixed)
+    tail = f"year=2026/month=01/day=01/{fixed.contact_id}/{fixed.start_fragment_number}"
+    assert mono.keys() == [f"manifests/{tail}.json", f"recordings/{tail}.wav"]
+    assert mono.manifest()["recordingUri"] == f"s3://{RESOURCES.bucket}/recordings/{tail}.wav"
+
+
+def test_recording_of_many_parts(stereo: Journey) -> None:
+    # 12 minutes of stereo are 23 MB: four parts and a rest.
+    said, heard = caller(720), caller(721)[16_000:]
+    one = stereo.place(call(customer=said, to_customer=heard))
+    assert stereo.archive(one)
+    wav = stereo.wav()
+    assert wav[WAV_HEADER_BYTES::4] == said[0::2]
+    assert wav[WAV_HEADER_BYTES + 3 :: 4] == heard[1::2]
+    assert stereo.manifest()["sha256"] == hashlib.sha256(wav).hexdigest()
+    assert stereo.uploads() == []
+
+
+# ------------------------------------------------------------------ from the flow
+
+
+def test_flow_before_streaming(mono: Journey, flow_function: Function) -> None:
+    answer = flow_function.invoke(event("flow-not-started"))
+    assert answer["mediaStreaming"] == "NOT_STARTED"
+    assert answer["archiveStatus"] == "NONE"
+    assert {type(value) for value in answer.values()} == {str}
+    assert mono.queued_jobs() == []
+
+
+def test_flow_while_streaming(mono: Journey, flow_function: Function) -> None:
+    answer = flow_function.invoke(event("flow-started"))
+    audio = event("flow-started")["Details"]["ContactData"]["MediaStreams"]["Customer"]["Audio"]
+    assert answer == {
+        "mediaStreaming": "STARTED",
+        "streamArn": audio["StreamARN"],
+        "startFragmentNumber": audio["StartFragmentNumber"],
+        "startTimestamp": audio["StartTimestamp"],
+        "stopFragmentNumber": "",
+        "stopTimestamp": "",
+        "archiveStatus": "PENDING",
+        "archiveUri": answer["archiveUri"],
+        "reason": "",
+    }
+    assert mono.queued_jobs() == []
+
+
+def test_flow_after_streaming_archives_the_call(mono: Journey, flow_function: Function) -> None:
+    _place_fixed_calls(mono)
+    answer = flow_function.invoke(event("flow-stopped"))
+    assert answer["mediaStreaming"] == "STOPPED"
+    assert answer["archiveStatus"] == "QUEUED"
+    queue = mono.sqs.get_queue_url(QueueName=RESOURCES.queue)["QueueUrl"]
+    assert EventSource(mono.sqs, queue, mono.function).poll() == 1
+    assert mono.queued_jobs() == []
+    assert mono.pcm() == read_wav(VOICES / "caller.wav")
+    assert answer["archiveUri"] == mono.manifest()["recordingUri"]
+
+
+def test_flow_that_sees_no_stop_keys_yet_archives_when_told_to(
+    mono: Journey, flow_function: Function
+) -> None:
+    _place_fixed_calls(mono)
+    answer = flow_function.invoke(event("flow-stopped-without-stop-keys"))
+    assert answer["archiveStatus"] == "QUEUED"
+    assert answer["stopFragmentNumber"] == ""
+    (queued,) = mono.queued_jobs()
+    assert mono.run(queued["body"])
+    assert mono.pcm() == read_wav(VOICES / "caller.wav")
+    assert mono.manifest()["complete"] is True
+
+
+def test_flow_is_refused_in_words_and_never_with_an_exception(flow_function: Function) -> None:
+    started = event("flow-started")
+    contact = started["Details"]["ContactData"]
+    contact["MediaStreams"]["Customer"]["Audio"]["StreamARN"] = "arn:aws:kinesisvideo::eu-west-2:x"
+    bad_events: list[object] = [{}, [], None, "x", {"Details": {"ContactData": []}}, started]
+    for bad in bad_events:
+        answer = flow_function.invoke(bad)
+        assert answer["archiveStatus"] == "REJECTED"
+        assert answer["reason"]
+        assert {type(value) for value in answer.values()} == {str}
+
+
+def test_flow_of_another_instance_is_refused(flow_function: Function) -> None:
+    foreign = event("flow-stopped")
+    foreign["Details"]["ContactData"]["InstanceARN"] = (
+        "arn:aws:connect:eu-west-2:123456789012:instance/00000000-0000-0000-0000-000000000000"
+    )
+    answer = flow_function.invoke(foreign)
+    assert answer["archiveStatus"] == "REJECTED"
+    assert answer["reason"].startswith("FOREIGN_INSTANCE")
+
+
+# ------------------------------------------------------------------ by the other triggers
+
+
+@pytest.mark.parametrize(
+    ("name", "trigger"),
+    [
+        ("archive-job", "flow"),
+        ("contact-disconnected", "contactEvent"),
+        ("contact-record", "contactRecord"),
+    ],
+)
+def test_each_trigger_alone_archives_the_call(mono: Journey, name: str, trigger: str) -> None:
+    _place_fixed_calls(mono)
+    assert mono.function.invoke(event(name)) == {"batchItemFailures": []}
+    assert mono.pcm() == read_wav(VOICES / "caller.wav")
+    assert mono.manifest()["trigger"] == trigger
+
+
+def test_all_triggers_together_leave_one_recording(mono: Journey) -> None:
+    _place_fixed_calls(mono)
+    for name in ("contact-record", "archive-job", "contact-disconnected", "contact-record"):
+        assert mono.function.invoke(event(name)) == {"batchItemFailures": []}
+    assert len(mono.keys()) == 2
+    assert mono.manifest()["trigger"] == "contactRecord"
+
+
+def test_contact_that_was_never_streamed_is_let_go(mono: Journey) -> None:
+    one = call()
+    mono.aws.connect.register(one, recordings_from_ms=one.stop_timestamp_ms + 10**12)
+    assert mono.run(one.contact_event("DISCONNECTED"))
+    assert mono.keys() == []
+    assert mono.failed_jobs() == []
+
+
+# ------------------------------------------------------------------ once and many times
+
+
+def test_same_job_ten_times_is_one_recording(mono: Journey) -> None:
+    one = mono.place(call())
+    contents = set()
+    for receives in range(1, 11):
+        assert mono.archive(one, receives)
+        contents.add((mono.wav(), json.dumps(mono.manifest())))
+    assert len(contents) == 1
+    assert len(mono.keys()) == 2
+
+
+def test_eight_processes_at_once_are_one_recording(mono: Journey, tmp_path: Path) -> None:
+    one = mono.place(call())
+    mono.behave(media_sessions=None)
+    message = build_sqs_event(one.archive_job(), START_MS)
+    message["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(SETTLES)
+    variables = environment(mono.aws, "customer")
+
+    def run(index: int) -> object:
+        with Function(ARCHIVE_HANDLER, variables, tmp_path / f"{index}.log") as function:
+            return function.invoke(message)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(run, range(8)))
+    assert answers == [{"batchItemFailures": []}] * 8
+    assert len(mono.keys()) == 2
+    assert mono.pcm() == caller()
+    assert mono.manifest()["sha256"] == hashlib.sha256(mono.wav()).hexdigest()
+    assert mono.uploads() == []
+
+
+def test_message_that_comes_back_is_hidden_for_seconds_only(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.aws.clock.set_ms(one.fragments[-1].server_end_ms + 200)
+    queue = mono.sqs.get_queue_url(QueueName=RESOURCES.queue)["QueueUrl"]
+    boto3.client("sqs", **mono.aws.client_options).send_message(
+        QueueUrl=queue, MessageBody=json.dumps(one.archive_job())
+    )
+    source = EventSource(mono.sqs, queue, mono.function)
+    assert source.poll() == 0
+    mono.aws.clock.advance_ms(5000)
+    assert source.poll(wait_s=8) == 1
+    assert mono.pcm() == caller()
