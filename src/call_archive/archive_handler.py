@@ -70,6 +70,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, list):
         raise RequestError("NOT_AN_SQS_EVENT", "Records is missing: SQS invokes this function")
+    metrics.add_metric("Messages", MetricUnit.Count, len(records))
     return {
         "batchItemFailures": [
             {"itemIdentifier": record["messageId"]}
@@ -81,6 +82,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
 
 def _settle_message(record: Mapping[str, object], context: LambdaContext) -> bool:
     """Whether the message is done with: archived, not worth a job, or handed over as failed."""
+    logger.set_correlation_id(None)
     receives = _receives(record)
     try:
         body = str(record.get("body", ""))

@@ -105,7 +105,8 @@ def build_job(streaming: Streaming, requested_at_ms: int) -> ArchiveJob:
             start_timestamp_ms=streaming.start_timestamp_ms,
             stop_fragment_number=streaming.stop_fragment_number,
             stop_timestamp_ms=streaming.stop_timestamp_ms,
-            requested_at_ms=requested_at_ms,
+            # Never before the start, however the two clocks differ.
+            requested_at_ms=max(requested_at_ms, streaming.start_timestamp_ms),
         )
     )
 

@@ -58,6 +58,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, str]:
     Raises:
         QueueFaultError: the job could not be queued; Connect tries again.
     """
+    logger.set_correlation_id(None)
     answer = answer_event(event, _account_of(context), settings)
     metrics.add_metric(f"FlowEvent{answer.archiveStatus.title()}", MetricUnit.Count, 1)
     logger.info("flow event answered", extra={"answer": answer.as_attributes()})

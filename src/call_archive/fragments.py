@@ -21,16 +21,12 @@ from call_archive.limits import MAX_FRAGMENT_BYTES, MAX_FRAGMENT_ELEMENTS
 
 
 class ElementId(IntEnum):
-    """The element IDs that framing has to know, with their marker bits (RFC 9559)."""
+    """The element IDs that framing and decoding know, with their marker bits (RFC 9559)."""
 
     EBML = 0x1A45DFA3
     SEGMENT = 0x18538067
-    SEEK_HEAD = 0x114D9B74
     INFO = 0x1549A966
     TRACKS = 0x1654AE6B
-    CUES = 0x1C53BB6B
-    ATTACHMENTS = 0x1941A469
-    CHAPTERS = 0x1043A770
     TAGS = 0x1254C367
     CLUSTER = 0x1F43B675
     TIMESTAMP = 0xE7
@@ -38,28 +34,15 @@ class ElementId(IntEnum):
     BLOCK_GROUP = 0xA0
 
 
-_NEVER_IN_CLUSTER = frozenset(
-    (
-        ElementId.EBML,
-        ElementId.SEGMENT,
-        ElementId.SEEK_HEAD,
-        ElementId.INFO,
-        ElementId.TRACKS,
-        ElementId.CUES,
-        ElementId.ATTACHMENTS,
-        ElementId.CHAPTERS,
-        ElementId.TAGS,
-        ElementId.CLUSTER,
-    )
-)
-"""What ends a Cluster of unknown size (RFC 8794 section 6.2); unregistered elements do not."""
-
 _ID_LENGTH = bytes([0] + [9 - first.bit_length() for first in range(1, 256)])
 """Length of an element ID or data size by its first byte; 0 where that byte starts neither."""
 
 _MAX_ID_BYTES = 4
 _HEAD_BYTES = 12
 """The longest element head: an ID of 4 bytes and a data size of 8."""
+
+_ROW_STEP_BLOCKS = 64
+"""Blocks that are compared at a time: more than a second of two tracks, and never a whole body."""
 
 
 class Element(NamedTuple):
@@ -127,7 +110,11 @@ def read_fragments(reads: Iterable[bytes]) -> Iterator[Fragment]:
 
 
 class FragmentReader:
-    """Takes bytes in any split, gives fragments as soon as they are complete."""
+    """Takes bytes in any split, gives fragments as soon as they are complete.
+
+    Segments and Clusters are entered, everything else is stepped over. That also closes them at
+    the right place: where a size is unknown, the parent ends with the last element that comes.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -149,22 +136,16 @@ class FragmentReader:
         return self._take(Ending.WHOLE)
 
     def end_body(self) -> Fragment | None:
-        """The fragment that the end of the body completes, if any bytes are left.
-
-        Raises:
-            MediaError: what is left is not even the beginning of a document.
-        """
+        """The fragment that the end of the body completes or cuts short, if bytes are left."""
         if not self._buffer:
             return None
-        open_until = max(self._segment_end or 0, self._cluster_end or 0)
-        if self._position < len(self._buffer) or self._position < open_until:
+        if self._position < max(len(self._buffer), self._parent_end()):
             return self._take(Ending.TRUNCATED)
-        return self._take(Ending.WHOLE if self._segment_end else Ending.OPEN)
+        return self._take(Ending.OPEN if self._segment_end is None else Ending.WHOLE)
 
     def _start_document(self) -> None:
         self._position = 0
         self._elements: list[Element] = []
-        self._in_cluster = False
         self._cluster_end: int | None = None
         self._segment_end: int | None = None
 
@@ -200,7 +181,7 @@ class FragmentReader:
                 if size is None:
                     raise self._bad(position, "an element of unknown size")
                 end = body + size
-                self._check_child(position, element_id, end)
+                self._check_child(position, end)
                 if end > len(buffer):
                     return False
                 if element_id == ElementId.SIMPLE_BLOCK:
@@ -235,7 +216,7 @@ class FragmentReader:
 
     def _enter_segment(self, position: int, body: int, size: int | None) -> None:
         self._check_closed(position)
-        self._in_cluster, self._cluster_end = False, None
+        self._cluster_end = None
         self._segment_end = None if size is None else body + size
         self._check_size(position, self._segment_end or body)
         self._add(Element(ElementId.SEGMENT, body, body))
@@ -243,27 +224,25 @@ class FragmentReader:
 
     def _enter_cluster(self, position: int, body: int, size: int | None) -> None:
         end = None if size is None else body + size
-        self._check_child(position, ElementId.CLUSTER, end or body)
-        self._in_cluster, self._cluster_end = True, end
+        self._check_child(position, end or body)
+        self._cluster_end = end
         self._add(Element(ElementId.CLUSTER, body, body))
         self._position = body
 
-    def _check_child(self, position: int, element_id: int, end: int) -> None:
-        """Leaves the parents that end before this element; refuses one that overruns them."""
-        if self._cluster_end is not None:
-            if position >= self._cluster_end:
-                self._in_cluster, self._cluster_end = False, None
-            elif end > self._cluster_end:
-                raise self._bad(position, "an element larger than its Cluster")
-        elif self._in_cluster and element_id in _NEVER_IN_CLUSTER:
-            self._in_cluster = False
-        if self._segment_end is not None and position < self._segment_end < end:
-            raise self._bad(position, "an element larger than its Segment")
+    def _parent_end(self) -> int:
+        """Where the last parent of known size ends; 0 where there is none."""
+        return max(self._segment_end or 0, self._cluster_end or 0)
+
+    def _check_child(self, position: int, end: int) -> None:
+        """Refuses an element that overruns a parent it begins in."""
+        for parent_end in (self._cluster_end, self._segment_end):
+            if parent_end is not None and position < parent_end < end:
+                raise self._bad(position, "an element larger than its parent")
         self._check_size(position, end)
 
     def _check_closed(self, position: int) -> None:
         """Refuses a new Segment or document inside a parent of known size."""
-        if position < max(self._segment_end or 0, self._cluster_end or 0):
+        if position < self._parent_end():
             raise self._bad(position, "a new document inside an element")
 
     def _check_size(self, position: int, end: int) -> None:
@@ -283,12 +262,16 @@ class FragmentReader:
         Equal heads at equal distances are compared by slices with a step, in C: each head that
         matches is an element because the one before it ends exactly there.
         """
-        buffer = self._buffer
         stride = end - position
-        count = (self._row_limit() - position) // stride
-        for place in range(position, body):
-            column = buffer[place : position + count * stride : stride]
-            count = len(column) - len(column.lstrip(column[:1]))
+        head_bytes = body - position
+        most = (self._row_limit(position) - position) // stride
+        count = 1
+        while count < most:
+            step = min(_ROW_STEP_BLOCKS, most - count)
+            like = self._count_alike(position + (count - 1) * stride, head_bytes, stride, step + 1)
+            count += like - 1
+            if like <= step:
+                break
         row = Element(ElementId.SIMPLE_BLOCK, body, end, count, stride)
         before = self._elements[-1]
         if before.stride == stride and before.start + before.blocks * stride == body:
@@ -297,10 +280,17 @@ class FragmentReader:
             self._add(row)
         return position + count * stride
 
-    def _row_limit(self) -> int:
-        """Where the received bytes or the innermost known parent end."""
-        ends = (len(self._buffer), self._cluster_end, self._segment_end)
-        return min(end for end in ends if end is not None)
+    def _count_alike(self, position: int, head_bytes: int, stride: int, most: int) -> int:
+        """How many of `most` heads, `stride` apart, are equal to the first, without a break."""
+        for place in range(position, position + head_bytes):
+            column = self._buffer[place : place + (most - 1) * stride + 1 : stride]
+            most = len(column) - len(column.lstrip(column[:1]))
+        return most
+
+    def _row_limit(self, position: int) -> int:
+        """Where the received bytes, the innermost known parent, or a fragment's limit end."""
+        ends = (self._cluster_end, self._segment_end, MAX_FRAGMENT_BYTES)
+        return min(len(self._buffer), *(end for end in ends if end is not None and end > position))
 
     def _bad(self, position: int, what: str) -> MediaError:
         return MediaError("NOT_EBML", f"{what} at byte {self._offset + position} of the body")

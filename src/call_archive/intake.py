@@ -9,11 +9,10 @@ data model"; Amazon Connect API reference, RecordingInfo.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from call_archive.errors import NotYetError, RequestError
 from call_archive.job import (
@@ -28,7 +27,7 @@ from call_archive.job import (
     decode_stream_arn,
     decode_timestamp_ms,
 )
-from call_archive.limits import MAX_MESSAGE_BYTES
+from call_archive.limits import MAX_MESSAGE_BYTES, MIN_TIMESTAMP_MS
 
 RECORDINGS_WAIT_MS = 600_000
 """How long after the end of a call DescribeContact is asked for a recording that it lacks."""
@@ -37,6 +36,7 @@ KVS_STORAGE = "KINESIS_VIDEO_STREAM"
 
 _CONTACT_EVENTS = ("Amazon Connect Contact Event", "Connect Customer Contact Event")
 _ENDING_EVENTS = ("DISCONNECTED", "COMPLETED")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ def _decode_body(body: str) -> Mapping[str, object]:
     if message.get("eventSource") == "aws:kinesis" and isinstance(message.get("data"), str):
         try:
             return _decode_json(base64.b64decode(str(message["data"]), validate=True))
-        except binascii.Error as error:
+        except ValueError as error:
             raise RequestError("MALFORMED_MESSAGE", "a Kinesis record is not base64") from error
     return message
 
@@ -139,7 +139,7 @@ def _decode_contact_event(message: Mapping[str, object], now_ms: int) -> EndedCo
         contact_id=contact_id,
         initial_contact_id=decode_contact_id(detail.get("initialContactId") or contact_id),
         instance_arn=decode_instance_arn(detail.get("instanceArn")),
-        ended_at_ms=_moment_ms(detail.get("disconnectTimestamp")) or now_ms,
+        ended_at_ms=_ended_at_ms(detail.get("disconnectTimestamp"), now_ms),
     )
 
 
@@ -149,7 +149,7 @@ def _decode_contact_record(record: Mapping[str, object], now_ms: int) -> EndedCo
         contact_id=contact_id,
         initial_contact_id=decode_contact_id(record.get("InitialContactId") or contact_id),
         instance_arn=decode_instance_arn(record.get("InstanceARN")),
-        ended_at_ms=_moment_ms(record.get("DisconnectTimestamp")) or now_ms,
+        ended_at_ms=_ended_at_ms(record.get("DisconnectTimestamp"), now_ms),
     )
 
 
@@ -226,6 +226,14 @@ def _saved_jobs(ended: EndedContact, contact: Mapping[str, object]) -> tuple[Arc
     return (decode_job(message),)
 
 
+def _ended_at_ms(field: object, now_ms: int) -> int:
+    """When the call ended; now, where the message does not say, or says what cannot be."""
+    moment_ms = _moment_ms(field)
+    if moment_ms is None or not MIN_TIMESTAMP_MS <= moment_ms <= now_ms:
+        return now_ms
+    return moment_ms
+
+
 def _moment_ms(field: object) -> int | None:
     """An ISO 8601 time, or boto3's datetime, as ms since the epoch; None where there is none."""
     if isinstance(field, str):
@@ -236,4 +244,4 @@ def _moment_ms(field: object) -> int | None:
     if not isinstance(field, datetime):
         return None
     aware = field if field.tzinfo else field.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)
+    return round((aware - _EPOCH) / timedelta(milliseconds=1))

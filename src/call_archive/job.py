@@ -68,7 +68,7 @@ class ArchiveJob:
         """The latest time at which a fragment of the job may start, by Connect's clock."""
         if self.stop_timestamp_ms is not None:
             return self.stop_timestamp_ms
-        return self.requested_at_ms
+        return min(self.requested_at_ms, self.start_timestamp_ms + MAX_CALL_MS)
 
     @property
     def contact_ids(self) -> frozenset[str]:
@@ -113,11 +113,9 @@ def check_job(job: ArchiveJob) -> ArchiveJob:
         job.stop_fragment_number < job.start_fragment_number
     ):
         raise RequestError("REVERSED_RANGE", "the stop fragment comes before the start fragment")
-    if job.stop_timestamp_ms is not None and job.stop_timestamp_ms < job.start_timestamp_ms:
-        raise RequestError("REVERSED_RANGE", "the stop timestamp is before the start timestamp")
-    if job.stop_timestamp_ms is not None and (
-        job.stop_timestamp_ms - job.start_timestamp_ms > MAX_CALL_MS
-    ):
+    if job.end_bound_ms < job.start_timestamp_ms:
+        raise RequestError("REVERSED_RANGE", "streaming stopped before it started")
+    if job.end_bound_ms - job.start_timestamp_ms > MAX_CALL_MS:
         raise RequestError("CALL_TOO_LONG", f"the range is longer than {MAX_CALL_MS} ms")
     if account_of(job.stream_arn) != account_of(job.instance_arn):
         raise RequestError("FOREIGN_STREAM", "the stream and the instance have different accounts")

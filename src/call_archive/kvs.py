@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -170,7 +170,10 @@ class StreamReader:
 
 
 class _BatchFetch:
-    """The fragments of one batch on their way in: what came, what is still wanted, and why."""
+    """The fragments of one batch on their way in: what came, what is still wanted, and why.
+
+    A fragment without any tags does not say its number; asked for alone, it can be no other.
+    """
 
     def __init__(self, reader: StreamReader, batch: Sequence[ListedFragment]) -> None:
         self._reader = reader
@@ -178,21 +181,23 @@ class _BatchFetch:
         self._wanted = {fragment.number: fragment for fragment in batch}
         self._held: dict[int, Delivery] = {}
         self._doubtful: dict[int, MediaFragment] = {}
+        self._has_unnumbered = False
         self._failure = StreamFaultError("NOT_DELIVERED", "KVS leaves it out", retryable=True)
 
     def deliver(self) -> Iterator[Delivery]:
         """Every fragment of the batch once, in order."""
-        yield from self._ask()
+        yield from self._ask([list(self._wanted)])
+        if self._has_unnumbered:
+            yield from self._ask([[number] for number in self._wanted])
         for delay_s in RETRY_DELAYS_S:
             if self._wanted:
                 self._reader.sleep(delay_s)
-                yield from self._ask()
+                yield from self._ask([list(self._wanted)])
         self._give_up()
         yield from self._release()
 
-    def _ask(self) -> Iterator[Delivery]:
-        """Asks for everything still wanted; isolates numbers that KVS calls invalid."""
-        questions = [list(self._wanted)]
+    def _ask(self, questions: list[list[int]]) -> Iterator[Delivery]:
+        """Asks for lists of numbers, one by one; isolates numbers that KVS calls invalid."""
         while questions:
             numbers = questions.pop()
             try:
@@ -228,11 +233,15 @@ class _BatchFetch:
             )
             return
         number = fragment.number
-        if number is None and len(asked) == 1:
-            number = asked[0]
+        if number is None:
+            self._has_unnumbered = True
+            number = asked[0] if len(asked) == 1 else None
         if number is None or number not in self._wanted:
             return
-        if _may_be_cut_short(fragment, self._wanted[number]):
+        listed = self._wanted[number]
+        if fragment.server_timestamp_ms is None:
+            fragment = replace(fragment, server_timestamp_ms=listed.server_timestamp_ms)
+        if _may_be_cut_short(fragment, listed):
             self._doubt(number, fragment)
         else:
             self._hold(number, ReceivedFragment(fragment))

@@ -154,7 +154,7 @@ def decode_manifest(document: bytes, etag: str) -> PublishedManifest:
             duration_ms=int(manifest["durationMs"]),
             etag=etag,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StorageFaultError(
             "FOREIGN_MANIFEST", "the object at the manifest's key is not a manifest: remove it"
         ) from error

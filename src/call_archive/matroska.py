@@ -33,10 +33,11 @@ _DEFAULT_TIMESTAMP_SCALE_NS = 1_000_000
 _BLOCK_HEAD_BYTES = 4
 """Track number (one byte, with its marker), signed 16-bit timestamp, flags."""
 _LACING = 0x06
-_MAX_TAG_DEPTH = 4
+_BLOCK_ID = 0xA1
+_MAX_TIME_DIGITS = 16
 _MAX_DEPTH = 8
 
-_LEGACY_NAMES = ("", "Track_audio/L16")
+_LEGACY_NAMES = frozenset(("", "Track_audio/L16"))
 
 
 class Direction(StrEnum):
@@ -98,9 +99,10 @@ def decode_fragment(fragment: Fragment) -> MediaFragment:
     contact_ids = set()
     for element in fragment.elements:
         if element.id == ElementId.TAGS:
-            found = _decode_tags(fragment.document[element.start : element.end])
-            tags.update(found)
-            contact_ids.add(found.get("ContactId", ""))
+            for name, text in _decode_tags(fragment.document[element.start : element.end]):
+                tags[name] = text
+                if name == "ContactId":
+                    contact_ids.add(text)
     return MediaFragment(
         fragment=fragment,
         number=_number(tags.get("AWS_KINESISVIDEO_FRAGMENT_NUMBER", "")),
@@ -163,11 +165,12 @@ type Directions = tuple[tuple[int, Direction], ...]
 def decode_directions(fragment: Fragment) -> Directions:
     """Track numbers and whose voice they hold, from the Tracks element.
 
-    Tracks of other names are left out; a nameless or legacy track is the customer's where it is
-    the only one.
+    A nameless or legacy track is the customer's where it is the only one; tracks of other names
+    are left out where there is one named as the customer's.
 
     Raises:
-        MediaError: there is no Tracks element, or two tracks claim one direction.
+        MediaError: there is no Tracks element, two tracks claim one direction, or none of the
+            names tells which track is the customer's.
     """
     names: dict[int, str] = {}
     for element in fragment.elements:
@@ -175,17 +178,15 @@ def decode_directions(fragment: Fragment) -> Directions:
             names.update(_decode_tracks(fragment.document[element.start : element.end]))
     if not names:
         raise MediaError("NO_TRACKS", "there is audio, and no Tracks element to say whose")
+    if len(names) == 1 and set(names.values()) <= _LEGACY_NAMES:
+        return ((next(iter(names)), Direction.FROM_CUSTOMER),)
     directions = {
         number: Direction(name) for number, name in names.items() if name in list(Direction)
     }
-    if not directions and len(names) == 1:
-        directions = {
-            number: Direction.FROM_CUSTOMER
-            for number, name in names.items()
-            if name in _LEGACY_NAMES
-        }
     if len(set(directions.values())) < len(directions):
         raise MediaError("AMBIGUOUS_TRACKS", "two tracks have the same Name")
+    if len(directions) < len(names) and Direction.FROM_CUSTOMER not in directions.values():
+        raise MediaError("UNKNOWN_TRACKS", "none of several tracks is named as the customer's")
     return tuple(directions.items())
 
 
@@ -259,7 +260,8 @@ def _milliseconds(text: str) -> int | None:
     """`1726677687.758`, seconds since the epoch → milliseconds."""
     whole, _, fraction = text.partition(".")
     digits = whole + f"{fraction:0<3.3}"
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
+    is_number = whole != "" and digits.isascii() and digits.isdigit()
+    return int(digits) if is_number and len(digits) <= _MAX_TIME_DIGITS else None
 
 
 def _fault_code(tags: Mapping[str, str]) -> str:
@@ -282,6 +284,7 @@ class SmallElement:
     `start` and `end` bound its body within the bytes that were parsed.
     """
 
+    id: int
     name: str
     start: int
     end: int
@@ -300,21 +303,21 @@ class SmallElement:
 
 
 @lru_cache(maxsize=256)
-def _decode_tags(body: bytes) -> Mapping[str, str]:
-    """Name → string of every SimpleTag in the body of a Tags element, nested ones too."""
-    tags: dict[str, str] = {}
+def _decode_tags(body: bytes) -> tuple[tuple[str, str], ...]:
+    """Name and string of every SimpleTag in the body of a Tags element, nested ones too."""
+    tags: list[tuple[str, str]] = []
     for tag in _parse(body):
-        _collect(tag, tags, depth=0)
-    return tags
+        _collect(tag, tags)
+    if len(tags) > MAX_TAGS_PER_FRAGMENT:
+        raise MediaError("MALFORMED_TAGS", f"more than {MAX_TAGS_PER_FRAGMENT} tags")
+    return tuple(tags)
 
 
-def _collect(element: SmallElement, tags: dict[str, str], depth: int) -> None:
-    if depth > _MAX_TAG_DEPTH or len(tags) > MAX_TAGS_PER_FRAGMENT:
-        raise MediaError("MALFORMED_TAGS", "the Tags element is nested or filled beyond use")
+def _collect(element: SmallElement, tags: list[tuple[str, str]]) -> None:
     if element.name == "SimpleTag":
-        tags[element.text("TagName")] = element.text("TagString")
+        tags.append((element.text("TagName"), element.text("TagString")))
     for child in element.children:
-        _collect(child, tags, depth + 1)
+        _collect(child, tags)
 
 
 @lru_cache(maxsize=64)
@@ -342,7 +345,7 @@ def _decode_timestamp_scale_ns(body: bytes) -> int:
 def _block_of(fragment: Fragment, group: Element) -> Element:
     """The Block in a BlockGroup, as a row of its own: its header is a SimpleBlock's."""
     for child in _parse(fragment.document[group.start : group.end]):
-        if child.name == "Block":
+        if child.id == _BLOCK_ID:
             return Element(
                 ElementId.SIMPLE_BLOCK, group.start + child.start, group.start + child.end, 1, 1
             )
@@ -366,12 +369,17 @@ def _read_children(parent: Any, end: int, depth: int) -> tuple[SmallElement, ...
         raise MediaError("MALFORMED_ELEMENT", "elements are nested beyond use")
     elements = []
     for child in parent:
+        element_id: int = child.id
         start, child_end = child.payloadOffset, child.payloadOffset + child.size
         if child_end > end:
             raise MediaError("MALFORMED_ELEMENT", "an element is larger than its parent")
         if isinstance(child, ebmlite.core.MasterElement):
             grandchildren = _read_children(child, child_end, depth + 1)
-            elements.append(SmallElement(str(child.name), start, child_end, None, grandchildren))
+            elements.append(
+                SmallElement(element_id, str(child.name), start, child_end, None, grandchildren)
+            )
         else:
-            elements.append(SmallElement(str(child.name), start, child_end, child.value, ()))
+            elements.append(
+                SmallElement(element_id, str(child.name), start, child_end, child.value, ())
+            )
     return tuple(elements)

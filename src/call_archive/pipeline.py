@@ -125,7 +125,7 @@ def archive_call(
     with archive.open_recording() as recording:
         for pcm in run.record(source.fetch(listed)):
             recording.write(pcm)
-        call = run.describe(listed, recording.pcm_bytes)
+        call = run.describe(listed)
         if published is not None and not published.is_worse_than(call):
             return Archived(call, is_published=False)
         header = build_header(recording.pcm_bytes, len(conditions.tracks))
@@ -198,7 +198,7 @@ class _Run:
             columns = [pieces[direction] for direction in tracks]
             yield from mixer.mix(*columns) if len(columns) > 1 else write_mono(columns[0])
 
-    def describe(self, listed: Sequence[ListedFragment], pcm_bytes: int) -> RecordedCall:
+    def describe(self, listed: Sequence[ListedFragment]) -> RecordedCall:
         """What the run found.
 
         Raises:
@@ -207,7 +207,7 @@ class _Run:
         selection, timeline = self._selection, self._timeline
         if not selection.accepted:
             raise self._nothing("NO_FRAGMENT_OF_CONTACT", "no fragment carries this contact's id")
-        if not pcm_bytes or timeline.started_at_ms is None:
+        if not timeline.has_audio:
             raise self._nothing("NO_AUDIO", "the contact's fragments hold no audio to record")
         if selection.untagged:
             self._shortfall.note(
@@ -217,7 +217,7 @@ class _Run:
             )
         return RecordedCall(
             tracks=self._conditions.tracks,
-            started_at_ms=timeline.started_at_ms,
+            started_at_ms=timeline.started_at_ms or self._job.start_timestamp_ms,
             samples=timeline.samples,
             fragments=FragmentCounts(
                 listed=len(listed),

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from call_archive.limits import MAX_FRAGMENT_SPAN_MS, MIN_TIMESTAMP_MS
+from call_archive.limits import MAX_FRAGMENT_SPAN_MS, MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
 from call_archive.matroska import SAMPLE_BYTES, SAMPLE_NS, Direction, FragmentAudio, Span
 from call_archive.wav import Piece, Silence
 
@@ -31,6 +31,7 @@ Receipt times carry the network's jitter; a lost fragment or two must not look l
 MAX_LAG_NS = 60_000 * _NS_PER_MS
 """How far one track may stay behind the other before silence fills it, to bound memory."""
 
+_JITTER_SAMPLES = JITTER_NS // SAMPLE_NS
 _MAX_SPAN_NS = MAX_FRAGMENT_SPAN_MS * _NS_PER_MS
 
 
@@ -38,9 +39,19 @@ _MAX_SPAN_NS = MAX_FRAGMENT_SPAN_MS * _NS_PER_MS
 class Hole:
     """A stretch of a track that was filled with silence, or cut because it was there already."""
 
-    at_ms: int
-    length_ms: int
     track: Direction
+    first_sample: int
+    samples: int
+
+    @property
+    def at_ms(self) -> int:
+        """Where it begins, from the recording's first sample on."""
+        return self.first_sample * SAMPLE_NS // _NS_PER_MS
+
+    @property
+    def length_ms(self) -> int:
+        """How long it is, rounded down."""
+        return self.samples * SAMPLE_NS // _NS_PER_MS
 
 
 class Timeline:
@@ -50,8 +61,9 @@ class Timeline:
         gaps: holes filled with silence.
         overlaps: audio cut because that time was filled already.
         clock_jumps: how often the producer's clock was not believed.
-        started_at_ms: the first sample, ms since the epoch, by the producer's clock, or by
-            KVS's where that of the producer is relative; None before there is audio.
+        started_at_ms: the first sample, ms since the epoch, by the producer's clock, or by KVS's
+            where the producer's is not one of the day; None where neither is known.
+        has_audio: whether any track holds more than silence that was put there.
     """
 
     def __init__(self, tracks: Sequence[Direction]) -> None:
@@ -59,7 +71,9 @@ class Timeline:
         self.overlaps: list[Hole] = []
         self.clock_jumps = 0
         self.started_at_ms: int | None = None
+        self.has_audio = False
         self._tracks = {direction: _Track(direction) for direction in tracks}
+        self._has_started = False
         self._origin_ns = 0
         self._shift_ns = 0
         self._last_start_ns = 0
@@ -71,10 +85,10 @@ class Timeline:
     ) -> dict[Direction, list[Piece]]:
         """What the fragment adds to each track; KVS received it at `server_timestamp_ms`."""
         server_ns = None if server_timestamp_ms is None else server_timestamp_ms * _NS_PER_MS
-        if self.started_at_ms is None:
-            self._start(audio, server_timestamp_ms)
-        else:
+        if self._has_started:
             self._follow_clock(audio, server_ns)
+        else:
+            self._start(audio, server_timestamp_ms)
         start_ns = audio.start_ns + self._shift_ns
         if server_ns is not None:
             lag_ns = server_ns - start_ns
@@ -84,9 +98,10 @@ class Timeline:
             direction: self._place_spans(track, audio.spans.get(direction, ()), start_ns)
             for direction, track in self._tracks.items()
         }
-        self._last_start_ns = start_ns
+        self._last_start_ns = max(self._last_start_ns, start_ns)
         self._end_ns = max(self._end_ns, audio.end_ns + self._shift_ns)
-        self._level(pieces, self._end_ns - MAX_LAG_NS, keep_ns=MAX_LAG_NS)
+        if len(self._tracks) > 1:
+            self._level(pieces)
         return pieces
 
     def finish(self) -> dict[Direction, list[Piece]]:
@@ -103,11 +118,12 @@ class Timeline:
         return max(track.samples for track in self._tracks.values())
 
     def _start(self, audio: FragmentAudio, server_timestamp_ms: int | None) -> None:
+        self._has_started = True
         self._origin_ns = audio.start_ns
         self._end_ns = audio.start_ns
-        started_at_ms = audio.start_ns // _NS_PER_MS
-        is_relative = started_at_ms < MIN_TIMESTAMP_MS
-        self.started_at_ms = (server_timestamp_ms or 0) if is_relative else started_at_ms
+        self._last_start_ns = audio.start_ns
+        is_of_the_day = _is_of_the_day(audio.start_ns)
+        self.started_at_ms = audio.start_ns // _NS_PER_MS if is_of_the_day else server_timestamp_ms
 
     def _follow_clock(self, audio: FragmentAudio, server_ns: int | None) -> None:
         """Shifts the clock where it cannot be believed; leaves it alone otherwise."""
@@ -127,14 +143,15 @@ class Timeline:
         return server_ns - self._least_lag_ns
 
     def _has_gone_back(self, audio: FragmentAudio, start_ns: int) -> bool:
-        """Whether the clock did not advance although this is not a repeated fragment."""
-        if start_ns > self._last_start_ns:
+        """Whether the clock does not advance, although this is not a repeated fragment."""
+        is_covered = audio.end_ns + self._shift_ns <= self._end_ns
+        if not is_covered and start_ns > self._last_start_ns:
             return False
-        is_relative = audio.start_ns < MIN_TIMESTAMP_MS * _NS_PER_MS
+        silence_counts = _is_of_the_day(audio.start_ns)
+        to_timeline_ns = self._shift_ns - self._origin_ns
         return not all(
-            self._tracks[direction].repeats(
-                span._replace(start_ns=span.start_ns + self._shift_ns - self._origin_ns),
-                silence_counts=not is_relative,
+            self._tracks[direction].holds(
+                span.start_ns + to_timeline_ns, span.pcm, silence_counts=silence_counts
             )
             for direction, spans in audio.spans.items()
             for span in spans
@@ -154,14 +171,18 @@ class Timeline:
 
     def _place_span(self, track: "_Track", start_ns: int, pcm: bytes) -> list[Piece]:
         deviation_ns = start_ns - track.samples * SAMPLE_NS
+        end_ns = start_ns + len(pcm) // SAMPLE_BYTES * SAMPLE_NS
         pieces: list[Piece] = []
         if deviation_ns >= JITTER_NS:
             pieces += self._fill(track, deviation_ns // SAMPLE_NS)
         elif deviation_ns <= -JITTER_NS:
-            pcm = self._cut(track, -deviation_ns // SAMPLE_NS, pcm)
+            is_over = end_ns <= track.end_ns
+            pcm = self._cut(track, len(pcm) if is_over else -deviation_ns // SAMPLE_NS, pcm)
         if pcm:
             pieces.append(pcm)
             track.add(pcm)
+            track.end_ns = end_ns
+            self.has_audio = True
         return pieces
 
     def _fill(self, track: "_Track", samples: int) -> list[Piece]:
@@ -169,30 +190,52 @@ class Timeline:
         if samples <= 0:
             return []
         if samples * SAMPLE_NS >= JITTER_NS:
-            self.gaps.append(_hole(track, samples))
+            _record(self.gaps, Hole(track.direction, track.samples, samples))
         silence = Silence(samples)
         track.add(silence)
         return [silence]
 
     def _cut(self, track: "_Track", samples: int, pcm: bytes) -> bytes:
         cut = min(samples * SAMPLE_BYTES, len(pcm))
-        self.overlaps.append(_hole(track, cut // SAMPLE_BYTES))
+        _record(self.overlaps, Hole(track.direction, track.samples, cut // SAMPLE_BYTES))
         return pcm[cut:]
 
-    def _level(self, pieces: dict[Direction, list[Piece]], bound_ns: int, *, keep_ns: int) -> None:
+    def _level(self, pieces: dict[Direction, list[Piece]]) -> None:
         """Fills a track that stays far behind, halfway, so that the other need not wait."""
+        end_samples = (self._end_ns - self._origin_ns) // SAMPLE_NS
         for direction, track in self._tracks.items():
-            behind_ns = bound_ns - self._origin_ns - track.samples * SAMPLE_NS
-            if behind_ns > 0:
-                pieces[direction] += self._fill(track, (behind_ns + keep_ns // 2) // SAMPLE_NS)
+            behind = end_samples - track.samples
+            if behind > MAX_LAG_NS // SAMPLE_NS:
+                pieces[direction] += self._fill(track, behind - MAX_LAG_NS // SAMPLE_NS // 2)
+
+
+def _record(holes: list[Hole], hole: Hole) -> None:
+    """Adds a hole, or lengthens the last one where it goes on."""
+    if holes and holes[-1].track is hole.track:
+        last = holes[-1]
+        if last.first_sample + last.samples == hole.first_sample:
+            hole = Hole(hole.track, last.first_sample, last.samples + hole.samples)
+            holes.pop()
+    holes.append(hole)
+
+
+def _is_of_the_day(time_ns: int) -> bool:
+    """Whether a clock counts from the epoch; some count from the start of the stream."""
+    return MIN_TIMESTAMP_MS <= time_ns // _NS_PER_MS <= MAX_TIMESTAMP_MS
 
 
 class _Track:
-    """Where a track ends, and its last seconds, to recognise a repeat."""
+    """Where a track ends, and its last seconds, to recognise a repeat.
+
+    Attributes:
+        samples: how long it is.
+        end_ns: where its last span ends by its own timestamp, jitter included.
+    """
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
         self.samples = 0
+        self.end_ns = 0
         self._recent: deque[Piece] = deque()
         self._recent_samples = 0
 
@@ -206,28 +249,30 @@ class _Track:
         while self._recent_samples - _samples(self._recent[0]) > _MAX_SPAN_NS // SAMPLE_NS:
             self._recent_samples -= _samples(self._recent.popleft())
 
-    def repeats(self, span: Span, *, silence_counts: bool) -> bool:
-        """Whether nothing that the track holds at this span's time differs from the span.
+    def holds(self, start_ns: int, pcm: bytes, *, silence_counts: bool) -> bool:
+        """Whether nothing that the track holds at this time differs from the PCM.
 
-        Silence on silence proves nothing; `silence_counts` decides what it is taken for.
+        Jitter may have laid it a little aside. Silence on silence proves nothing;
+        `silence_counts` decides what it is taken for.
         """
-        first = span.start_ns // SAMPLE_NS - (self.samples - self._recent_samples)
-        if first < 0:
+        first = start_ns // SAMPLE_NS - (self.samples - self._recent_samples)
+        if first < -_JITTER_SAMPLES:
             return False
+        probe = pcm[: max(0, self._recent_samples - first - _JITTER_SAMPLES) * SAMPLE_BYTES]
+        if not any(probe):
+            return silence_counts or not probe
         recent = b"".join(
             bytes(piece.samples * SAMPLE_BYTES) if isinstance(piece, Silence) else piece
             for piece in self._recent
         )
-        there = recent[first * SAMPLE_BYTES : first * SAMPLE_BYTES + len(span.pcm)]
-        if there and not silence_counts and not any(there):
-            return False
-        return span.pcm.startswith(there)
+        at = max(0, first - _JITTER_SAMPLES) * SAMPLE_BYTES
+        until = (first + _JITTER_SAMPLES) * SAMPLE_BYTES + len(probe)
+        while (at := recent.find(probe, at, until)) % SAMPLE_BYTES:
+            if at < 0:
+                return False
+            at += 1
+        return True
 
 
 def _samples(piece: Piece) -> int:
     return piece.samples if isinstance(piece, Silence) else len(piece) // SAMPLE_BYTES
-
-
-def _hole(track: _Track, samples: int) -> Hole:
-    samples_per_ms = _NS_PER_MS // SAMPLE_NS
-    return Hole(track.samples // samples_per_ms, samples // samples_per_ms, track.direction)
