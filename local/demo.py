@@ -56,9 +56,10 @@ class Demo:
     def run_archive(self) -> None:
         """ArchiveFunction, with what the queue holds for it."""
         variables = self.environment["ArchiveFunction"]
+        queue_url = self.environment["FlowFunction"]["ARCHIVE_QUEUE_URL"]
         sqs = boto3.client("sqs", **self.aws.client_options)
         with Function(ARCHIVE_HANDLER, variables, self.log) as archive:
-            source = EventSource(sqs, variables["ARCHIVE_QUEUE_URL"], archive)
+            source = EventSource(sqs, queue_url, archive)
             deadline_s = time.monotonic() + PATIENCE_S
             while not source.poll() and time.monotonic() < deadline_s:
                 pass

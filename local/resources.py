@@ -61,7 +61,7 @@ def build_environment(endpoint_url: str, resources: Resources) -> dict[str, dict
         "ARCHIVE_PREFIX": "",
         "ARCHIVE_TRACKS": "customer",
         "CONNECT_INSTANCE_ARN": INSTANCE_ARN,
-        "ARCHIVE_QUEUE_URL": f"{queue_url}/{resources.queue}",
-        "FAILED_JOBS_QUEUE_URL": f"{queue_url}/{resources.failed_queue}",
     }
-    return {"FlowFunction": dict(common), "ArchiveFunction": dict(common)}
+    flow = {"ARCHIVE_QUEUE_URL": f"{queue_url}/{resources.queue}"}
+    archive = {"FAILED_JOBS_QUEUE_URL": f"{queue_url}/{resources.failed_queue}"}
+    return {"FlowFunction": common | flow, "ArchiveFunction": common | archive}

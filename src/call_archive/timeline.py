@@ -150,11 +150,9 @@ class Timeline:
         silence_counts = _is_of_the_day(audio.start_ns)
         to_timeline_ns = self._shift_ns - self._origin_ns
         return not all(
-            self._tracks[direction].holds(
-                span.start_ns + to_timeline_ns, span.pcm, silence_counts=silence_counts
-            )
-            for direction, spans in audio.spans.items()
-            for span in spans
+            track.holds(span.start_ns + to_timeline_ns, span.pcm, silence_counts=silence_counts)
+            for direction, track in self._tracks.items()
+            for span in audio.spans.get(direction, ())
         )
 
     def _place_spans(

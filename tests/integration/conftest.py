@@ -6,7 +6,7 @@ import pytest
 
 from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, Function
 from local.server import LocalAws
-from tests.integration.journey import Journey, environment
+from tests.integration.journey import Journey, environment, flow_environment
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def flow_function(
     shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Function]:
     log = tmp_path_factory.mktemp("flow") / "function.log"
-    with Function(FLOW_HANDLER, environment(shared_aws, "customer"), log, timeout_s=8) as function:
+    with Function(FLOW_HANDLER, flow_environment(shared_aws), log, timeout_s=8) as function:
         yield function
 
 

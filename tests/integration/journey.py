@@ -30,10 +30,15 @@ SETTLES = 5
 """The receive at which a run takes what there is."""
 
 
-def environment(aws: LocalAws, tracks: str) -> dict[str, str]:
-    """A function's variables."""
+def environment(aws: LocalAws, tracks: str = "customer") -> dict[str, str]:
+    """ArchiveFunction's variables."""
     variables = build_environment(aws.endpoint_url, RESOURCES)["ArchiveFunction"]
     return {**variables, "ARCHIVE_TRACKS": tracks}
+
+
+def flow_environment(aws: LocalAws) -> dict[str, str]:
+    """FlowFunction's variables."""
+    return build_environment(aws.endpoint_url, RESOURCES)["FlowFunction"]
 
 
 def caller(seconds: float = 6.0) -> bytes:

@@ -99,12 +99,13 @@ class TestFunctions:
             "ARCHIVE_PREFIX": "calls/",
             "ARCHIVE_TRACKS": "both",
             "CONNECT_INSTANCE_ARN": INSTANCE,
-            "ARCHIVE_QUEUE_URL": "<ArchiveQueue>",
             "POWERTOOLS_SERVICE_NAME": "call-archive",
             "POWERTOOLS_METRICS_NAMESPACE": "CallArchive",
             "POWERTOOLS_LOG_LEVEL": "INFO",
         }
-        assert functions["FlowFunction"]["Environment"]["Variables"] == shared
+        assert functions["FlowFunction"]["Environment"]["Variables"] == shared | {
+            "ARCHIVE_QUEUE_URL": "<ArchiveQueue>"
+        }
         assert functions["ArchiveFunction"]["Environment"]["Variables"] == shared | {
             "FAILED_JOBS_QUEUE_URL": "<FailedJobsQueue>"
         }
