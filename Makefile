@@ -87,11 +87,26 @@ template: $(STAMP) ## Check template.yaml (cfn-lint, serverless rules, sam valid
 .PHONY: test
 test: $(STAMP) ## Run every test, with coverage; those that need Docker say so where none answers
 	@$(DOCKER_ANSWERS) || echo "tests/sam_local: NOT RUN, no Docker engine answers here"
-	pytest --cov $(PYTEST_ARGS)
+	pytest --cov=call_archive $(PYTEST_ARGS)
 
 .PHONY: test-sam
 test-sam: $(STAMP) ## Run only the tests of both functions in Lambda containers, with `sam local`
 	pytest tests/sam_local $(PYTEST_ARGS)
+
+# What the benchmarks compare with lives in an environment of its own, so that .venv stays what it is.
+BENCH_STAMP := .bench/venv/.synced
+
+$(BENCH_STAMP): $(STAMP)
+	UV_PROJECT_ENVIRONMENT=.bench/venv $(UV) sync --locked --only-group bench
+	@touch $@
+
+.PHONY: bench
+bench: $(BENCH_STAMP) ## Measure everything (half an hour, ffmpeg, 4 GB of disk); writes docs/benchmarks.md
+	python -m bench --write docs/benchmarks.md
+
+.PHONY: bench-quick
+bench-quick: $(BENCH_STAMP) ## Measure the main ratios in a minute; writes nothing
+	python -m bench --quick
 
 .PHONY: build
 build: $(STAMP) ## Build the deployment packages into .aws-sam
@@ -104,6 +119,6 @@ requirements: $(STAMP) ## Write src/requirements.txt from uv.lock
 
 .PHONY: clean
 clean: ## Remove everything that these targets made
-	rm -rf .venv .aws-sam .local-aws .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-	  .import_linter_cache .coverage htmlcov dist
+	rm -rf demo-output .venv .aws-sam .local-aws .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache .bench .coverage htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

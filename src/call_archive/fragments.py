@@ -12,8 +12,8 @@ Sources: RFC 8794 (EBML) sections 4-6, RFC 9559 (Matroska); the layout is KVS's 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from operator import itemgetter
 from typing import NamedTuple
 
 from call_archive.errors import MediaError
@@ -37,9 +37,13 @@ class ElementId(IntEnum):
 _ID_LENGTH = bytes([0] + [9 - first.bit_length() for first in range(1, 256)])
 """Length of an element ID or data size by its first byte; 0 where that byte starts neither."""
 
+_EBML_MAGIC = b"\x1a\x45\xdf\xa3"
 _MAX_ID_BYTES = 4
 _HEAD_BYTES = 12
 """The longest element head: an ID of 4 bytes and a data size of 8."""
+
+_REMEMBERED_SHAPES = 8
+"""A call's fragments differ in their number of blocks, and now and then by a tag."""
 
 _ROW_STEP_BLOCKS = 64
 """Blocks that are compared at a time: more than a second of two tracks, and never a whole body."""
@@ -72,21 +76,68 @@ class Ending(StrEnum):
     """The body ended inside an element."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fragment:
+class Shape:
+    """Where the elements of a document lie. Documents that are alike share one Shape object.
+
+    Attributes:
+        elements: the children of its Segments and Clusters in document order, complete ones
+            only; a Cluster is followed by its children.
+        end: the document's length in bytes.
+    """
+
+    __slots__ = ("_hash", "_heads", "_read_heads", "elements", "end")
+
+    def __init__(self, document: bytes, elements: tuple[Element, ...]) -> None:
+        self.elements = elements
+        self.end = len(document)
+        self._read_heads = itemgetter(*_head_slices(elements), slice(0, 0))
+        self._heads = self._read_heads(document)
+        self._hash = hash((self.end, len(elements)))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Shape) and self.elements == other.elements and (self.end == other.end)
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def fits(self, document: bytes) -> bool:
+        """Whether every element head of the document, of the same length, is the same."""
+        return bool(self._read_heads(document) == self._heads)
+
+
+class Fragment(NamedTuple):
     """One EBML document, with the elements that were found in it.
 
     Attributes:
         document: its bytes.
-        elements: the children of its Segments and Clusters in document order, complete ones
-            only; a Cluster is followed by its children.
+        shape: where its elements lie.
         offset: where in the body the document begins, in bytes.
     """
 
     document: bytes
-    elements: tuple[Element, ...]
+    shape: Shape
     ending: Ending
     offset: int
+
+    @property
+    def elements(self) -> tuple[Element, ...]:
+        """The elements, as `Shape` has them."""
+        return self.shape.elements
+
+
+def _head_slices(elements: tuple[Element, ...]) -> Iterator[slice]:
+    """What lies between the bodies of elements: their heads, those of a row as columns."""
+    position = 0
+    for element in elements:
+        yield slice(position, element.start)
+        position = element.end
+        if element.blocks > 1:
+            rest = (element.blocks - 1) * element.stride
+            for place in range(element.end, element.start + element.stride):
+                yield slice(place, place + rest, element.stride)
+            position += rest
 
 
 def read_fragments(reads: Iterable[bytes]) -> Iterator[Fragment]:
@@ -104,9 +155,9 @@ def read_fragments(reads: Iterable[bytes]) -> Iterator[Fragment]:
         reader.receive(read)
         while (fragment := reader.read_fragment()) is not None:
             yield fragment
-    last = reader.end_body()
-    if last is not None:
-        yield last
+    reader.end_body()
+    while (fragment := reader.read_fragment()) is not None:
+        yield fragment
 
 
 class FragmentReader:
@@ -119,25 +170,33 @@ class FragmentReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._offset = 0  # of the buffer's first byte in the body
+        self._has_ended = False
+        self._shapes: dict[int, Shape] = {}
+        self._longest_shape = 0
         self._start_document()
 
     def receive(self, read: bytes) -> None:
         """Takes the next bytes of the body."""
         self._buffer += read
 
+    def end_body(self) -> None:
+        """Says that no more bytes come: what is left is a fragment, complete or not."""
+        self._has_ended = True
+
     def read_fragment(self) -> Fragment | None:
-        """The next complete fragment, or None for "more bytes please".
+        """The next fragment, or None for "more bytes please".
 
         Raises:
             MediaError: the bytes are not EBML, or exceed the limits.
         """
-        if not self._walk():
-            return None
-        return self._take(Ending.WHOLE)
-
-    def end_body(self) -> Fragment | None:
-        """The fragment that the end of the body completes or cuts short, if bytes are left."""
-        if not self._buffer:
+        if not self._position:
+            if (alike := self._read_alike()) is not None:
+                return alike
+            if len(self._buffer) < self._longest_shape and not self._has_ended:
+                return None
+        if self._walk():
+            return self._take(Ending.WHOLE)
+        if not self._has_ended or not self._buffer:
             return None
         if self._position < max(len(self._buffer), self._parent_end()):
             return self._take(Ending.TRUNCATED)
@@ -149,15 +208,43 @@ class FragmentReader:
         self._cluster_end: int | None = None
         self._segment_end: int | None = None
 
+    def _read_alike(self) -> Fragment | None:
+        """The next fragment, if it is there whole and has the shape of a recent one.
+
+        Almost every fragment of a call has. One comparison of all element heads at once takes
+        2 µs; walking from one to the next takes 40.
+        """
+        buffer = self._buffer
+        for end, shape in self._shapes.items():
+            if buffer[end : end + 4] == _EBML_MAGIC:
+                document = bytes(memoryview(buffer)[:end])
+                if shape.fits(document):
+                    fragment = Fragment(document, shape, Ending.WHOLE, self._offset)
+                    del buffer[:end]
+                    self._offset += end
+                    return fragment
+        return None
+
     def _take(self, ending: Ending) -> Fragment:
         end = len(self._buffer) if ending is Ending.TRUNCATED else self._position
-        fragment = Fragment(
-            bytes(memoryview(self._buffer)[:end]), tuple(self._elements), ending, self._offset
-        )
+        document = bytes(memoryview(self._buffer)[:end])
+        fragment = Fragment(document, self._shape(document), ending, self._offset)
         del self._buffer[:end]
         self._offset += end
         self._start_document()
         return fragment
+
+    def _shape(self, document: bytes) -> Shape:
+        """The document's shape: the one of a recent document, where that is the same."""
+        elements = tuple(self._elements)
+        known = self._shapes.get(len(document))
+        if known is not None and known.elements == elements:
+            return known
+        if len(self._shapes) == _REMEMBERED_SHAPES:
+            del self._shapes[next(iter(self._shapes))]
+        shape = self._shapes[len(document)] = Shape(document, elements)
+        self._longest_shape = max(self._shapes) + len(_EBML_MAGIC)
+        return shape
 
     def _walk(self) -> bool:
         """Goes on from element to element; True at the EBML header of the next document."""

@@ -24,6 +24,7 @@ class FragmentCounts:
     received = accepted + foreign + untagged; listed + never listed = received + missing.
 
     Attributes:
+        last: the highest number that was accepted.
         untagged: refused, because no ContactId proves whose they are.
         missing: fragment numbers that were listed or named by Connect and never received.
     """
@@ -34,6 +35,7 @@ class FragmentCounts:
     foreign: int
     untagged: int
     missing: tuple[int, ...]
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class StoredRecording:
     """A WAV as it lies in S3."""
 
     uri: str
+    etag: str
     size_bytes: int
     sha256: str
 
@@ -82,18 +85,30 @@ class PublishedManifest:
     """What a later run has to know of a manifest that lies in S3 already.
 
     Attributes:
+        last: the highest fragment number in its recording.
         etag: of the manifest object.
+        recording_etag: of the recording that it describes.
     """
 
     is_complete: bool
     accepted: int
+    last: int
     duration_ms: int
     etag: str
+    recording_etag: str
+
+    def covers(self, job: ArchiveJob) -> bool:
+        """Whether there is nothing left to do for the job.
+
+        A job without a stop fragment may have been archived before its call was over; one that
+        names a later stop fragment then makes it whole.
+        """
+        return self.is_complete and (job.stop_fragment_number or 0) <= self.last
 
     def is_worse_than(self, call: RecordedCall) -> bool:
         """Whether `call` may replace it: complete beats partial, more beats less."""
-        if self.is_complete or call.is_complete:
-            return not self.is_complete
+        if self.is_complete != call.is_complete:
+            return call.is_complete
         return (self.accepted, self.duration_ms) < (call.fragments.accepted, call.duration_ms)
 
 
@@ -130,6 +145,7 @@ def build_manifest(
             "foreign": call.fragments.foreign,
             "untagged": call.fragments.untagged,
             "missing": [str(number) for number in call.fragments.missing],
+            "last": str(call.fragments.last),
         },
         "gaps": [_describe(hole) for hole in call.gaps],
         "overlaps": [_describe(hole) for hole in call.overlaps],
@@ -140,7 +156,7 @@ def build_manifest(
     }
 
 
-def decode_manifest(document: bytes, etag: str) -> PublishedManifest:
+def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> PublishedManifest:
     """What a manifest in S3 says of its recording.
 
     Raises:
@@ -151,8 +167,10 @@ def decode_manifest(document: bytes, etag: str) -> PublishedManifest:
         return PublishedManifest(
             is_complete=manifest["complete"] is True,
             accepted=int(manifest["fragments"]["accepted"]),
+            last=int(manifest["fragments"]["last"]),
             duration_ms=int(manifest["durationMs"]),
             etag=etag,
+            recording_etag=recording_etag,
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StorageFaultError(

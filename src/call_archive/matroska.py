@@ -12,17 +12,17 @@ and Connect send them.
 """
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import ebmlite
 
 from call_archive.errors import MediaError
-from call_archive.fragments import Element, ElementId, Fragment
-from call_archive.limits import MAX_TAGS_PER_FRAGMENT
+from call_archive.fragments import Element, ElementId, Fragment, Shape
+from call_archive.limits import MAX_FRAGMENT_NUMBER_DIGITS, MAX_TAGS_PER_FRAGMENT
 
 SAMPLE_RATE_HZ = 8000
 SAMPLE_BYTES = 2
@@ -33,6 +33,25 @@ _DEFAULT_TIMESTAMP_SCALE_NS = 1_000_000
 _BLOCK_HEAD_BYTES = 4
 """Track number (one byte, with its marker), signed 16-bit timestamp, flags."""
 _LACING = 0x06
+_READ_VALUES = frozenset(("TagName", "TagString", "TrackNumber", "Name", "TimecodeScale"))
+_NEVER_NS = 1 << 100
+
+_NUMBER = "AWS_KINESISVIDEO_FRAGMENT_NUMBER"
+_SERVER_TIMESTAMP = "AWS_KINESISVIDEO_SERVER_TIMESTAMP"
+_SERVER_SIDE_TIMESTAMP = "AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP"
+_VARYING_TAGS = frozenset(
+    (
+        _NUMBER,
+        _SERVER_TIMESTAMP,
+        _SERVER_SIDE_TIMESTAMP,
+        "AWS_KINESISVIDEO_PRODUCER_TIMESTAMP",
+        "AWS_KINESISVIDEO_PRODUCER_SIDE_TIMESTAMP",
+        "AWS_KINESISVIDEO_MILLIS_BEHIND_NOW",
+        "AWS_KINESISVIDEO_CONTINUATION_TOKEN",
+    )
+)
+"""Tags that differ from fragment to fragment; KVS's own spelling, and that of its documentation."""
+
 _BLOCK_ID = 0xA1
 _MAX_TIME_DIGITS = 16
 _MAX_DEPTH = 8
@@ -57,22 +76,21 @@ class Span(NamedTuple):
     pcm: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FragmentAudio:
+class FragmentAudio(NamedTuple):
     """What a fragment holds to listen to.
 
     Attributes:
-        start_ns, end_ns: of all its tracks together, on the producer's clock.
+        start_ns: where the first of all its tracks begins, on the producer's clock.
+        end_ns: where the last of them ends.
         spans: of the wanted directions, in document order.
     """
 
     start_ns: int
     end_ns: int
-    spans: Mapping[Direction, list[Span]]
+    spans: dict[Direction, list[Span]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaFragment:
+class MediaFragment(NamedTuple):
     """A fragment and what its tags say.
 
     Attributes:
@@ -95,23 +113,13 @@ def decode_fragment(fragment: Fragment) -> MediaFragment:
     Raises:
         MediaError: a Tags element is malformed.
     """
-    tags: dict[str, str] = {}
-    contact_ids = set()
-    for element in fragment.elements:
-        if element.id == ElementId.TAGS:
-            for name, text in _decode_tags(fragment.document[element.start : element.end]):
-                tags[name] = text
-                if name == "ContactId":
-                    contact_ids.add(text)
+    reading, document = _read(fragment), fragment.document
     return MediaFragment(
-        fragment=fragment,
-        number=_number(tags.get("AWS_KINESISVIDEO_FRAGMENT_NUMBER", "")),
-        server_timestamp_ms=_milliseconds(
-            tags.get("AWS_KINESISVIDEO_SERVER_TIMESTAMP")
-            or tags.get("AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP", "")
-        ),
-        contact_ids=frozenset(contact_ids - {""}),
-        fault_code=_fault_code(tags),
+        fragment,
+        _number(document[reading.number]),
+        _milliseconds(document[reading.server_timestamp]),
+        reading.contact_ids,
+        reading.fault_code,
     )
 
 
@@ -122,40 +130,152 @@ def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentA
         MediaError: there is audio whose place in time or whose direction nothing tells, or a
             block is malformed.
     """
+    reading, document = _read(fragment), fragment.document
+    if reading.spans is None:
+        reading.spans = tuple(_place_spans(fragment))
+    if not reading.spans:
+        return None
+    start_ns, end_ns = _NEVER_NS, -_NEVER_NS
     spans: dict[Direction, list[Span]] = {}
-    bounds: list[int] = []
-    for direction, start_ns, end_ns, frames in _place_frames(fragment):
-        bounds += (start_ns, end_ns)
+    for direction, timestamp, scale_ns, from_ns, to_ns, read_frames in reading.spans:
+        cluster_ns = int.from_bytes(document[timestamp]) * scale_ns
+        start_ns = min(start_ns, cluster_ns + from_ns)
+        end_ns = max(end_ns, cluster_ns + to_ns)
         if direction in wanted:
-            pcm = b"".join([fragment.document[first:end] for first, end in frames])
-            spans.setdefault(direction, []).append(Span(start_ns, pcm))
-    return FragmentAudio(min(bounds), max(bounds), spans) if bounds else None
+            span = Span(cluster_ns + from_ns, b"".join(read_frames(document)))
+            spans.setdefault(direction, []).append(span)
+    return FragmentAudio(start_ns, end_ns, spans)
 
 
-type _PlacedFrames = tuple[Direction, int, int, list[tuple[int, int]]]
-"""Direction, start and end on the producer's clock in ns, and the frames' bounds in bytes."""
+# ------------------------------------------------------------------ readings, remembered
 
 
-def _place_frames(fragment: Fragment) -> Iterator[_PlacedFrames]:
+class _PlacedSpan(NamedTuple):
+    """Where a span's time and frames lie in a document.
+
+    Attributes:
+        timestamp: the Cluster's Timestamp.
+        from_ns: where the span starts, after the Cluster's Timestamp.
+        to_ns: where it ends.
+        read_frames: takes its frames out of a document.
+    """
+
+    direction: Direction
+    timestamp: slice
+    scale_ns: int
+    from_ns: int
+    to_ns: int
+    read_frames: Callable[[bytes], tuple[bytes, ...]]
+
+
+class _Reading:
+    """What a fragment says, and where it says what differs from one fragment to the next.
+
+    It holds for every document of the same shape that differs only in the fragment's number and
+    times, and in the audio: `fits` compares everything else, all SimpleBlock headers included.
+    """
+
+    __slots__ = (
+        "_fixed",
+        "_read_fixed",
+        "_read_varying",
+        "contact_ids",
+        "fault_code",
+        "number",
+        "server_timestamp",
+        "spans",
+    )
+
+    def __init__(self, fragment: Fragment) -> None:
+        tags = list(_read_tags(fragment))
+        values = {tag.name: tag.text for tag in tags}
+        places = {tag.name: tag.place for tag in tags}
+        nowhere = slice(0, 0)
+        self.number = places.get(_NUMBER, nowhere)
+        self.server_timestamp = places.get(_SERVER_TIMESTAMP) or places.get(
+            _SERVER_SIDE_TIMESTAMP, nowhere
+        )
+        self.contact_ids = frozenset(
+            tag.text for tag in tags if tag.name == "ContactId" and tag.text
+        )
+        self.fault_code = _fault_code(values)
+        self.spans: tuple[_PlacedSpan, ...] | None = None
+        varying = [tag.place for tag in tags if tag.name in _VARYING_TAGS]
+        self._read_varying = itemgetter(*varying, nowhere, nowhere)
+        self._read_fixed = itemgetter(*_fixed_slices(fragment, varying), nowhere)
+        self._fixed = self._read_fixed(fragment.document)
+
+    def fits(self, document: bytes) -> bool:
+        """Whether a document of the same shape says the same, in tags that ebmlite can decode."""
+        return self._read_fixed(document) == self._fixed and (
+            b"".join(self._read_varying(document)).isascii()
+        )
+
+
+def _fixed_slices(fragment: Fragment, varying: list[slice]) -> Iterator[slice]:
+    """Everything but the varying tags, the Timestamps and the frames of a document."""
+    holes = [(place.start, place.stop) for place in varying]
+    for element in fragment.elements:
+        if element.id == ElementId.TIMESTAMP:
+            holes.append((element.start, element.end))
+        elif element.id == ElementId.SIMPLE_BLOCK:
+            holes.append((element.start, element.end + (element.blocks - 1) * element.stride))
+            yield from _head_columns(element)
+    position = 0
+    for start, end in sorted(holes):
+        yield slice(position, start)
+        position = end
+    yield slice(position, None)
+
+
+class _Remembered:
+    """The last reading of a document of one shape."""
+
+    __slots__ = ("document", "reading")
+
+    def __init__(self) -> None:
+        self.document: bytes | None = None
+        self.reading: _Reading | None = None
+
+
+@lru_cache(maxsize=16)
+def _remembered(shape: Shape) -> _Remembered:  # noqa: ARG001 - the key
+    return _Remembered()
+
+
+def _read(fragment: Fragment) -> _Reading:
+    """The fragment's reading; the remembered one where it fits, as it almost always does."""
+    memory = _remembered(fragment.shape)
+    reading = memory.reading
+    if reading is None or (
+        memory.document is not fragment.document and not reading.fits(fragment.document)
+    ):
+        reading = memory.reading = _Reading(fragment)
+    memory.document = fragment.document
+    return reading
+
+
+# ------------------------------------------------------------------ audio
+
+
+def _place_spans(fragment: Fragment) -> Iterator[_PlacedSpan]:
     directions: Directions | None = None
     scale_ns = _timestamp_scale_ns(fragment)
-    cluster_ns: int | None = None
+    timestamp: slice | None = None
     for element in fragment.elements:
         if element.id == ElementId.CLUSTER:
-            cluster_ns = None
+            timestamp = None
         elif element.id == ElementId.TIMESTAMP:
-            cluster_ns = _uint(fragment.document, element) * scale_ns
+            timestamp = slice(element.start, element.end)
         elif element.id in (ElementId.SIMPLE_BLOCK, ElementId.BLOCK_GROUP):
-            if cluster_ns is None:
+            if timestamp is None:
                 raise MediaError("NO_CLUSTER_TIMESTAMP", "audio comes before its Cluster's time")
             if directions is None:
                 directions = decode_directions(fragment)
             row = element if element.id == ElementId.SIMPLE_BLOCK else _block_of(fragment, element)
-            heads = _row_heads(fragment.document, row)
-            plan = _plan_row(heads, row.end - row.start, row.stride, directions, scale_ns)
-            for direction, start_ns, end_ns, places in plan:
-                frames = [(row.start + first, row.start + end) for first, end in places]
-                yield direction, cluster_ns + start_ns, cluster_ns + end_ns, frames
+            for direction, from_ns, to_ns, frames in _plan_row(fragment, row, directions, scale_ns):
+                read_frames = itemgetter(*frames, slice(0, 0))
+                yield _PlacedSpan(direction, timestamp, scale_ns, from_ns, to_ns, read_frames)
 
 
 type Directions = tuple[tuple[int, Direction], ...]
@@ -190,39 +310,26 @@ def decode_directions(fragment: Fragment) -> Directions:
     return tuple(directions.items())
 
 
-def _row_heads(document: bytes, row: Element) -> bytes:
-    """The four header bytes of every block of a row, as four columns one after the other."""
-    if row.end - row.start < _BLOCK_HEAD_BYTES:
-        raise MediaError("MALFORMED_BLOCK", "a SimpleBlock is shorter than its header")
-    last = row.start + (row.blocks - 1) * row.stride
-    return b"".join(
-        [
-            document[row.start + column : last + column + 1 : row.stride]
-            for column in range(_BLOCK_HEAD_BYTES)
-        ]
-    )
+def _head_columns(row: Element) -> Iterator[slice]:
+    """The four header bytes of every block of a row, as columns."""
+    rest = (row.blocks - 1) * row.stride + 1
+    for place in range(row.start, min(row.start + _BLOCK_HEAD_BYTES, row.end)):
+        yield slice(place, place + rest, row.stride or 1)
 
 
-type _PlannedSpan = tuple[Direction, int, int, tuple[tuple[int, int], ...]]
-
-
-@lru_cache(maxsize=1024)
 def _plan_row(
-    heads: bytes, block_bytes: int, stride: int, directions: Directions, scale_ns: int
-) -> tuple[_PlannedSpan, ...]:
-    """Where the spans of a row lie; remembered, because almost every row of a call is alike.
-
-    Returns:
-        Of each span its direction, its start and end relative to the Cluster in ns, and its
-        frames' bounds in bytes from the body of the row's first block on.
-    """
+    fragment: Fragment, row: Element, directions: Directions, scale_ns: int
+) -> Iterator[tuple[Direction, int, int, list[slice]]]:
+    """The spans of a row: direction, start and end after the Cluster in ns, frames' places."""
+    block_bytes = row.end - row.start
+    if block_bytes < _BLOCK_HEAD_BYTES:
+        raise MediaError("MALFORMED_BLOCK", "a SimpleBlock is shorter than its header")
+    numbers, high, low, flags = (fragment.document[column] for column in _head_columns(row))
     by_number = dict(directions)
-    count = len(heads) // _BLOCK_HEAD_BYTES
-    numbers, high, low, flags = (heads[i * count : (i + 1) * count] for i in range(4))
     frame_bytes = (block_bytes - _BLOCK_HEAD_BYTES) // SAMPLE_BYTES * SAMPLE_BYTES
     frame_ns = frame_bytes // SAMPLE_BYTES * SAMPLE_NS
-    planned: dict[Direction, list[tuple[int, list[tuple[int, int]]]]] = {}
-    for index in range(count):
+    planned: dict[Direction, list[tuple[int, list[slice]]]] = {}
+    for index in range(row.blocks):
         if not numbers[index] & 0x80 or flags[index] & _LACING:
             raise MediaError("MALFORMED_BLOCK", "a SimpleBlock is laced, or its track is over 127")
         direction = by_number.get(numbers[index] & 0x7F)
@@ -232,13 +339,11 @@ def _plan_row(
         spans = planned.setdefault(direction, [])
         if not spans or spans[-1][0] + len(spans[-1][1]) * frame_ns != relative:
             spans.append((relative, []))
-        first = index * stride + _BLOCK_HEAD_BYTES
-        spans[-1][1].append((first, first + frame_bytes))
-    return tuple(
-        (direction, start_ns, start_ns + len(frames) * frame_ns, tuple(frames))
-        for direction, spans in planned.items()
-        for start_ns, frames in spans
-    )
+        first = row.start + index * row.stride + _BLOCK_HEAD_BYTES
+        spans[-1][1].append(slice(first, first + frame_bytes))
+    for direction, spans in planned.items():
+        for start_ns, frames in spans:
+            yield direction, start_ns, start_ns + len(frames) * frame_ns, frames
 
 
 def _timestamp_scale_ns(fragment: Fragment) -> int:
@@ -252,16 +357,20 @@ def _uint(document: bytes, element: Element) -> int:
     return int.from_bytes(document[element.start : element.end])
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 128 else None
+def _number(text: bytes) -> int | None:
+    digits = text.rstrip(b"\0")
+    if not digits.isdigit() or len(digits) > MAX_FRAGMENT_NUMBER_DIGITS:
+        return None
+    return int(digits)
 
 
-def _milliseconds(text: str) -> int | None:
+def _milliseconds(text: bytes) -> int | None:
     """`1726677687.758`, seconds since the epoch → milliseconds."""
-    whole, _, fraction = text.partition(".")
-    digits = whole + f"{fraction:0<3.3}"
-    is_number = whole != "" and digits.isascii() and digits.isdigit()
-    return int(digits) if is_number and len(digits) <= _MAX_TIME_DIGITS else None
+    seconds, _, fraction = text.rstrip(b"\0").partition(b".")
+    digits = seconds + fraction[:3].ljust(3, b"0")
+    if not seconds or not digits.isdigit() or len(digits) > _MAX_TIME_DIGITS:
+        return None
+    return int(digits)
 
 
 def _fault_code(tags: Mapping[str, str]) -> str:
@@ -277,9 +386,8 @@ def _fault_code(tags: Mapping[str, str]) -> str:
 # ------------------------------------------------------------------ small elements, by ebmlite
 
 
-@dataclass(frozen=True, slots=True)
-class SmallElement:
-    """An element as ebmlite decoded it: a value, or children.
+class SmallElement(NamedTuple):
+    """An element as ebmlite decoded it: children, or a value where it is one that is needed.
 
     `start` and `end` bound its body within the bytes that were parsed.
     """
@@ -297,27 +405,40 @@ class SmallElement:
         return {child.name: child.value for child in self.children}
 
     def text(self, name: str) -> str:
-        """A string child's text, without the NULs that some producers pad it with."""
+        """A string child's text; ebmlite ends it at the first NUL (RFC 8794 section 13)."""
         value = self.child_values.get(name, "")
-        return value.rstrip("\0") if isinstance(value, str) else ""
+        return value if isinstance(value, str) else ""
 
 
-@lru_cache(maxsize=256)
-def _decode_tags(body: bytes) -> tuple[tuple[str, str], ...]:
-    """Name and string of every SimpleTag in the body of a Tags element, nested ones too."""
-    tags: list[tuple[str, str]] = []
-    for tag in _parse(body):
-        _collect(tag, tags)
-    if len(tags) > MAX_TAGS_PER_FRAGMENT:
-        raise MediaError("MALFORMED_TAGS", f"more than {MAX_TAGS_PER_FRAGMENT} tags")
-    return tuple(tags)
+class _Tag(NamedTuple):
+    """A SimpleTag; `place` is its string's, in the document."""
+
+    name: str
+    text: str
+    place: slice
 
 
-def _collect(element: SmallElement, tags: list[tuple[str, str]]) -> None:
+def _read_tags(fragment: Fragment) -> Iterator[_Tag]:
+    """Every SimpleTag of a fragment, nested ones too, in document order."""
+    count = 0
+    for element in fragment.elements:
+        if element.id == ElementId.TAGS:
+            for tag in _parse(fragment.document[element.start : element.end]):
+                for found in _simple_tags(tag, element.start):
+                    yield found
+                    count += 1
+                    if count > MAX_TAGS_PER_FRAGMENT:
+                        raise MediaError("MALFORMED_TAGS", f"over {MAX_TAGS_PER_FRAGMENT} tags")
+
+
+def _simple_tags(element: SmallElement, offset: int) -> Iterator[_Tag]:
     if element.name == "SimpleTag":
-        tags.append((element.text("TagName"), element.text("TagString")))
+        strings = [child for child in element.children if child.name == "TagString"]
+        places = [slice(offset + string.start, offset + string.end) for string in strings]
+        place = places[-1] if places else slice(0, 0)
+        yield _Tag(element.text("TagName"), element.text("TagString"), place)
     for child in element.children:
-        _collect(child, tags)
+        yield from _simple_tags(child, offset)
 
 
 @lru_cache(maxsize=64)
@@ -373,13 +494,10 @@ def _read_children(parent: Any, end: int, depth: int) -> tuple[SmallElement, ...
         start, child_end = child.payloadOffset, child.payloadOffset + child.size
         if child_end > end:
             raise MediaError("MALFORMED_ELEMENT", "an element is larger than its parent")
-        if isinstance(child, ebmlite.core.MasterElement):
-            grandchildren = _read_children(child, child_end, depth + 1)
-            elements.append(
-                SmallElement(element_id, str(child.name), start, child_end, None, grandchildren)
-            )
-        else:
-            elements.append(
-                SmallElement(element_id, str(child.name), start, child_end, child.value, ())
-            )
+        is_master = isinstance(child, ebmlite.core.MasterElement)
+        children = _read_children(child, child_end, depth + 1) if is_master else ()
+        value = child.value if child.name in _READ_VALUES else None
+        elements.append(
+            SmallElement(element_id, str(child.name), start, child_end, value, children)
+        )
     return tuple(elements)

@@ -48,15 +48,15 @@ class FragmentSource(Protocol):
 class RecordingSink(Protocol):
     """A WAV on its way to S3."""
 
-    def write(self, pcm: bytes) -> None:
+    def write(self, pcm: bytes | bytearray) -> None:
         """Takes the next bytes of PCM."""
 
     @property
     def pcm_bytes(self) -> int:
         """How many bytes were written."""
 
-    def commit(self, header: bytes, *, over_partial: bool, is_complete: bool) -> StoredRecording:
-        """Publishes the header and everything written."""
+    def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
+        """Publishes the header and everything written, in place of an earlier recording's ETag."""
 
 
 class Archive(Protocol):
@@ -69,7 +69,10 @@ class Archive(Protocol):
         """A new recording; leaving without a commit leaves no trace."""
 
     def put_manifest(
-        self, manifest: dict[str, object], published: PublishedManifest | None
+        self,
+        manifest: dict[str, object],
+        recording: StoredRecording,
+        published: PublishedManifest | None,
     ) -> None:
         """Writes the manifest, in place of `published` where there is one."""
 
@@ -118,7 +121,7 @@ def archive_call(
         ArchiveError: nothing was published; `retryable` says whether to come back.
     """
     published = archive.find_manifest()
-    if published is not None and published.is_complete:
+    if published is not None and published.covers(job):
         return AlreadyArchived()
     run = _Run(job, conditions)
     listed = run.list_range(source)
@@ -129,13 +132,12 @@ def archive_call(
         if published is not None and not published.is_worse_than(call):
             return Archived(call, is_published=False)
         header = build_header(recording.pcm_bytes, len(conditions.tracks))
-        stored = recording.commit(
-            header, over_partial=published is not None, is_complete=call.is_complete
-        )
+        replaces = published.recording_etag if published is not None else ""
+        stored = recording.commit(header, replaces=replaces, is_complete=call.is_complete)
     manifest = build_manifest(
         job, call, stored, trigger=conditions.trigger, archived_at_ms=conditions.now_ms()
     )
-    archive.put_manifest(manifest, published)
+    archive.put_manifest(manifest, stored, published)
     return Archived(call, is_published=True)
 
 
@@ -190,7 +192,7 @@ class _Run:
             )
         return listed
 
-    def record(self, deliveries: Iterable[Delivery]) -> Iterator[bytes]:
+    def record(self, deliveries: Iterable[Delivery]) -> Iterator[bytes | bytearray]:
         """The recording's PCM, from what KVS delivers."""
         tracks = self._conditions.tracks
         mixer = StereoMixer()
@@ -226,6 +228,7 @@ class _Run:
                 foreign=selection.foreign,
                 untagged=selection.untagged,
                 missing=tuple(sorted(self._shortfall.missing)),
+                last=selection.last,
             ),
             gaps=timeline.gaps,
             overlaps=timeline.overlaps,

@@ -55,6 +55,7 @@ _PERMANENT_CODES = frozenset(
 _EXISTS = frozenset(("PreconditionFailed", "412"))
 _MISSING = frozenset(("NoSuchKey", "404", "NotFound"))
 _RUN_ID = "run-id"
+_RECORDING_ETAG = "recording-etag"
 
 
 class Condition(TypedDict, total=False):
@@ -81,7 +82,11 @@ class S3Archive:
         """
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.manifest_key)
-            return decode_manifest(answer["Body"].read(), answer["ETag"])
+            return decode_manifest(
+                answer["Body"].read(),
+                etag=answer["ETag"],
+                recording_etag=answer["Metadata"].get(_RECORDING_ETAG, ""),
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
                 return None
@@ -99,21 +104,27 @@ class S3Archive:
             recording.close()
 
     def put_manifest(
-        self, manifest: dict[str, object], published: PublishedManifest | None
+        self,
+        manifest: dict[str, object],
+        recording: StoredRecording,
+        published: PublishedManifest | None,
     ) -> None:
         """Writes the manifest; leaves one alone that a better run wrote in the meantime.
 
         Raises:
             StorageFaultError: S3 failed.
         """
-        if self._put_manifest(manifest, published):
+        if self._put_manifest(manifest, recording, published):
             return
         meanwhile = self.find_manifest()
         if manifest["complete"] is True and meanwhile is not None and not meanwhile.is_complete:
-            self._put_manifest(manifest, meanwhile)
+            self._put_manifest(manifest, recording, meanwhile)
 
     def _put_manifest(
-        self, manifest: dict[str, object], published: PublishedManifest | None
+        self,
+        manifest: dict[str, object],
+        recording: StoredRecording,
+        published: PublishedManifest | None,
     ) -> bool:
         condition: Condition = {"IfMatch": published.etag} if published else {"IfNoneMatch": "*"}
         try:
@@ -122,6 +133,7 @@ class S3Archive:
                 Key=self.manifest_key,
                 Body=json.dumps(manifest, indent=2).encode(),
                 ContentType="application/json",
+                Metadata={_RECORDING_ETAG: recording.etag},
                 **condition,
             )
         except ClientError as error:
@@ -153,7 +165,7 @@ class MultipartRecording:
     _uploads: deque[Future[CompletedPartTypeDef]] = field(default_factory=deque)
     _pool: ThreadPoolExecutor | None = None
 
-    def write(self, pcm: bytes) -> None:
+    def write(self, pcm: bytes | bytearray) -> None:
         """Takes the next bytes of PCM; waits while enough parts are on their way.
 
         Raises:
@@ -169,33 +181,31 @@ class MultipartRecording:
             else:
                 self._first_part = part
 
-    def commit(self, header: bytes, *, over_partial: bool, is_complete: bool) -> StoredRecording:
+    def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
         """Publishes the header and everything written, in place of nothing or of less.
 
         Args:
             header: what goes in front of the PCM.
-            over_partial: an earlier manifest says that what is there is worse.
-            is_complete: this recording may replace one that has no manifest.
+            replaces: ETag of the recording that an earlier manifest says is worse; "" for none.
+            is_complete: this recording may replace one that no manifest describes.
 
         Raises:
             StorageFaultError: S3 failed, or another run is publishing; nothing was published.
         """
         publish = self._prepare(header)
-        if not publish({"IfNoneMatch": "*"}):
-            etag, is_orphan = self._describe_existing()
-            if not (over_partial or is_complete or is_orphan):
-                raise StorageFaultError(
-                    "PUBLISHED_MEANWHILE", "another run is publishing this call", retryable=True
-                )
-            if not publish({"IfMatch": etag}):
-                raise StorageFaultError(
-                    "PUBLISHED_MEANWHILE",
-                    "another run has just published this call",
-                    retryable=True,
-                )
+        etag = publish({"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"})
+        if not etag:
+            existing, is_orphan = self._describe_existing()
+            if is_complete or (is_orphan and not replaces):
+                etag = publish({"IfMatch": existing})
+        if not etag:
+            raise StorageFaultError(
+                "PUBLISHED_MEANWHILE", "another run is publishing this call", retryable=True
+            )
         self._upload_id = ""
         return StoredRecording(
             uri=f"s3://{self.bucket}/{self.key}",
+            etag=etag,
             size_bytes=len(header) + self.pcm_bytes,
             sha256=self._sha256(header),
         )
@@ -248,7 +258,7 @@ class MultipartRecording:
             raise _fault("UploadPart", error) from error
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
-    def _prepare(self, header: bytes) -> Callable[[Condition], bool]:
+    def _prepare(self, header: bytes) -> Callable[[Condition], str]:
         """Uploads what is left, header last; returns the call that publishes on a condition."""
         if not self._upload_id:
             body = header + self._first_part + self._buffer
@@ -262,8 +272,8 @@ class MultipartRecording:
             "CompleteMultipartUpload", lambda: self._complete(condition)
         )
 
-    def _put(self, body: bytes, condition: Condition) -> None:
-        self.client.put_object(
+    def _put(self, body: bytes, condition: Condition) -> str:
+        answer = self.client.put_object(
             Bucket=self.bucket,
             Key=self.key,
             Body=body,
@@ -271,37 +281,41 @@ class MultipartRecording:
             Metadata={_RUN_ID: self._run_id},
             **condition,
         )
+        return answer["ETag"]
 
-    def _complete(self, condition: Condition) -> None:
-        self.client.complete_multipart_upload(
+    def _complete(self, condition: Condition) -> str:
+        answer = self.client.complete_multipart_upload(
             Bucket=self.bucket,
             Key=self.key,
             UploadId=self._upload_id,
             MultipartUpload={"Parts": self._parts},
             **condition,
         )
+        return answer["ETag"]
 
-    def _publish(self, api: str, call: Callable[[], None]) -> bool:
-        """Whether the object is now ours; False where the condition does not hold."""
+    def _publish(self, api: str, call: Callable[[], str]) -> str:
+        """The ETag of the object that is now ours; "" where the condition does not hold."""
         try:
-            call()
+            return call()
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if (code in _EXISTS or code == "NoSuchUpload") and self._is_ours():
-                return True  # an answer was lost, and botocore asked again
+            may_be_ours = code in _EXISTS or code == "NoSuchUpload"
+            if may_be_ours and (etag := self._own_etag()):
+                return etag  # an answer was lost, and botocore asked again
             if code in _EXISTS:
-                return False
+                return ""
             raise _fault(api, error) from error
         except (BotoCoreError, HTTPError) as error:
             raise _fault(api, error) from error
-        return True
 
-    def _is_ours(self) -> bool:
+    def _own_etag(self) -> str:
+        """The ETag of the object at the key, if it is this run's; "" otherwise."""
         try:
             answer = self.client.head_object(Bucket=self.bucket, Key=self.key)
         except (BotoCoreError, ClientError, HTTPError):
-            return False
-        return answer.get("Metadata", {}).get(_RUN_ID) == self._run_id
+            return ""
+        is_ours = answer.get("Metadata", {}).get(_RUN_ID) == self._run_id
+        return answer["ETag"] if is_ours else ""
 
     def _describe_existing(self) -> tuple[str, bool]:
         """The ETag of the recording that is there, and whether a killed run has left it."""

@@ -46,6 +46,7 @@ class ContactSelection:
         accepted: fragments that passed.
         foreign: fragments refused because another contact's id is on them.
         untagged: fragments refused because no ContactId proves them.
+        last: the number of the last fragment that passed; 0 before there is one.
     """
 
     def __init__(self, job: ArchiveJob) -> None:
@@ -57,6 +58,7 @@ class ContactSelection:
         self.accepted = 0
         self.foreign = 0
         self.untagged = 0
+        self.last = 0
 
     def select(self, fragments: Iterable[MediaFragment]) -> Iterator[MediaFragment]:
         """Passes the contact's fragments on.
@@ -100,4 +102,5 @@ class ContactSelection:
 
     def _accept(self, fragment: MediaFragment) -> MediaFragment:
         self.accepted += 1
+        self.last = fragment.number or self.last
         return fragment

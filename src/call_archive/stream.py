@@ -1,12 +1,11 @@
 """What a KVS stream lists and delivers; the values that pass between adapter and pipeline."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from call_archive.matroska import MediaFragment
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFragment:
+class ListedFragment(NamedTuple):
     """A fragment as ListFragments describes it.
 
     Attributes:
@@ -20,8 +19,7 @@ class ListedFragment:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedFragment:
+class ReceivedFragment(NamedTuple):
     """A fragment as KVS delivered it.
 
     Attributes:
@@ -32,8 +30,7 @@ class ReceivedFragment:
     is_cut_short: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MissingFragment:
+class MissingFragment(NamedTuple):
     """A listed fragment that KVS did not deliver, after every retry.
 
     Attributes:

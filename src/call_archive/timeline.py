@@ -12,7 +12,7 @@ that does not advance although the audio is new has gone back. From there on tim
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from call_archive.limits import MAX_FRAGMENT_SPAN_MS, MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
 from call_archive.matroska import SAMPLE_BYTES, SAMPLE_NS, Direction, FragmentAudio, Span
@@ -35,8 +35,7 @@ _JITTER_SAMPLES = JITTER_NS // SAMPLE_NS
 _MAX_SPAN_NS = MAX_FRAGMENT_SPAN_MS * _NS_PER_MS
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(NamedTuple):
     """A stretch of a track that was filled with silence, or cut because it was there already."""
 
     track: Direction
@@ -90,10 +89,8 @@ class Timeline:
         else:
             self._start(audio, server_timestamp_ms)
         start_ns = audio.start_ns + self._shift_ns
-        if server_ns is not None:
-            lag_ns = server_ns - start_ns
-            least_ns = self._least_lag_ns
-            self._least_lag_ns = lag_ns if least_ns is None else min(least_ns, lag_ns)
+        if server_ns is not None and abs(start_ns - self._end_ns) < JITTER_NS:
+            self._learn_lag(server_ns - start_ns)
         pieces = {
             direction: self._place_spans(track, audio.spans.get(direction, ()), start_ns)
             for direction, track in self._tracks.items()
@@ -129,12 +126,21 @@ class Timeline:
         """Shifts the clock where it cannot be believed; leaves it alone otherwise."""
         start_ns = audio.start_ns + self._shift_ns
         latest_ns = self._latest_start_ns(server_ns)
-        if start_ns > latest_ns + CLOCK_TOLERANCE_NS or self._has_gone_back(audio, start_ns):
+        has_run_ahead = start_ns > max(latest_ns + CLOCK_TOLERANCE_NS, self._end_ns + JITTER_NS)
+        if has_run_ahead or self._has_gone_back(audio, start_ns):
             believed_ns = self._end_ns
             if latest_ns > self._end_ns + CLOCK_TOLERANCE_NS and server_ns is not None:
                 believed_ns = latest_ns
             self._shift_ns += believed_ns - start_ns
             self.clock_jumps += 1
+
+    def _learn_lag(self, lag_ns: int) -> None:
+        """Keeps the shortest time from recording to receipt, of fragments that left no hole.
+
+        A fragment behind a hole proves nothing: it is its clock that is in question.
+        """
+        least_ns = self._least_lag_ns
+        self._least_lag_ns = lag_ns if least_ns is None else min(least_ns, lag_ns)
 
     def _latest_start_ns(self, server_ns: int | None) -> int:
         """The latest time at which a fragment can start that was received at `server_ns`."""

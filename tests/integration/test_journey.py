@@ -275,13 +275,16 @@ def test_eight_processes_at_once_are_one_recording(mono: Journey, tmp_path: Path
     message["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(SETTLES)
     variables = environment(mono.aws, "customer")
 
-    def run(index: int) -> object:
+    def run(index: int) -> int:
+        """The invocations until the message is done with, as SQS would deliver it."""
         with Function(ARCHIVE_HANDLER, variables, tmp_path / f"{index}.log") as function:
-            return function.invoke(message)
+            for invocations in range(1, 6):
+                if not function.invoke(message)["batchItemFailures"]:
+                    return invocations
+            return 0
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(run, range(8)))
-    assert answers == [{"batchItemFailures": []}] * 8
+        assert all(pool.map(run, range(8)))
     assert len(mono.keys()) == 2
     assert mono.pcm() == caller()
     assert mono.manifest()["sha256"] == hashlib.sha256(mono.wav()).hexdigest()

@@ -59,7 +59,7 @@ def parse(document: bytes) -> ParsedDocument:
             for entry in _find(children, "Tracks", "TrackEntry")
         },
         codecs=[
-            (_value(entry, "CodecID"), bytes(_value(entry, "CodecPrivate")))
+            (_value(entry, "CodecID"), bytes(_value(entry, "CodecPrivate") or b""))
             for entry in _find(children, "Tracks", "TrackEntry")
         ],
         tags=[

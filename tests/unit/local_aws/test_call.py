@@ -30,6 +30,7 @@ DELIVERIES = {
     "relative clock": Delivery(producer_clock="relative"),
     "fine clock": Delivery(layout=Layout(timecode_scale=100_000)),
     "signed offsets": Delivery(timecode_lead_ms=100),
+    "honest tracks": Delivery(honest_tracks=True),
     "much jitter": Delivery(server_jitter_ms=3000),
     "untagged": Delivery(
         untagged=frozenset({1}), without_tags=frozenset({2}), without_contact_id=frozenset({3})

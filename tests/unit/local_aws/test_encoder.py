@@ -2,7 +2,9 @@
 
 import zlib
 from dataclasses import replace
+from io import BytesIO
 
+import ebmlite
 import pytest
 
 from local.encoder import (
@@ -267,3 +269,30 @@ def test_fragment_numbers_are_the_services() -> None:
 
 def test_the_timecode_scale_is_written() -> None:
     assert parse(encode(replace(CONNECT, timecode_scale=100_000))).timecode_scale == 100_000
+
+
+def test_an_honest_track_says_what_its_audio_is() -> None:
+    honest = Track(1, FROM_CUSTOMER, "A_PCM/INT/LIT", codec_private=None, with_audio=True)
+    document = encode(tracks=(honest,), clusters=())
+    (segment,) = ebmlite.loadSchema("matroska.xml").load(BytesIO(document))
+    tracks = next(child for child in segment if child.name == "Tracks")
+    entry = {child.name: child for child in tracks[0]}
+
+    assert entry["CodecID"].value == "A_PCM/INT/LIT"
+    assert "CodecPrivate" not in entry
+    assert {child.name: child.value for child in entry["Audio"]} == {
+        "SamplingFrequency": 8000.0,
+        "Channels": 1,
+        "BitDepth": 16,
+    }
+
+
+def test_connects_tracks_have_no_audio_element() -> None:
+    assert b"\xe1" not in encode_fragment(
+        number=None,
+        server_timestamp_ms=0,
+        producer_timestamp_ms=0,
+        tracks=TRACKS,
+        clusters=(),
+        contact_tags=None,
+    )

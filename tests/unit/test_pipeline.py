@@ -1,0 +1,147 @@
+"""One run with everything at hand: what may be published, and what may not."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from call_archive.errors import MediaError
+from call_archive.fragments import read_fragments
+from call_archive.job import ArchiveJob, Trigger, decode_job
+from call_archive.manifest import PublishedManifest, StoredRecording
+from call_archive.matroska import Direction, decode_fragment
+from call_archive.pipeline import Archived, Conditions, archive_call
+from call_archive.stream import Delivery as Delivered
+from call_archive.stream import ListedFragment, ReceivedFragment
+from local.call import Call, Delivery, simulate_call
+from local.encoder import FROM_CUSTOMER, TO_CUSTOMER
+from local.pcm import synthetic_pcm
+
+START_MS = 1_767_258_000_000
+
+
+@dataclass
+class Stream:
+    """A KVS stream that holds one call and never fails."""
+
+    call: Call
+
+    def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
+        return [
+            ListedFragment(f.number, f.server_timestamp_ms, f.duration_ms, f.size_bytes)
+            for f in reversed(self.call.fragments)
+            if from_ms <= f.server_timestamp_ms <= to_ms
+        ]
+
+    def fetch(self, listed: Sequence[ListedFragment]) -> Iterator[Delivered]:
+        documents = {fragment.number: fragment.document() for fragment in self.call.fragments}
+        for fragment in listed:
+            for read in read_fragments([documents[fragment.number]]):
+                yield ReceivedFragment(decode_fragment(read))
+
+
+@dataclass
+class Recording:
+    """A WAV in memory."""
+
+    pcm: bytes = b""
+    wav: bytes | None = None
+
+    def write(self, pcm: bytes | bytearray) -> None:
+        self.pcm += pcm
+
+    @property
+    def pcm_bytes(self) -> int:
+        return len(self.pcm)
+
+    def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
+        self.wav = header + self.pcm
+        return StoredRecording("s3://my-calls/x.wav", "etag", len(self.wav), "")
+
+
+@dataclass
+class Bucket:
+    """An archive without earlier runs."""
+
+    recording: Recording = field(default_factory=Recording)
+    manifest: dict[str, object] | None = None
+
+    def find_manifest(self) -> PublishedManifest | None:
+        return None
+
+    @contextmanager
+    def open_recording(self) -> Iterator[Recording]:
+        yield self.recording
+
+    def put_manifest(
+        self,
+        manifest: dict[str, object],
+        recording: StoredRecording,
+        published: PublishedManifest | None,
+    ) -> None:
+        self.manifest = manifest
+
+
+def call_of(delivery: Delivery, seconds: float = 5, *, one_track: bool = False) -> Call:
+    return simulate_call(
+        synthetic_pcm(seconds, 1)[:],
+        None if one_track else synthetic_pcm(seconds, 2)[:],
+        contact_id="c-1",
+        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
+        stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        start_ms=START_MS,
+        delivery=delivery,
+    )
+
+
+def run(call: Call, bucket: Bucket, *tracks: Direction) -> Archived:
+    job: ArchiveJob = decode_job(call.archive_job())
+    conditions = Conditions(
+        tracks=tracks,
+        trigger=Trigger.FLOW,
+        settle=False,
+        now_ms=lambda: call.end_ms + 60_000,
+        check_time=lambda: None,
+    )
+    archived = archive_call(job, Stream(call), bucket, conditions)
+    assert isinstance(archived, Archived)
+    return archived
+
+
+def test_a_call_is_archived_whole() -> None:
+    bucket = Bucket()
+    archived = run(call_of(Delivery()), bucket, Direction.FROM_CUSTOMER)
+    assert bucket.recording.pcm == synthetic_pcm(5, 1)[:]
+    assert archived.call.is_complete
+    assert bucket.manifest is not None
+
+
+@pytest.mark.parametrize("seconds", [5, 100])
+def test_a_call_without_a_word_of_the_customer_is_not_a_success(seconds: float) -> None:
+    """The flow streams only what the customer hears, and the archive wants what they say."""
+    bucket = Bucket()
+    delivery = Delivery(track_names=(TO_CUSTOMER, FROM_CUSTOMER))
+    with pytest.raises(MediaError) as caught:
+        run(call_of(delivery, seconds, one_track=True), bucket, Direction.FROM_CUSTOMER)
+    assert caught.value.code == "NO_AUDIO"
+    assert bucket.recording.wav is None
+    assert bucket.manifest is None
+
+
+@pytest.mark.parametrize("odd", [frozenset({3}), frozenset({3, 4}), frozenset({5})])
+def test_fragments_without_any_tags_lose_no_audio(odd: frozenset[int]) -> None:
+    bucket = Bucket()
+    archived = run(call_of(Delivery(without_tags=odd)), bucket, Direction.FROM_CUSTOMER)
+    assert bucket.recording.pcm == synthetic_pcm(5, 1)[:]
+    assert archived.call.clock_jumps == 0
+    assert archived.call.is_complete
+
+
+def test_both_tracks_are_left_and_right() -> None:
+    bucket = Bucket()
+    run(call_of(Delivery()), bucket, *Direction)
+    frames = bucket.recording.pcm
+    left = b"".join(frames[at : at + 2] for at in range(0, len(frames), 4))
+    right = b"".join(frames[at : at + 2] for at in range(2, len(frames), 4))
+    assert (left, right) == (synthetic_pcm(5, 1)[:], synthetic_pcm(5, 2)[:])
