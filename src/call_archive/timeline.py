@@ -88,9 +88,8 @@ class Timeline:
             self._follow_clock(audio, server_ns)
         else:
             self._start(audio, server_timestamp_ms)
+            self._learn_lag(audio.start_ns, server_ns)
         start_ns = audio.start_ns + self._shift_ns
-        if server_ns is not None and abs(start_ns - self._end_ns) < JITTER_NS:
-            self._learn_lag(server_ns - start_ns)
         pieces = {
             direction: self._place_spans(track, audio.spans.get(direction, ()), start_ns)
             for direction, track in self._tracks.items()
@@ -133,14 +132,17 @@ class Timeline:
                 believed_ns = latest_ns
             self._shift_ns += believed_ns - start_ns
             self.clock_jumps += 1
+        elif abs(start_ns - self._end_ns) < JITTER_NS:
+            self._learn_lag(start_ns, server_ns)
 
-    def _learn_lag(self, lag_ns: int) -> None:
-        """Keeps the shortest time from recording to receipt, of fragments that left no hole.
+    def _learn_lag(self, start_ns: int, server_ns: int | None) -> None:
+        """Keeps the shortest time from recording to receipt, of fragments that leave no hole.
 
         A fragment behind a hole proves nothing: it is its clock that is in question.
         """
-        least_ns = self._least_lag_ns
-        self._least_lag_ns = lag_ns if least_ns is None else min(least_ns, lag_ns)
+        if server_ns is not None:
+            lag_ns, least_ns = server_ns - start_ns, self._least_lag_ns
+            self._least_lag_ns = lag_ns if least_ns is None else min(least_ns, lag_ns)
 
     def _latest_start_ns(self, server_ns: int | None) -> int:
         """The latest time at which a fragment can start that was received at `server_ns`."""

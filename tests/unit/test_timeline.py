@@ -478,3 +478,13 @@ def test_a_timeline_without_audio_has_no_beginning() -> None:
     assert timeline.started_at_ms is None
     assert timeline.finish() == {CUSTOMER: [], AGENT: []}
     assert timeline.samples == 0
+
+
+def test_a_clock_that_creeps_ahead_makes_little_silence() -> None:
+    fragments = [
+        (audio(EPOCH_MS + 2000 * at, customer=noise(at, 1000)), SERVER_MS + 1000 * at)
+        for at in range(60)
+    ]
+    recorded = record(fragments)
+    assert recorded.timeline.samples // 8 - 60_000 < 5_000
+    assert recorded.timeline.clock_jumps > 0
