@@ -84,6 +84,8 @@ class Delivery:
         server_jitter_ms: random deviation of the server's timestamps, to both sides.
         producer_clock: since the epoch, or since the call started (seen in 2019).
         track_names: TrackEntry Names of the customer's and the agent's track.
+        honest_tracks: the TrackEntries say what the payload is, raw PCM, as Connect's do not: for
+            tools that believe them.
         customer_track_first: whether the customer's track has number 1.
         swap_tracks_every: the track numbers change places every so many fragments.
         untagged: fragments without contact tags.
@@ -106,6 +108,7 @@ class Delivery:
     server_jitter_ms: int = 25
     producer_clock: Literal["epoch", "relative"] = "epoch"
     track_names: tuple[str | None, str | None] = (FROM_CUSTOMER, TO_CUSTOMER)
+    honest_tracks: bool = False
     customer_track_first: bool = True
     swap_tracks_every: int | None = None
     untagged: frozenset[int] = frozenset()
@@ -347,7 +350,8 @@ class _Recorder:
 
     def _tracks(self, order: tuple[int, ...]) -> tuple[Track, ...]:
         pairs = zip(order, self.delivery.track_names, strict=False)
-        return tuple(Track(number, name) for number, name in sorted(pairs, key=itemgetter(0)))
+        build = _honest_track if self.delivery.honest_tracks else Track
+        return tuple(build(number, name) for number, name in sorted(pairs, key=itemgetter(0)))
 
     def _clusters(
         self, span: _Span, order: tuple[int, ...], producer_ms: int
@@ -394,3 +398,7 @@ class _Recorder:
 
     def _timecode(self, producer_ms: int) -> int:
         return producer_ms * 1_000_000 // self.delivery.layout.timecode_scale
+
+
+def _honest_track(number: int, name: str | None) -> Track:
+    return Track(number, name, "A_PCM/INT/LIT", codec_private=None, with_audio=True)

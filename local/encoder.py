@@ -45,6 +45,10 @@ TRACK_TYPE_ID: Final = b"\x83"
 NAME_ID: Final = b"\x53\x6e"
 CODEC_ID_ID: Final = b"\x86"
 CODEC_PRIVATE_ID: Final = b"\x63\xa2"
+AUDIO_ID: Final = b"\xe1"
+SAMPLING_FREQUENCY_ID: Final = b"\xb5"
+CHANNELS_ID: Final = b"\x9f"
+BIT_DEPTH_ID: Final = b"\x62\x64"
 CLUSTER_ID: Final = b"\x1f\x43\xb6\x75"
 TIMECODE_ID: Final = b"\xe7"
 POSITION_ID: Final = b"\xa7"
@@ -67,17 +71,26 @@ FROM_CUSTOMER: Final = "AUDIO_FROM_CUSTOMER"
 TO_CUSTOMER: Final = "AUDIO_TO_CUSTOMER"
 
 _OFFSET = struct.Struct(">h")
+_FLOAT = struct.Struct(">f")
+
+_SAMPLE_RATE_HZ: Final = 8000.0
+_BIT_DEPTH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A TrackEntry; `name` None leaves the Name element out, `uid` None repeats the number."""
+    """A TrackEntry; `name` None leaves the Name element out, `uid` None repeats the number.
+
+    Attributes:
+        with_audio: it has an Audio element (8 kHz, one channel, 16 bit), which Connect leaves out.
+    """
 
     number: int
     name: str | None
     codec_id: str = "A_AAC"
     codec_private: bytes | None = b"\x11\x90"
     uid: int | None = None
+    with_audio: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +331,18 @@ def _track_entry(track: Track, layout: Layout) -> bytes:
     parts.append(_string(CODEC_ID_ID, track.codec_id, layout))
     if track.codec_private is not None:
         parts.append(encode_element(CODEC_PRIVATE_ID, track.codec_private))
+    if track.with_audio:
+        parts.append(_audio())
     return encode_element(TRACK_ENTRY_ID, b"".join(parts))
+
+
+def _audio() -> bytes:
+    return encode_element(
+        AUDIO_ID,
+        encode_element(SAMPLING_FREQUENCY_ID, _FLOAT.pack(_SAMPLE_RATE_HZ))
+        + encode_uint(CHANNELS_ID, 1)
+        + encode_uint(BIT_DEPTH_ID, _BIT_DEPTH),
+    )
 
 
 def _cluster(cluster: Cluster, layout: Layout) -> bytes:

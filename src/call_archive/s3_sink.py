@@ -1,8 +1,8 @@
 """Adapter: PCM → one S3 object with its header in front, and the manifest behind it.
 
-The header needs the length, and the length is known last: so the first part is kept until the
-end and uploaded last, which S3 allows. A recording is published whole by one conditional call or
-not at all, and never over a better one. The manifest follows, last.
+The header needs the length, and the length is known last: so the first part is kept, with room
+for the header, until the end and uploaded last, which S3 allows. A recording is published whole
+by one conditional call or not at all, and never over a better one. The manifest follows, last.
 
 Source: S3 API reference (multipart upload, conditional writes).
 """
@@ -12,18 +12,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import tempfile
 import uuid
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import IO, TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from call_archive.errors import StorageFaultError
 from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
+from call_archive.wav import HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,10 +34,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 5 * 1_048_576
-"""The smallest part that S3 takes, so that as little as possible waits in memory."""
+"""The smallest part that S3 takes, so that uploading begins early."""
 
 PARTS_IN_FLIGHT = 2
-READ_BYTES = 1_048_576
+WRITE_BUFFER_BYTES = 262_144
+READ_BYTES = 65_536
 
 ORPHAN_AGE = timedelta(minutes=15)
 """A recording without a manifest that is older than any run was left by one that was killed."""
@@ -145,25 +148,29 @@ class S3Archive:
         return True
 
 
-@dataclass(slots=True)
 class MultipartRecording:
     """A WAV on its way to S3, 5 MiB at a time; parts are uploaded beside the reading.
+
+    Parts wait in temporary files without a name, so that a recording of any length takes the
+    same memory and a killed run leaves nothing on the disk.
 
     Attributes:
         pcm_bytes: how many bytes were written.
     """
 
-    client: S3Client
-    bucket: str
-    key: str
-    pcm_bytes: int = 0
-    _run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    _buffer: bytearray = field(default_factory=bytearray)
-    _first_part: bytes = b""
-    _upload_id: str = ""
-    _parts: list[CompletedPartTypeDef] = field(default_factory=list)
-    _uploads: deque[Future[CompletedPartTypeDef]] = field(default_factory=deque)
-    _pool: ThreadPoolExecutor | None = None
+    def __init__(self, client: S3Client, bucket: str, key: str) -> None:
+        self.pcm_bytes = 0
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._run_id = str(uuid.uuid4())
+        self._files = contextlib.ExitStack()
+        self._first = self._part = self._open_part()
+        self._part.write(bytes(HEADER_BYTES))
+        self._upload_id = ""
+        self._parts: list[CompletedPartTypeDef] = []
+        self._uploads: deque[Future[CompletedPartTypeDef]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
 
     def write(self, pcm: bytes | bytearray) -> None:
         """Takes the next bytes of PCM; waits while enough parts are on their way.
@@ -171,15 +178,12 @@ class MultipartRecording:
         Raises:
             StorageFaultError: an earlier part failed.
         """
-        self._buffer += pcm
+        if self._part.tell() >= PART_BYTES:
+            if self._part is not self._first:
+                self._send(self._part)
+            self._part = self._open_part()
+        self._part.write(pcm)
         self.pcm_bytes += len(pcm)
-        while len(self._buffer) >= PART_BYTES:
-            part = bytes(memoryview(self._buffer)[:PART_BYTES])
-            del self._buffer[:PART_BYTES]
-            if self._first_part:
-                self._send(part)
-            else:
-                self._first_part = part
 
     def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
         """Publishes the header and everything written, in place of nothing or of less.
@@ -204,10 +208,10 @@ class MultipartRecording:
             )
         self._upload_id = ""
         return StoredRecording(
-            uri=f"s3://{self.bucket}/{self.key}",
+            uri=f"s3://{self._bucket}/{self._key}",
             etag=etag,
             size_bytes=len(header) + self.pcm_bytes,
-            sha256=self._sha256(header),
+            sha256=self._read_sha256(),
         )
 
     def close(self) -> None:
@@ -216,13 +220,17 @@ class MultipartRecording:
             upload.cancel()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        self._files.close()
         if self._upload_id:
             with contextlib.suppress(BotoCoreError, ClientError, HTTPError):
-                self.client.abort_multipart_upload(
-                    Bucket=self.bucket, Key=self.key, UploadId=self._upload_id
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
                 )
 
-    def _send(self, part: bytes) -> None:
+    def _open_part(self) -> IO[bytes]:
+        return self._files.enter_context(tempfile.TemporaryFile(buffering=WRITE_BUFFER_BYTES))
+
+    def _send(self, part: IO[bytes]) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="part")
             self._upload_id = self._create()
@@ -236,47 +244,50 @@ class MultipartRecording:
 
     def _create(self) -> str:
         try:
-            return self.client.create_multipart_upload(
-                Bucket=self.bucket,
-                Key=self.key,
+            return self._client.create_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._key,
                 ContentType="audio/wav",
                 Metadata={_RUN_ID: self._run_id},
             )["UploadId"]
         except (BotoCoreError, ClientError, HTTPError) as error:
             raise _fault("CreateMultipartUpload", error) from error
 
-    def _upload(self, number: int, part: bytes) -> CompletedPartTypeDef:
+    def _upload(self, number: int, part: IO[bytes]) -> CompletedPartTypeDef:
+        part.seek(0)
         try:
-            answer = self.client.upload_part(
-                Bucket=self.bucket,
-                Key=self.key,
+            answer = self._client.upload_part(
+                Bucket=self._bucket,
+                Key=self._key,
                 UploadId=self._upload_id,
                 PartNumber=number,
                 Body=part,
             )
         except (BotoCoreError, ClientError, HTTPError) as error:
             raise _fault("UploadPart", error) from error
+        part.close()
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def _prepare(self, header: bytes) -> Callable[[Condition], str]:
         """Uploads what is left, header last; returns the call that publishes on a condition."""
-        if not self._upload_id:
-            body = header + self._first_part + self._buffer
-            return lambda condition: self._publish("PutObject", lambda: self._put(body, condition))
-        if self._buffer:
-            self._send(bytes(self._buffer))
+        self._first.seek(0)
+        self._first.write(header)
+        if self._part is self._first:
+            return lambda condition: self._publish("PutObject", lambda: self._put(condition))
+        self._send(self._part)
         while self._uploads:
             self._collect()
-        self._parts.insert(0, self._upload(1, header + self._first_part))
+        self._parts.insert(0, self._upload(1, self._first))
         return lambda condition: self._publish(
             "CompleteMultipartUpload", lambda: self._complete(condition)
         )
 
-    def _put(self, body: bytes, condition: Condition) -> str:
-        answer = self.client.put_object(
-            Bucket=self.bucket,
-            Key=self.key,
-            Body=body,
+    def _put(self, condition: Condition) -> str:
+        self._first.seek(0)
+        answer = self._client.put_object(
+            Bucket=self._bucket,
+            Key=self._key,
+            Body=self._first,
             ContentType="audio/wav",
             Metadata={_RUN_ID: self._run_id},
             **condition,
@@ -284,9 +295,9 @@ class MultipartRecording:
         return answer["ETag"]
 
     def _complete(self, condition: Condition) -> str:
-        answer = self.client.complete_multipart_upload(
-            Bucket=self.bucket,
-            Key=self.key,
+        answer = self._client.complete_multipart_upload(
+            Bucket=self._bucket,
+            Key=self._key,
             UploadId=self._upload_id,
             MultipartUpload={"Parts": self._parts},
             **condition,
@@ -311,7 +322,7 @@ class MultipartRecording:
     def _own_etag(self) -> str:
         """The ETag of the object at the key, if it is this run's; "" otherwise."""
         try:
-            answer = self.client.head_object(Bucket=self.bucket, Key=self.key)
+            answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
         except (BotoCoreError, ClientError, HTTPError):
             return ""
         is_ours = answer.get("Metadata", {}).get(_RUN_ID) == self._run_id
@@ -320,23 +331,29 @@ class MultipartRecording:
     def _describe_existing(self) -> tuple[str, bool]:
         """The ETag of the recording that is there, and whether a killed run has left it."""
         try:
-            answer = self.client.head_object(Bucket=self.bucket, Key=self.key)
+            answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
         except (BotoCoreError, ClientError, HTTPError) as error:
             raise _fault("HeadObject", error) from error
         return answer["ETag"], datetime.now(UTC) - answer["LastModified"] > ORPHAN_AGE
 
-    def _sha256(self, header: bytes) -> str:
-        """SHA-256 of the object: of the bytes sent at once, or of what S3 now holds."""
+    def _read_sha256(self) -> str:
+        """SHA-256 of the object: of the one file that was sent, or of what S3 now holds."""
         if not self._parts:
-            return hashlib.sha256(header + self._first_part + self._buffer).hexdigest()
-        digest = hashlib.sha256()
+            self._first.seek(0)
+            return _hash(self._first.read)
         try:
-            body = self.client.get_object(Bucket=self.bucket, Key=self.key)["Body"]
-            while read := body.read(READ_BYTES):
-                digest.update(read)
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key)
+            with contextlib.closing(answer["Body"]) as body:
+                return _hash(body.read)
         except (BotoCoreError, ClientError, HTTPError) as error:
             raise _fault("GetObject", error) from error
-        return digest.hexdigest()
+
+
+def _hash(read: Callable[[int], bytes]) -> str:
+    digest = hashlib.sha256()
+    while piece := read(READ_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _fault(api: str, error: Exception) -> StorageFaultError:

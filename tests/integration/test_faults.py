@@ -266,7 +266,7 @@ def test_missing_bucket_is_said_and_leaves_no_upload(mono: Journey) -> None:
 
 def test_near_timeout_keeps_nothing_half_published(mono: Journey) -> None:
     one = mono.place(call())
-    mono.function.timeout_s, before = 10, mono.function.timeout_s
+    mono.function.timeout_s, before = 50, mono.function.timeout_s
     try:
         assert not mono.archive(one)
     finally:

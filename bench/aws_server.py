@@ -1,0 +1,99 @@
+"""`python -m bench.aws_server SECONDS…`: the local AWS in a process that nobody measures.
+
+Holds one call of each length on a stream of its own. Says where it is in the first line it prints;
+then takes a command a line (`quotas`, `no-quotas`, `requests`, `verify SECONDS`, `clear`) and
+answers each with a line, both JSON.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+
+from bench.bodies import BodySpec
+from bench.verify import STEP_BYTES, WAV_HEADER_BYTES, verify_reads
+from local.behaviour import CONNECT_DEFAULTS, UNLIMITED
+from local.resources import Resources, build_environment, create_resources
+from local.sample_events import build_sqs_event
+from local.server import LocalAws
+
+type Json = dict[str, Any]
+
+RESOURCES = Resources(bucket="call-archive-bench")
+
+
+class Desk:
+    """What the commands do."""
+
+    def __init__(self, aws: LocalAws, lengths_s: list[int]) -> None:
+        self._aws = aws
+        self._calls = {seconds: BodySpec(seconds=seconds).build_call() for seconds in lengths_s}
+        self._s3 = boto3.client("s3", **aws.client_options)
+        create_resources(aws.endpoint_url, RESOURCES)
+        aws.place(*self._calls.values())
+        aws.behaviour = UNLIMITED
+
+    def introduce(self) -> Json:
+        """Environment and events of the functions, and the size of each call."""
+        environment = build_environment(self._aws.endpoint_url, RESOURCES)
+        shortest = self._calls[min(self._calls)]
+        return {
+            "flow_environment": environment["FlowFunction"],
+            "archive_environment": environment["ArchiveFunction"],
+            "started_event": shortest.flow_event("started"),
+            "stopped_event": shortest.flow_event("stopped"),
+            "calls": {
+                seconds: {
+                    "event": build_sqs_event(call.archive_job(), call.stop_timestamp_ms + 1000),
+                    "fragments": len(call.fragments),
+                    "bytes": sum(fragment.size_bytes for fragment in call.fragments),
+                }
+                for seconds, call in self._calls.items()
+            },
+        }
+
+    def obey(self, command: str) -> object:
+        """Carries out one command."""
+        name, _, argument = command.partition(" ")
+        if name in ("quotas", "no-quotas"):
+            self._aws.behaviour = CONNECT_DEFAULTS if name == "quotas" else UNLIMITED
+            return None
+        if name == "requests":
+            return self._aws.requests
+        if name == "verify":
+            return verify_reads(self._recording(), int(argument))
+        if name == "clear":
+            self._clear()
+            return None
+        raise ValueError(f"unknown command: {name}")
+
+    def _keys(self) -> list[str]:
+        listing = self._s3.list_objects_v2(Bucket=RESOURCES.bucket)
+        return [entry["Key"] for entry in listing.get("Contents", [])]
+
+    def _recording(self) -> Iterator[bytes]:
+        """The PCM of the only recording there is."""
+        (key,) = [key for key in self._keys() if key.startswith("recordings/")]
+        body = self._s3.get_object(Bucket=RESOURCES.bucket, Key=key)["Body"]
+        body.read(WAV_HEADER_BYTES)
+        while read := body.read(STEP_BYTES):
+            yield read
+
+    def _clear(self) -> None:
+        for key in self._keys():
+            self._s3.delete_object(Bucket=RESOURCES.bucket, Key=key)
+
+
+def main() -> None:
+    """Serves until stdin ends."""
+    with LocalAws() as aws:
+        desk = Desk(aws, [int(seconds) for seconds in sys.argv[1:]])
+        print(json.dumps(desk.introduce()), flush=True)
+        for line in sys.stdin:
+            print(json.dumps(desk.obey(line.strip())), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""1. Body → the customer's audio in a file, with our stages and with other readers of Matroska."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from bench.bodies import BodySpec, make_body
+from bench.measure import MIB, WORK, Case, Launcher, Rounds, cpu, peak, python, run_rounds, wall
+from bench.report import Section, Table, Verdict, at_least, at_most
+from bench.verify import WAV_HEADER_BYTES, verify_copy, verify_mono, verify_stereo
+
+MONO: Final = "Call Archive, mono"
+STEREO: Final = "Call Archive, stereo"
+CAT: Final = "cat"
+FFMPEG: Final = "ffmpeg -c copy"
+PYAV: Final = "PyAV demux"
+EBMLITE: Final = "ebmlite walk"
+KVSPARSER: Final = "kvsparser"
+
+RIVALS_PYTHON: Final = WORK / "venv" / "bin" / "python"
+
+_TEXT = """\
+A media body of {minutes} minutes ({megabytes:.0f} MB: two tracks, fragments of 1,024 ms, blocks \
+of 1,024 bytes) in a file, page cache warm, to the customer's audio in another file; whole \
+processes, interpreter start included. `Call Archive` is `python -m bench.convert`: the deployed \
+stages (framing, tags, selection by contact, timeline, WAV) between two files, without network, \
+hash and upload. `cat` copies the body and understands nothing; its peak is the launcher's.
+
+FFmpeg and PyAV cannot open what Connect sends: CodecID `A_AAC` without an Audio element ends in \
+“sample rate not set”. They get the same call with TrackEntries that say what the payload is \
+(`A_PCM/INT/LIT`, 8,000 Hz, 1 channel, 16 bit). Neither they nor the other two look at whose audio \
+it is, or at timestamps.
+
+Ratios are to `{reference}` of the same round."""
+
+
+def build_convert_command(body: Path, output: Path, tracks: str = "customer") -> tuple[str, ...]:
+    """Our stages as a process."""
+    return python("-m", "bench.convert", str(body), str(output), "--tracks", tracks)
+
+
+def measure_conversion(
+    launcher: Launcher, rounds: int, *, seconds: int, without: frozenset[str] = frozenset()
+) -> Section:
+    """Measures all tools but those in `without`, and checks what each wrote."""
+    spec = BodySpec(seconds=seconds)
+    cases = [case for case in _build_cases(spec) if case.name not in without]
+    measured = run_rounds(launcher, cases, rounds)
+    outputs = {case.name: case.output for case in cases if case.output is not None}
+    verdicts = {name: _verifier(name, spec)(output) for name, output in outputs.items()}
+    for output in outputs.values():
+        output.unlink()
+    size_bytes = spec.path.stat().st_size
+    return Section(
+        title="1. Body to customer WAV",
+        text=_TEXT.format(minutes=seconds // 60, megabytes=size_bytes / 1e6, reference=FFMPEG),
+        tables=[_tabulate(measured, verdicts)],
+        verdicts=_judge(measured),
+    )
+
+
+def _build_cases(spec: BodySpec) -> Sequence[Case]:
+    connect = make_body(spec)
+    honest = make_body(BodySpec(seconds=spec.seconds, honest_tracks=True))
+
+    def output(name: str) -> Path:
+        path = WORK / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def rival(name: str, module: str, body: Path, out: Path) -> Case:
+        command = (str(RIVALS_PYTHON), "-m", f"bench.rivals.{module}", str(body), str(out))
+        return Case(name=name, command=command, output=out)
+
+    mono, stereo, copy, pcm = map(output, ("mono.wav", "stereo.wav", "copy.mkv", "ffmpeg.pcm"))
+    ffmpeg = ("-v", "quiet", "-i", str(honest), "-map", "0:a:0", "-c", "copy", "-f", "s16le")
+    return (
+        Case(name=MONO, command=build_convert_command(connect, mono), output=mono),
+        Case(name=STEREO, command=build_convert_command(connect, stereo, "both"), output=stereo),
+        Case(name=CAT, command=_shell(f"exec cat '{connect}' > '{copy}'"), output=copy),
+        Case(name=FFMPEG, command=(_find("ffmpeg"), *ffmpeg, str(pcm)), output=pcm),
+        rival(PYAV, "pyav_demux", honest, output("pyav.pcm")),
+        rival(EBMLITE, "ebmlite_walk", connect, output("ebmlite.pcm")),
+        rival(KVSPARSER, "kvsparser_walk", connect, output("kvsparser.pcm")),
+    )
+
+
+def _shell(script: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", script)
+
+
+def _find(tool: str) -> str:
+    # posix_spawn wants a path; the environment's PATH is the user's.
+    from shutil import which  # noqa: PLC0415
+
+    path = which(tool)
+    if path is None:
+        sys.exit(f"bench: {tool} is not on PATH")
+    return path
+
+
+def _verifier(name: str, spec: BodySpec) -> Callable[[Path], str]:
+    if name == STEREO:
+        return partial(verify_stereo, seconds=spec.seconds)
+    if name == CAT:
+        return partial(verify_copy, original=spec.path)
+    header_bytes = WAV_HEADER_BYTES if name == MONO else 0
+    return partial(verify_mono, seconds=spec.seconds, header_bytes=header_bytes)
+
+
+def _tabulate(measured: Rounds, verdicts: Mapping[str, str]) -> Table:
+    columns = ("process", "wall s", "CPU s", "peak MiB", "wall ×", "CPU ×", "output")
+    rows = [
+        (
+            name,
+            measured.spread(name, wall).show(),
+            measured.spread(name, cpu).show(),
+            measured.spread(name, peak).show(0, MIB),
+            measured.ratio(name, FFMPEG, wall).show(),
+            measured.ratio(name, FFMPEG, cpu).show(),
+            verdicts[name],
+        )
+        for name in measured.samples
+    ]
+    return Table(columns, rows)
+
+
+def _judge(measured: Rounds) -> Sequence[Verdict]:
+    def ratios(name: str, reference: str) -> list[tuple[str, float]]:
+        return [
+            ("wall", measured.ratio(name, reference, wall).median),
+            ("CPU", measured.ratio(name, reference, cpu).median),
+        ]
+
+    verdicts = [
+        at_most("mono ≤ 1.0 × ffmpeg", ratios(MONO, FFMPEG), 1.0),
+        at_most("stereo ≤ 1.6 × ffmpeg", ratios(STEREO, FFMPEG), 1.6),
+    ]
+    for name, times in ((EBMLITE, 5), (KVSPARSER, 25), (PYAV, 1.8)):
+        if name in measured.samples:
+            target = f"mono ≥ {times} × as fast as {name}"
+            verdicts.append(at_least(target, ratios(name, MONO), times))
+    return verdicts

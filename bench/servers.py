@@ -1,0 +1,116 @@
+"""The servers that measured functions talk to, each in a process of its own, for a `with`."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bench.measure import ROOT, python
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedCall:
+    """A call on the local KVS and the event that archives it."""
+
+    seconds: int
+    event: Json
+    fragments: int
+    size_bytes: int
+
+
+class AwsServer:
+    """`bench.aws_server`, and its commands.
+
+    Attributes:
+        introduction: the environments and events of the functions.
+        calls: by their length in seconds.
+    """
+
+    def __init__(self, lengths_s: Sequence[int]) -> None:
+        self._arguments = tuple(map(str, lengths_s))
+        self.introduction: Json = {}
+        self.calls: Mapping[int, PlacedCall] = {}
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            python("-m", "bench.aws_server", *self._arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self.introduction = self._read_answer()
+        self.calls = {
+            int(seconds): PlacedCall(int(seconds), call["event"], call["fragments"], call["bytes"])
+            for seconds, call in self.introduction["calls"].items()
+        }
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _, _ = self._process.communicate()
+
+    def limit(self, *, quotas: bool) -> None:
+        """Makes the services as fast as KVS's quotas allow, or as they can be."""
+        self._ask("quotas" if quotas else "no-quotas")
+
+    def count_requests(self) -> int:
+        """How many requests all services have had so far."""
+        counts: Mapping[str, int] = self._ask("requests")
+        return sum(counts.values())
+
+    def settle(self, call: PlacedCall) -> None:
+        """Checks the one recording that there is, and removes it.
+
+        Raises:
+            RuntimeError: it is not what was said.
+        """
+        verdict = self._ask(f"verify {call.seconds}")
+        if verdict != "exact":
+            raise RuntimeError(f"the recording of {call.seconds} s: {verdict}")
+        self._ask("clear")
+
+    def _ask(self, command: str) -> Any:  # noqa: ANN401 - JSON
+        if self._process.stdin is None:
+            raise RuntimeError("the local AWS has no pipes")
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        return self._read_answer()
+
+    def _read_answer(self) -> Any:  # noqa: ANN401 - JSON
+        if self._process.stdout is None:
+            raise RuntimeError("the local AWS has no pipes")
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the local AWS has ended")
+        return json.loads(answer)
+
+
+@contextmanager
+def first_call_server(path: str, pid_file: Path) -> Iterator[str]:
+    """The URL of a server that ends the process named in `pid_file` when `path` is asked for."""
+    process = subprocess.Popen(
+        python("-m", "bench.first_call_server", path, str(pid_file)),
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        if process.stdout is None:
+            raise RuntimeError("the server has no pipe")
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
