@@ -9,8 +9,10 @@ Source: Kinesis Video Streams API reference (ListFragments, GetMediaForFragmentL
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,16 +20,19 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from call_archive.errors import MediaError, StreamFaultError
+from call_archive.errors import ArchiveError, MediaError, StreamFaultError
 from call_archive.fragments import ElementId, Ending, read_fragments
 from call_archive.limits import MAX_FRAGMENTS_PER_READ
 from call_archive.matroska import MediaFragment, decode_audio, decode_fragment
 from call_archive.stream import Delivery, ListedFragment, MissingFragment, ReceivedFragment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
+    from botocore.response import StreamingBody
     from mypy_boto3_kinesis_video_archived_media import KinesisVideoArchivedMediaClient
+    from mypy_boto3_kinesis_video_archived_media.type_defs import FragmentTypeDef
     from mypy_boto3_kinesisvideo import KinesisVideoClient
 
 READ_BYTES = 65_536
@@ -115,7 +120,7 @@ class StreamReader:
     stream_arn: str
     sleep: Callable[[float], None] = time.sleep
 
-    def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
+    def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
         """Every fragment that KVS began to receive in the range, in any order.
 
         Raises:
@@ -134,40 +139,43 @@ class StreamReader:
             PaginationConfig={"PageSize": MAX_FRAGMENTS_PER_READ},
         )
         try:
-            return [
-                ListedFragment(
-                    number=int(listed["FragmentNumber"]),
-                    server_timestamp_ms=round(listed["ServerTimestamp"].timestamp() * 1000),
-                    duration_ms=listed.get("FragmentLengthInMilliseconds", 0),
-                    size_bytes=listed.get("FragmentSizeInBytes", 0),
-                )
-                for page in pages
-                for listed in page["Fragments"]
-            ]
+            for page in pages:
+                yield from map(_listed, page["Fragments"])
         except (BotoCoreError, ClientError) as error:
             self.endpoints.forget(self.stream_arn)
             raise fault("ListFragments", error) from error
 
-    def fetch(self, listed: Sequence[ListedFragment]) -> Iterator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Iterator[Delivery]:
         """Each listed fragment once, in their order, received or missing.
+
+        While the answer for one list of fragments streams, the next list is asked for.
 
         Raises:
             StreamFaultError: KVS refuses the stream, or its key, altogether.
         """
-        for batch in _batches(listed):
-            yield from _BatchFetch(self, batch).deliver()
+        batches = _batches(listed)
+        batch = next(batches, None)
+        opening: Future[StreamingBody] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="media") as opener:
+            try:
+                while batch is not None:
+                    body = opening or opener.submit(self.open_media, _numbers(batch))
+                    fetch = _BatchFetch(self, batch, body)
+                    batch = next(batches, None)
+                    opening = None
+                    if batch is not None:
+                        opening = opener.submit(self.open_media, _numbers(batch))
+                    yield from fetch.deliver()
+            finally:
+                if opening is not None:
+                    _abandon(opening)
 
-    def read_media(self, numbers: Sequence[int]) -> Iterator[bytes]:
-        """The body of one GetMediaForFragmentList call, in big reads."""
+    def open_media(self, numbers: Sequence[int]) -> StreamingBody:
+        """The body of one GetMediaForFragmentList call."""
         client = self.endpoints.client(self.stream_arn, "GET_MEDIA_FOR_FRAGMENT_LIST")
-        payload = client.get_media_for_fragment_list(
+        return client.get_media_for_fragment_list(
             StreamARN=self.stream_arn, Fragments=[str(number) for number in numbers]
         )["Payload"]
-        try:
-            while read := payload.read(READ_BYTES):
-                yield read
-        finally:
-            payload.close()
 
 
 class _BatchFetch:
@@ -176,8 +184,14 @@ class _BatchFetch:
     A fragment without any tags does not say its number; asked for alone, it can be no other.
     """
 
-    def __init__(self, reader: StreamReader, batch: Sequence[ListedFragment]) -> None:
+    def __init__(
+        self,
+        reader: StreamReader,
+        batch: Sequence[ListedFragment],
+        body: Future[StreamingBody],
+    ) -> None:
         self._reader = reader
+        self._body: Future[StreamingBody] | None = body
         self._order = deque(fragment.number for fragment in batch)
         self._wanted = {fragment.number: fragment for fragment in batch}
         self._held: dict[int, Delivery] = {}
@@ -202,7 +216,7 @@ class _BatchFetch:
         while questions:
             numbers = questions.pop()
             try:
-                for read in read_fragments(self._reader.read_media(numbers)):
+                for read in read_fragments(self._read_media(numbers)):
                     self._take(decode_fragment(read), numbers)
                     yield from self._release()
             except ClientError as error:
@@ -222,6 +236,14 @@ class _BatchFetch:
             except MediaError as error:
                 self._failure = StreamFaultError(error.code, str(error), retryable=True)
             yield from self._release()
+
+    def _read_media(self, numbers: Sequence[int]) -> Iterator[bytes]:
+        """One body in big reads: the one that was asked for beforehand, or a new one."""
+        opening, self._body = self._body, None
+        body = self._reader.open_media(numbers) if opening is None else opening.result()
+        with contextlib.closing(body):
+            while read := body.read(READ_BYTES):
+                yield read
 
     def _take(self, fragment: MediaFragment, asked: Sequence[int]) -> None:
         if fragment.fault_code:
@@ -321,7 +343,27 @@ def _may_be_cut_short(fragment: MediaFragment, listed: ListedFragment) -> bool:
     return length_ms < listed.duration_ms - SHORT_BY_MS
 
 
-def _batches(listed: Sequence[ListedFragment]) -> Iterator[list[ListedFragment]]:
+def _listed(entry: FragmentTypeDef) -> ListedFragment:
+    return ListedFragment(
+        number=int(entry["FragmentNumber"]),
+        server_timestamp_ms=round(entry["ServerTimestamp"].timestamp() * 1000),
+        duration_ms=entry.get("FragmentLengthInMilliseconds", 0),
+        size_bytes=entry.get("FragmentSizeInBytes", 0),
+    )
+
+
+def _numbers(batch: Sequence[ListedFragment]) -> list[int]:
+    return [fragment.number for fragment in batch]
+
+
+def _abandon(opening: Future[StreamingBody]) -> None:
+    """Closes a body that nobody is going to read."""
+    if not opening.cancel():
+        with contextlib.suppress(ClientError, ArchiveError, *_BROKEN_BODY):
+            opening.result().close()
+
+
+def _batches(listed: Iterable[ListedFragment]) -> Iterator[list[ListedFragment]]:
     batch: list[ListedFragment] = []
     batch_bytes = 0
     for fragment in listed:

@@ -4,7 +4,7 @@ What talks to AWS comes in as `FragmentSource` and `Archive`; time comes in as n
 callable. A run publishes a recording and its manifest, or raises and leaves nothing behind.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,7 +21,7 @@ from call_archive.manifest import (
 )
 from call_archive.matroska import Direction, MediaFragment, decode_audio
 from call_archive.selection import ContactSelection, fragments_in_range
-from call_archive.stream import Delivery, ListedFragment, MissingFragment
+from call_archive.stream import Delivery, FragmentListing, ListedFragment, MissingFragment
 from call_archive.timeline import Timeline
 from call_archive.wav import Piece, StereoMixer, build_header, write_mono
 
@@ -38,10 +38,10 @@ SETTLE_MS = 10_000
 class FragmentSource(Protocol):
     """A KVS stream, as far as the pipeline needs it."""
 
-    def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
+    def list_fragments(self, from_ms: int, to_ms: int) -> Iterable[ListedFragment]:
         """Every fragment that KVS began to receive in the range, in any order."""
 
-    def fetch(self, listed: Sequence[ListedFragment]) -> Iterator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Iterator[Delivery]:
         """Each listed fragment once, in their order."""
 
 
@@ -166,7 +166,7 @@ class _Run:
         self._shortfall = _Shortfall()
         self._received = 0
 
-    def list_range(self, source: FragmentSource) -> list[ListedFragment]:
+    def list_range(self, source: FragmentSource) -> FragmentListing:
         """The fragments to fetch: everything listed from start to stop, inclusive.
 
         Raises:
@@ -176,11 +176,10 @@ class _Run:
         job = self._job
         self._await_settling()
         listed = self._list(source, LISTING_PAD_MS)
-        if not listed or listed[0].number != job.start_fragment_number:
+        if job.start_fragment_number not in listed:
             listed = self._list(source, WIDE_LISTING_PAD_MS)
-        numbers = {fragment.number for fragment in listed}
         for name, number in (("START", job.start_fragment_number), ("STOP", self._stop())):
-            if number not in numbers:
+            if number not in listed:
                 self._miss(
                     number, f"{name}_NOT_LISTED: KVS does not list the {name.lower()} fragment"
                 )
@@ -200,7 +199,7 @@ class _Run:
             columns = [pieces[direction] for direction in tracks]
             yield from mixer.mix(*columns) if len(columns) > 1 else write_mono(columns[0])
 
-    def describe(self, listed: Sequence[ListedFragment]) -> RecordedCall:
+    def describe(self, listed: FragmentListing) -> RecordedCall:
         """What the run found.
 
         Raises:
@@ -244,7 +243,7 @@ class _Run:
         if job.stop_fragment_number is None and age_ms < SETTLE_MS and not conditions.settle:
             raise NotYetError("TAIL_NOT_SETTLED", "the call has only just ended")
 
-    def _list(self, source: FragmentSource, pad_ms: int) -> list[ListedFragment]:
+    def _list(self, source: FragmentSource, pad_ms: int) -> FragmentListing:
         job = self._job
         self._conditions.check_time()
         return fragments_in_range(

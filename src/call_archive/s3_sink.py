@@ -37,6 +37,8 @@ PART_BYTES = 5 * 1_048_576
 """The smallest part that S3 takes, so that uploading begins early."""
 
 PARTS_IN_FLIGHT = 2
+"""Parts behind the one that is being written: one on its way, one waiting on the disk."""
+
 WRITE_BUFFER_BYTES = 262_144
 READ_BYTES = 65_536
 
@@ -232,7 +234,7 @@ class MultipartRecording:
 
     def _send(self, part: IO[bytes]) -> None:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="part")
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="part")
             self._upload_id = self._create()
         while len(self._uploads) >= PARTS_IN_FLIGHT:
             self._collect()

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from call_archive.job import ArchiveJob
 from call_archive.matroska import MediaFragment
-from call_archive.stream import ListedFragment
+from call_archive.stream import FragmentListing, ListedFragment
 
 MAX_HELD_FRAGMENTS = 32
 """Untagged fragments in a row that wait for a tag: half a minute, 1 MB."""
@@ -25,10 +25,9 @@ Its ContactId still has to prove it; Connect's clock and KVS's differ by about a
 """
 
 
-def fragments_in_range(job: ArchiveJob, listed: Iterable[ListedFragment]) -> list[ListedFragment]:
+def fragments_in_range(job: ArchiveJob, listed: Iterable[ListedFragment]) -> FragmentListing:
     """The listed fragments between start and stop, both inclusive, once each, by number."""
-    by_number = {fragment.number: fragment for fragment in listed if _is_in_range(job, fragment)}
-    return [by_number[number] for number in sorted(by_number)]
+    return FragmentListing(fragment for fragment in listed if _is_in_range(job, fragment))
 
 
 def _is_in_range(job: ArchiveJob, fragment: ListedFragment) -> bool:
