@@ -101,8 +101,8 @@ $(BENCH_STAMP): $(STAMP)
 	@touch $@
 
 .PHONY: bench
-bench: $(BENCH_STAMP) ## Measure everything (half an hour, ffmpeg, 4 GB of disk); writes docs/benchmarks.md
-	python -m bench --write docs/benchmarks.md
+bench: $(BENCH_STAMP) ## Measure everything (10 minutes, ffmpeg, 3 GB of disk) and write docs/benchmarks.md
+	python -m bench --write docs/benchmarks.md $(BENCH_ARGS)
 
 .PHONY: bench-quick
 bench-quick: $(BENCH_STAMP) ## Measure the main ratios in a minute; writes nothing

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.archive_function import measure_archive_function
 from bench.bodies import HALF_DAY_S, HOUR_S, MINUTE_S
 from bench.cold_start import measure_cold_starts
-from bench.conversion import KVSPARSER, measure_conversion
+from bench.conversion import KVSPARSER, check_tools, measure_conversion
 from bench.cost import estimate_cost
 from bench.machine import describe_machine
 from bench.measure import WORK, Launcher
@@ -38,6 +38,11 @@ sends; nothing here ran against AWS."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmarks."""
     options = _build_parser().parse_args(arguments)
+    try:
+        check_tools()
+    except FileNotFoundError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     # Bytecode is kept, as it is in a deployment package, whatever the user's shell prefers.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     machine = describe_machine().render()

@@ -1,9 +1,9 @@
 """1. Body → the customer's audio in a file, with our stages and with other readers of Matroska."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from shutil import which
 from typing import Final
 
 from bench.bodies import BodySpec, make_body
@@ -39,6 +39,17 @@ Ratios are to `{reference}` of the same round."""
 def build_convert_command(body: Path, output: Path, tracks: str = "customer") -> tuple[str, ...]:
     """Our stages as a process."""
     return python("-m", "bench.convert", str(body), str(output), "--tracks", tracks)
+
+
+def check_tools() -> None:
+    """Looks for what the conversion is compared with.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    _find("ffmpeg")
+    if not RIVALS_PYTHON.exists():
+        raise FileNotFoundError(f"{RIVALS_PYTHON} is missing: `make bench` makes it")
 
 
 def measure_conversion(
@@ -92,12 +103,10 @@ def _shell(script: str) -> tuple[str, ...]:
 
 
 def _find(tool: str) -> str:
-    # posix_spawn wants a path; the environment's PATH is the user's.
-    from shutil import which  # noqa: PLC0415
-
+    """The path of a tool: posix_spawn does not look for it."""
     path = which(tool)
     if path is None:
-        sys.exit(f"bench: {tool} is not on PATH")
+        raise FileNotFoundError(f"{tool} is not on PATH")
     return path
 
 

@@ -34,7 +34,7 @@ MB/s) = {floor:.2f} s; CPU and network overlap, so the longer of the two counts.
 * Waits: {requests} HTTP requests (counted by the local AWS) × {round_trip_ms:.0f} ms (assumed), \
 one after the other = {waits:.2f} s.
 * Duration = max(floor, CPU / share) + waits.
-* Price: duration × memory in GB × {usd_per_gb_s} USD + {usd_per_million:.2f} USD a million \
+* Price: duration × memory in GB × {usd_per_gb_s:.10f} USD + {usd_per_million:.2f} USD a million \
 requests (Lambda, x86, {prices_of}); SQS, S3, KVS and KMS requests not included."""
 
 

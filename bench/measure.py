@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -53,7 +53,7 @@ class Case:
 
     Attributes:
         output: what it writes; removed before each run.
-        runs: how often it runs in a round; the sample is their mean.
+        turns: how often it runs in a round, in turn with the others; the median counts.
         exit_code: how it ends when all is well.
         check: looks at a finished run, and raises where it did not do what it is there for.
     """
@@ -62,7 +62,7 @@ class Case:
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     output: Path | None = None
-    runs: int = 1
+    turns: int = 1
     exit_code: int = 0
     check: Callable[[Path], None] | None = None
 
@@ -93,19 +93,11 @@ class Launcher:
         _, _ = self._process.communicate()
 
     def measure(self, case: Case) -> Sample:
-        """Runs a case as often as a round wants it.
+        """Runs a case once.
 
         Raises:
             RuntimeError: it ended otherwise than it should.
         """
-        samples = [self._run(case) for _ in range(case.runs)]
-        return Sample(
-            mean(map(wall, samples)),
-            mean(map(cpu, samples)),
-            max(sample.peak_bytes for sample in samples),
-        )
-
-    def _run(self, case: Case) -> Sample:
         case.log.parent.mkdir(parents=True, exist_ok=True)
         if case.output is not None:
             case.output.unlink(missing_ok=True)
@@ -177,10 +169,24 @@ class Rounds:
 
 def run_rounds(launcher: Launcher, cases: Sequence[Case], rounds: int) -> Rounds:
     """Measures all cases in turn, again and again; a round before the first is not counted."""
+    measured = [_run_round(launcher, cases) for _ in range(rounds + 1)][1:]
+    return Rounds({case.name: [samples[case.name] for samples in measured] for case in cases})
+
+
+def _run_round(launcher: Launcher, cases: Sequence[Case]) -> Mapping[str, Sample]:
     samples: dict[str, list[Sample]] = {case.name: [] for case in cases}
-    for round_number in range(rounds + 1):
+    most = max(case.turns for case in cases)
+    for turn in range(most):
         for case in cases:
-            sample = launcher.measure(case)
-            if round_number:
-                samples[case.name].append(sample)
-    return Rounds(samples)
+            # Those of fewer turns take theirs evenly over the round.
+            if turn * case.turns % most < case.turns:
+                samples[case.name].append(launcher.measure(case))
+    return {name: _combine(of) for name, of in samples.items()}
+
+
+def _combine(samples: Sequence[Sample]) -> Sample:
+    return Sample(
+        median(map(wall, samples)),
+        median(map(cpu, samples)),
+        max(sample.peak_bytes for sample in samples),
+    )

@@ -153,8 +153,9 @@ class S3Archive:
 class MultipartRecording:
     """A WAV on its way to S3, 5 MiB at a time; parts are uploaded beside the reading.
 
-    Parts wait in temporary files without a name, so that a recording of any length takes the
-    same memory and a killed run leaves nothing on the disk.
+    Parts lie in temporary files without a name until the recording is published, because its hash
+    begins with the header. So a recording of any length takes the same memory, and a killed run
+    leaves nothing on the disk.
 
     Attributes:
         pcm_bytes: how many bytes were written.
@@ -166,9 +167,9 @@ class MultipartRecording:
         self._bucket = bucket
         self._key = key
         self._run_id = str(uuid.uuid4())
-        self._files = contextlib.ExitStack()
-        self._first = self._part = self._open_part()
-        self._part.write(bytes(HEADER_BYTES))
+        self._files = [_open_part()]
+        self._part_bytes = 0
+        self._buffer = bytearray(HEADER_BYTES)
         self._upload_id = ""
         self._parts: list[CompletedPartTypeDef] = []
         self._uploads: deque[Future[CompletedPartTypeDef]] = deque()
@@ -178,14 +179,16 @@ class MultipartRecording:
         """Takes the next bytes of PCM; waits while enough parts are on their way.
 
         Raises:
-            StorageFaultError: an earlier part failed.
+            StorageFaultError: an earlier part failed, or the temporary storage is full.
         """
-        if self._part.tell() >= PART_BYTES:
-            if self._part is not self._first:
-                self._send(self._part)
-            self._part = self._open_part()
-        self._part.write(pcm)
+        self._buffer += pcm
         self.pcm_bytes += len(pcm)
+        if len(self._buffer) >= WRITE_BUFFER_BYTES:
+            self._flush()
+            if self._part_bytes >= PART_BYTES:
+                self._send_part()
+                self._files.append(_open_part())
+                self._part_bytes = 0
 
     def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
         """Publishes the header and everything written, in place of nothing or of less.
@@ -213,7 +216,7 @@ class MultipartRecording:
             uri=f"s3://{self._bucket}/{self._key}",
             etag=etag,
             size_bytes=len(header) + self.pcm_bytes,
-            sha256=self._read_sha256(),
+            sha256=self._hash(),
         )
 
     def close(self) -> None:
@@ -222,23 +225,35 @@ class MultipartRecording:
             upload.cancel()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        self._files.close()
+        for file in self._files:
+            file.close()
         if self._upload_id:
             with contextlib.suppress(BotoCoreError, ClientError, HTTPError):
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
                 )
 
-    def _open_part(self) -> IO[bytes]:
-        return self._files.enter_context(tempfile.TemporaryFile(buffering=WRITE_BUFFER_BYTES))
+    def _flush(self) -> None:
+        try:
+            self._files[-1].write(self._buffer)
+        except OSError as error:
+            raise StorageFaultError(
+                "DISK_FULL", f"the function's temporary storage failed: {error}"
+            ) from error
+        self._part_bytes += len(self._buffer)
+        self._buffer.clear()
 
-    def _send(self, part: IO[bytes]) -> None:
+    def _send_part(self) -> None:
+        """Uploads the part that has been written; the first has to wait for its header."""
+        if len(self._files) > 1:
+            self._send(len(self._files), self._files[-1])
+
+    def _send(self, number: int, part: IO[bytes]) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="part")
             self._upload_id = self._create()
         while len(self._uploads) >= PARTS_IN_FLIGHT:
             self._collect()
-        number = 2 + len(self._parts) + len(self._uploads)
         self._uploads.append(self._pool.submit(self._upload, number, part))
 
     def _collect(self) -> None:
@@ -267,29 +282,30 @@ class MultipartRecording:
             )
         except (BotoCoreError, ClientError, HTTPError) as error:
             raise _fault("UploadPart", error) from error
-        part.close()
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def _prepare(self, header: bytes) -> Callable[[Condition], str]:
         """Uploads what is left, header last; returns the call that publishes on a condition."""
-        self._first.seek(0)
-        self._first.write(header)
-        if self._part is self._first:
-            return lambda condition: self._publish("PutObject", lambda: self._put(condition))
-        self._send(self._part)
+        self._flush()
+        self._send_part()
+        first = self._files[0]
+        first.seek(0)
+        first.write(header)
+        if len(self._files) == 1:
+            return lambda condition: self._publish("PutObject", lambda: self._put(first, condition))
         while self._uploads:
             self._collect()
-        self._parts.insert(0, self._upload(1, self._first))
+        self._parts.insert(0, self._upload(1, first))
         return lambda condition: self._publish(
             "CompleteMultipartUpload", lambda: self._complete(condition)
         )
 
-    def _put(self, condition: Condition) -> str:
-        self._first.seek(0)
+    def _put(self, file: IO[bytes], condition: Condition) -> str:
+        file.seek(0)
         answer = self._client.put_object(
             Bucket=self._bucket,
             Key=self._key,
-            Body=self._first,
+            Body=file,
             ContentType="audio/wav",
             Metadata={_RUN_ID: self._run_id},
             **condition,
@@ -338,24 +354,18 @@ class MultipartRecording:
             raise _fault("HeadObject", error) from error
         return answer["ETag"], datetime.now(UTC) - answer["LastModified"] > ORPHAN_AGE
 
-    def _read_sha256(self) -> str:
-        """SHA-256 of the object: of the one file that was sent, or of what S3 now holds."""
-        if not self._parts:
-            self._first.seek(0)
-            return _hash(self._first.read)
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._key)
-            with contextlib.closing(answer["Body"]) as body:
-                return _hash(body.read)
-        except (BotoCoreError, ClientError, HTTPError) as error:
-            raise _fault("GetObject", error) from error
+    def _hash(self) -> str:
+        """SHA-256 of everything that was sent."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            file.seek(0)
+            while piece := file.read(READ_BYTES):
+                digest.update(piece)
+        return digest.hexdigest()
 
 
-def _hash(read: Callable[[int], bytes]) -> str:
-    digest = hashlib.sha256()
-    while piece := read(READ_BYTES):
-        digest.update(piece)
-    return digest.hexdigest()
+def _open_part() -> IO[bytes]:
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def _fault(api: str, error: Exception) -> StorageFaultError:

@@ -92,6 +92,12 @@ class TestFunctions:
             "ArchiveFunction": (600, 512),
         }
 
+    def test_disk_holds_the_longest_recording(self, stack: dict[str, Json]) -> None:
+        functions = of_type(stack, "AWS::Lambda::Function")
+        longest = 24 * 3600 * 8000 * 2 * 2  # a contact's 24 hours, stereo
+        size_mb = functions["ArchiveFunction"]["EphemeralStorage"]["Size"]
+        assert longest < size_mb * 2**20 < 2 * longest
+
     def test_environment_is_the_contract(self) -> None:
         functions = of_type(deploy(FULL | {"Tracks": "both"}), "AWS::Lambda::Function")
         shared = {
