@@ -63,5 +63,8 @@ def build_environment(endpoint_url: str, resources: Resources) -> dict[str, dict
         "CONNECT_INSTANCE_ARN": INSTANCE_ARN,
     }
     flow = {"ARCHIVE_QUEUE_URL": f"{queue_url}/{resources.queue}"}
-    archive = {"FAILED_JOBS_QUEUE_URL": f"{queue_url}/{resources.failed_queue}"}
+    archive = {
+        "FAILED_JOBS_QUEUE_URL": f"{queue_url}/{resources.failed_queue}",
+        "MALLOC_ARENA_MAX": "1",
+    }
     return {"FlowFunction": common | flow, "ArchiveFunction": common | archive}

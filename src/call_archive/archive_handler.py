@@ -7,6 +7,10 @@ minutes. From the fifth time on a run archives what there is instead of waiting 
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()  # nothing that is loaded here is garbage; see the last lines
+
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -231,3 +235,17 @@ def _receives(record: Mapping[str, object]) -> int:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _prepare() -> None:
+    """Makes the clients that every job needs while Lambda still lends a whole processor."""
+    aws.s3_client()
+    if settings.region:
+        aws.kinesis_video_client(settings.region)
+        # The data endpoint is not known yet; the API's model is read once for all of them.
+        aws.archived_media_client(settings.region, "https://kinesisvideo.amazonaws.com")
+
+
+_prepare()
+gc.freeze()
+gc.enable()

@@ -43,11 +43,16 @@ class FlowSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveSettings:
-    """What ArchiveFunction is told by its environment."""
+    """What ArchiveFunction is told by its environment.
+
+    Attributes:
+        region: the function's own, as Lambda sets it; "" elsewhere.
+    """
 
     location: ArchiveLocation
     failed_jobs_queue_url: str
     tracks: Tracks
+    region: str
 
 
 def read_flow_settings(environment: Mapping[str, str] = os.environ) -> FlowSettings:
@@ -75,6 +80,7 @@ def read_archive_settings(environment: Mapping[str, str] = os.environ) -> Archiv
         location=_read_location(environment),
         failed_jobs_queue_url=_read_url(environment, "FAILED_JOBS_QUEUE_URL"),
         tracks=Tracks(tracks),
+        region=environment.get("AWS_REGION", ""),
     )
 
 

@@ -113,7 +113,8 @@ class TestFunctions:
             "ARCHIVE_QUEUE_URL": "<ArchiveQueue>"
         }
         assert functions["ArchiveFunction"]["Environment"]["Variables"] == shared | {
-            "FAILED_JOBS_QUEUE_URL": "<FailedJobsQueue>"
+            "FAILED_JOBS_QUEUE_URL": "<FailedJobsQueue>",
+            "MALLOC_ARENA_MAX": "1",
         }
 
     def test_an_endpoint_can_be_given_locally_and_is_never_deployed(

@@ -36,6 +36,7 @@ def test_the_archive_functions_settings() -> None:
         location=LOCATION,
         failed_jobs_queue_url="http://127.0.0.1:4566/123456789012/failed",
         tracks=Tracks.BOTH,
+        region="",
     )
 
 

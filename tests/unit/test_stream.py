@@ -1,0 +1,57 @@
+"""A listing holds what was listed, once each and in order, whatever comes in."""
+
+import tracemalloc
+
+import pytest
+
+from call_archive.stream import FragmentListing, ListedFragment
+
+NUMBER = 91343852333181452199722691208580038832309429352
+
+
+def fragment(sequence: int) -> ListedFragment:
+    return ListedFragment(NUMBER + (sequence << 92), 1_641_312_355_374 + sequence, 960, 33_000)
+
+
+def test_listing_is_ascending_by_number_and_without_repeats() -> None:
+    expected = [fragment(sequence) for sequence in range(100)]
+    listed = [*expected, *expected[::3]]
+    listed.sort(key=lambda listed: hash(listed.number) % 997)
+    listing = FragmentListing(listed)
+    assert list(listing) == expected
+    assert len(listing) == 100
+
+
+def test_numbers_are_compared_as_integers() -> None:
+    short, long = ListedFragment(99, 1, 1, 1), ListedFragment(100, 1, 1, 1)
+    assert list(FragmentListing([long, short])) == [short, long]
+
+
+def test_what_is_listed_is_found() -> None:
+    listing = FragmentListing([fragment(1), fragment(3)])
+    assert NUMBER + (1 << 92) in listing
+    assert NUMBER + (2 << 92) not in listing
+    assert NUMBER + (3 << 92) + 1 not in listing
+    assert 0 not in listing
+    assert NUMBER not in FragmentListing()
+
+
+@pytest.mark.parametrize("fact", [0, 1, 2**48 - 1])
+def test_facts_of_any_size_stay_apart(fact: int) -> None:
+    listed = ListedFragment(10**127, fact, 2**48 - 1 - fact, fact)
+    assert list(FragmentListing([listed])) == [listed]
+
+
+def test_facts_that_cannot_be_do_not_spoil_the_number() -> None:
+    (kept,) = FragmentListing([ListedFragment(NUMBER, -1, 2**60, -5)])
+    assert kept == ListedFragment(NUMBER, 0, 2**48 - 1, 0)
+
+
+def test_listing_of_twelve_hours_is_small() -> None:
+    tracemalloc.start()
+    try:
+        listing = FragmentListing(map(fragment, range(43_000)))
+        assert tracemalloc.get_traced_memory()[0] < 43_000 * 90
+    finally:
+        tracemalloc.stop()
+    assert len(listing) == 43_000
