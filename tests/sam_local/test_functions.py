@@ -116,3 +116,28 @@ def test_both_functions_through_the_lambda_api(invoke_by_api: Invoke, aws: Local
     assert_answers_stopped(invoke_by_api("FlowFunction", "flow-stopped"), aws)
     assert invoke_by_api("ArchiveFunction", "archive-job") == {"batchItemFailures": []}
     assert_archived(aws, "archive-job")
+
+
+def test_bundle_holds_what_the_functions_need_with_its_bytecode(project: Path) -> None:
+    for name in ("FlowFunction", "ArchiveFunction"):
+        bundle = project / ".aws-sam/build" / name
+        packages = {path.name for path in bundle.iterdir() if not path.name.endswith("-info")}
+        assert packages == {
+            "__pycache__",
+            "aws_lambda_powertools",
+            "boto3",
+            "botocore",
+            "call_archive",
+            "dateutil",
+            "ebmlite",
+            "jmespath",
+            "s3transfer",
+            "six.py",
+            "typing_extensions.py",
+            "urllib3",
+        }
+        services = {path.name for path in (bundle / "botocore/data").iterdir() if path.is_dir()}
+        assert services == {"connect", "kinesis-video-archived-media", "kinesisvideo", "s3", "sqs"}
+        handler = bundle / "call_archive/__pycache__/archive_handler.cpython-313.pyc"
+        # Flags of PEP 552: by hash, and not checked, so that the source's date does not matter.
+        assert handler.read_bytes()[4:8] == b"\x01\0\0\0"
