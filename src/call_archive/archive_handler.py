@@ -89,8 +89,7 @@ def _settle_message(record: Mapping[str, object], context: LambdaContext) -> boo
     logger.set_correlation_id(None)
     receives = _receives(record)
     try:
-        body = str(record.get("body", ""))
-        _archive_message(body, context, settle=receives >= SETTLE_AT_RECEIVE)
+        _archive_message(record, context, settle=receives >= SETTLE_AT_RECEIVE)
     except ArchiveError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - an entrypoint: an unforeseen error loses no job
@@ -125,11 +124,16 @@ def _dispose(record: Mapping[str, object], failure: ArchiveError, receives: int)
     return True
 
 
-def _archive_message(body: str, context: LambdaContext, *, settle: bool) -> None:
-    """Archives every call that the message asks for; the first failure is raised at the end."""
+def _archive_message(record: Mapping[str, object], context: LambdaContext, *, settle: bool) -> None:
+    """Archives every call that the message asks for.
+
+    Raises:
+        ArchiveError: the first failure, at the end; one that can get better before one that cannot,
+            because the message comes back whole.
+    """
     account_id = account_of(context.invoked_function_arn)
     order = take_in(
-        body,
+        str(record.get("body", "")),
         lambda *contact: Contacts(aws.connect_client()).describe(*contact),
         partial(
             check_instance,
@@ -137,18 +141,19 @@ def _archive_message(body: str, context: LambdaContext, *, settle: bool) -> None
             account_id=account_id,
         ),
         now_ms=_now_ms(),
+        sent_ms=_sent_ms(record),
         settle=settle,
     )
-    if not order.jobs:
+    if not order.jobs and not order.refusals:
         logger.info("no recording to archive", extra={"trigger": order.trigger})
-    failures = []
+    failures: list[ArchiveError] = [*order.refusals]
     for job in order.jobs:
         logger.set_correlation_id(job.contact_id)
         try:
             _archive(job, order, context, settle=settle)
         except ArchiveError as error:
             failures.append(error)
-    for failure in failures:
+    for failure in sorted(failures, key=lambda failure: not failure.retryable):
         raise failure
 
 
@@ -161,7 +166,9 @@ def _archive(job: ArchiveJob, order: Order, context: LambdaContext, *, settle: b
     location = settings.location
     outcome = archive_call(
         job,
-        StreamReader(_data_endpoints(job.stream_arn), job.stream_arn),
+        StreamReader(
+            _data_endpoints(job.stream_arn), job.stream_arn, partial(_check_time, context)
+        ),
         S3Archive(
             aws.s3_client(),
             location.bucket,
@@ -228,9 +235,18 @@ def _check_time(context: LambdaContext) -> None:
 
 def _receives(record: Mapping[str, object]) -> int:
     """How often SQS has delivered this message, this time included."""
+    return _attribute(record, "ApproximateReceiveCount") or 1
+
+
+def _sent_ms(record: Mapping[str, object]) -> int:
+    """When the message was first sent."""
+    return _attribute(record, "SentTimestamp") or _now_ms()
+
+
+def _attribute(record: Mapping[str, object], name: str) -> int | None:
     attributes = record.get("attributes")
-    count = attributes.get("ApproximateReceiveCount") if isinstance(attributes, Mapping) else None
-    return int(count) if isinstance(count, str) and count.isdigit() else 1
+    value = attributes.get(name) if isinstance(attributes, Mapping) else None
+    return int(value) if isinstance(value, str) and value.isdigit() else None
 
 
 def _now_ms() -> int:

@@ -51,10 +51,15 @@ class EndedContact:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a message asks for; no jobs where the contact was never streamed."""
+    """What a message asks for; no jobs where the contact was never streamed.
+
+    Attributes:
+        refusals: what is wrong with recordings that could not be made jobs of.
+    """
 
     trigger: Trigger
     jobs: tuple[ArchiveJob, ...]
+    refusals: tuple[RequestError, ...] = ()
 
 
 def take_in(
@@ -63,6 +68,7 @@ def take_in(
     check_instance: Callable[[str], None],
     *,
     now_ms: int,
+    sent_ms: int,
     settle: bool,
 ) -> Order:
     """The jobs that a message asks for.
@@ -72,6 +78,7 @@ def take_in(
         describe_contact: instance ARN and contact id → DescribeContact's `Contact`.
         check_instance: raises RequestError for an instance that is not served here.
         now_ms: the time, ms since the epoch.
+        sent_ms: when the message came into the queue; stands in for the end of the call.
         settle: be content with what the flow saved as attributes.
 
     Raises:
@@ -84,22 +91,23 @@ def take_in(
         check_instance(job.instance_arn)
         return Order(Trigger.FLOW, (job,))
     if message.get("detail-type") in _CONTACT_EVENTS:
-        event = _decode_contact_event(message, now_ms)
-        if event is None:
-            return Order(Trigger.CONTACT_EVENT, ())
-        check_instance(event.instance_arn)
-        contact = describe_contact(event.instance_arn, event.contact_id)
-        jobs = _jobs_of_event(event, contact, now_ms=now_ms, settle=settle)
-        return Order(Trigger.CONTACT_EVENT, jobs)
-    if "ContactId" in message and "InstanceARN" in message:
-        record = _decode_contact_record(message, now_ms)
-        check_instance(record.instance_arn)
-        jobs = _recorded_jobs(record, message) or _saved_jobs(record, message)
-        return Order(Trigger.CONTACT_RECORD, jobs)
-    raise RequestError(
-        "UNKNOWN_MESSAGE",
-        "the message is neither an ArchiveJob nor a contact event nor a contact record",
-    )
+        trigger, ended = Trigger.CONTACT_EVENT, _decode_contact_event(message, sent_ms)
+        if ended is None:
+            return Order(trigger, ())
+        check_instance(ended.instance_arn)
+    elif "ContactId" in message and "InstanceARN" in message:
+        trigger, ended = Trigger.CONTACT_RECORD, _decode_contact_record(message, sent_ms)
+        check_instance(ended.instance_arn)
+        if not _holds_unfilled(message):
+            return _order(trigger, ended, message) or _saved_order(trigger, ended, message)
+    else:
+        raise RequestError(
+            "UNKNOWN_MESSAGE",
+            "the message is neither an ArchiveJob nor a contact event nor a contact record",
+        )
+    contact = describe_contact(ended.instance_arn, ended.contact_id)
+    is_over = now_ms - ended.ended_at_ms >= RECORDINGS_WAIT_MS
+    return _order_of_contact(trigger, ended, contact, is_over=is_over, settle=settle)
 
 
 def _decode_body(body: str) -> Mapping[str, object]:
@@ -125,7 +133,7 @@ def _decode_json(text: str | bytes) -> Mapping[str, object]:
     return message
 
 
-def _decode_contact_event(message: Mapping[str, object], now_ms: int) -> EndedContact | None:
+def _decode_contact_event(message: Mapping[str, object], sent_ms: int) -> EndedContact | None:
     """The contact whose end an EventBridge event reports; None for any other event."""
     detail = message.get("detail")
     if not isinstance(detail, Mapping):
@@ -139,55 +147,76 @@ def _decode_contact_event(message: Mapping[str, object], now_ms: int) -> EndedCo
         contact_id=contact_id,
         initial_contact_id=decode_contact_id(detail.get("initialContactId") or contact_id),
         instance_arn=decode_instance_arn(detail.get("instanceArn")),
-        ended_at_ms=_ended_at_ms(detail.get("disconnectTimestamp"), now_ms),
+        ended_at_ms=_ended_at_ms(detail.get("disconnectTimestamp"), sent_ms),
     )
 
 
-def _decode_contact_record(record: Mapping[str, object], now_ms: int) -> EndedContact:
+def _decode_contact_record(record: Mapping[str, object], sent_ms: int) -> EndedContact:
     contact_id = decode_contact_id(record.get("ContactId"))
     return EndedContact(
         contact_id=contact_id,
         initial_contact_id=decode_contact_id(record.get("InitialContactId") or contact_id),
         instance_arn=decode_instance_arn(record.get("InstanceARN")),
-        ended_at_ms=_ended_at_ms(record.get("DisconnectTimestamp"), now_ms),
+        ended_at_ms=_ended_at_ms(record.get("DisconnectTimestamp"), sent_ms),
     )
 
 
-def _jobs_of_event(
-    ended: EndedContact, contact: Mapping[str, object], *, now_ms: int, settle: bool
-) -> tuple[ArchiveJob, ...]:
-    """The jobs that DescribeContact's answer gives, as soon as it gives any.
+def _order_of_contact(
+    trigger: Trigger,
+    ended: EndedContact,
+    contact: Mapping[str, object],
+    *,
+    is_over: bool,
+    settle: bool,
+) -> Order:
+    """What DescribeContact's answer gives, as soon as it gives anything.
 
     Raises:
         NotYetError: it shows no recording, and the call ended too recently to give up.
+        RequestError: it shows a recording that Connect never filled in.
     """
-    if jobs := _recorded_jobs(ended, contact):
-        return jobs
-    saved = _saved_jobs(ended, contact)
-    if saved and settle:
-        return saved
-    if now_ms - ended.ended_at_ms < RECORDINGS_WAIT_MS:
+    if not _holds_unfilled(contact) and (order := _order(trigger, ended, contact)):
+        return order
+    if not is_over and not (settle and _has_saved(contact)):
         raise NotYetError("NO_RECORDING_YET", "DescribeContact shows no KVS recording yet")
-    return saved
+    if _holds_unfilled(contact) and not _has_saved(contact):
+        raise RequestError(
+            "UNFILLED_RECORDING", "Connect names a KVS recording and not where it starts"
+        )
+    return _saved_order(trigger, ended, contact)
 
 
-def _recorded_jobs(ended: EndedContact, contact: Mapping[str, object]) -> tuple[ArchiveJob, ...]:
-    """A job for every filled KVS entry of `Recordings`."""
+def _kvs_recordings(contact: Mapping[str, object]) -> list[Mapping[str, object]]:
     recordings = contact.get("Recordings")
-    if not isinstance(recordings, Sequence):
-        return ()
-    return tuple(
-        _recorded_job(ended, recording)
-        for recording in recordings
-        if isinstance(recording, Mapping)
-        and recording.get("StorageType") == KVS_STORAGE
-        and recording.get("FragmentStartNumber")
-        and _moment_ms(recording.get("StartTimestamp"))
+    return [
+        recording
+        for recording in (recordings if isinstance(recordings, Sequence) else ())
+        if isinstance(recording, Mapping) and recording.get("StorageType") == KVS_STORAGE
+    ]
+
+
+def _holds_unfilled(contact: Mapping[str, object]) -> bool:
+    """Whether Connect names a KVS recording without saying where or when it starts."""
+    return not all(
+        recording.get("FragmentStartNumber") and recording.get("StartTimestamp")
+        for recording in _kvs_recordings(contact)
     )
 
 
+def _order(trigger: Trigger, ended: EndedContact, contact: Mapping[str, object]) -> Order | None:
+    """A job for every KVS entry of `Recordings`; None where there is no such entry."""
+    jobs: list[ArchiveJob] = []
+    refusals: list[RequestError] = []
+    for recording in _kvs_recordings(contact):
+        try:
+            jobs.append(_recorded_job(ended, recording))
+        except RequestError as refusal:
+            refusals.append(refusal)
+    return Order(trigger, tuple(jobs), tuple(refusals)) if jobs or refusals else None
+
+
 def _recorded_job(ended: EndedContact, recording: Mapping[str, object]) -> ArchiveJob:
-    start_ms = _moment_ms(recording.get("StartTimestamp"))
+    start_ms = decode_timestamp_ms(_moment_ms(recording.get("StartTimestamp")))
     stop_ms = _moment_ms(recording.get("StopTimestamp"))
     stop_number = recording.get("FragmentStopNumber")
     return check_job(
@@ -197,19 +226,26 @@ def _recorded_job(ended: EndedContact, recording: Mapping[str, object]) -> Archi
             instance_arn=ended.instance_arn,
             stream_arn=decode_stream_arn(recording.get("Location")),
             start_fragment_number=decode_fragment_number(recording.get("FragmentStartNumber")),
-            start_timestamp_ms=decode_timestamp_ms(start_ms),
+            start_timestamp_ms=start_ms,
             stop_fragment_number=decode_fragment_number(stop_number) if stop_number else None,
             stop_timestamp_ms=None if stop_ms is None else decode_timestamp_ms(stop_ms),
-            requested_at_ms=ended.ended_at_ms,
+            requested_at_ms=max(ended.ended_at_ms, start_ms),
         )
     )
 
 
-def _saved_jobs(ended: EndedContact, contact: Mapping[str, object]) -> tuple[ArchiveJob, ...]:
-    """The job that the flow's saved answers describe; where it stopped, only where saved."""
+def _has_saved(contact: Mapping[str, object]) -> bool:
+    """Whether the flow saved FlowFunction's answer as contact attributes."""
+    attributes = contact.get("Attributes")
+    return isinstance(attributes, Mapping) and bool(attributes.get("startFragmentNumber"))
+
+
+def _saved_order(trigger: Trigger, ended: EndedContact, contact: Mapping[str, object]) -> Order:
+    """The job that the flow's saved answer describes; none where it saved nothing."""
     attributes = contact.get("Attributes")
     if not isinstance(attributes, Mapping) or not attributes.get("startFragmentNumber"):
-        return ()
+        return Order(trigger, ())
+    start_ms = decode_timestamp_ms(attributes.get("startTimestamp"))
     message = {
         "kind": JOB_KIND,
         "version": 1,
@@ -218,19 +254,20 @@ def _saved_jobs(ended: EndedContact, contact: Mapping[str, object]) -> tuple[Arc
         "instanceArn": ended.instance_arn,
         "streamArn": attributes.get("streamArn"),
         "startFragmentNumber": attributes.get("startFragmentNumber"),
-        "startTimestamp": attributes.get("startTimestamp"),
+        "startTimestamp": start_ms,
         "stopFragmentNumber": attributes.get("stopFragmentNumber"),
         "stopTimestamp": attributes.get("stopTimestamp"),
-        "requestedAt": ended.ended_at_ms,
+        # The end of a call is known to the second, its start to the millisecond.
+        "requestedAt": max(ended.ended_at_ms + 999, start_ms),
     }
-    return (decode_job(message),)
+    return Order(trigger, (decode_job(message),))
 
 
-def _ended_at_ms(field: object, now_ms: int) -> int:
-    """When the call ended; now, where the message does not say, or says what cannot be."""
+def _ended_at_ms(field: object, sent_ms: int) -> int:
+    """When the call ended; when the message was sent, where it does not say, or cannot be right."""
     moment_ms = _moment_ms(field)
-    if moment_ms is None or not MIN_TIMESTAMP_MS <= moment_ms <= now_ms:
-        return now_ms
+    if moment_ms is None or not MIN_TIMESTAMP_MS <= moment_ms <= sent_ms:
+        return sent_ms
     return moment_ms
 
 

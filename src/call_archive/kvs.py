@@ -27,7 +27,7 @@ from call_archive.matroska import MediaFragment, decode_audio, decode_fragment
 from call_archive.stream import Delivery, ListedFragment, MissingFragment, ReceivedFragment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from botocore.response import StreamingBody
@@ -47,7 +47,7 @@ RETRY_DELAYS_S = (0.2, 0.5, 1.0)
 """Before the second, third and fourth try of what a batch left out; an error document for one
 fragment is often gone by then."""
 
-SHORT_BY_MS = 100
+SHORT_BY_MS = 20
 """How much shorter than listed a fragment at the end of a body may be before it is doubted."""
 
 _PERMANENT_CODES = frozenset(
@@ -95,7 +95,8 @@ class DataEndpoints:
             StreamFaultError: KVS does not say where the API is.
         """
         key = (stream_arn, api_name)
-        if key not in self._kept:
+        endpoint = self._kept.get(key)
+        if endpoint is None:
             try:
                 answer = self.control.get_data_endpoint(
                     StreamARN=stream_arn,
@@ -103,21 +104,26 @@ class DataEndpoints:
                 )
             except (BotoCoreError, ClientError) as error:
                 raise fault("GetDataEndpoint", error) from error
-            self._kept[key] = answer["DataEndpoint"]
-        return self.connect(self._kept[key])
+            endpoint = self._kept[key] = answer["DataEndpoint"]
+        return self.connect(endpoint)
 
     def forget(self, stream_arn: str) -> None:
         """Drops a stream's endpoints, so that the next call asks again."""
         for key in [key for key in self._kept if key[0] == stream_arn]:
-            del self._kept[key]
+            self._kept.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamReader:
-    """One KVS stream."""
+    """One KVS stream.
+
+    Attributes:
+        check_time: raises OutOfTimeError when the run has to end; asked before every call.
+    """
 
     endpoints: DataEndpoints
     stream_arn: str
+    check_time: Callable[[], None]
     sleep: Callable[[float], None] = time.sleep
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
@@ -140,12 +146,13 @@ class StreamReader:
         )
         try:
             for page in pages:
+                self.check_time()
                 yield from map(_listed, page["Fragments"])
         except (BotoCoreError, ClientError) as error:
             self.endpoints.forget(self.stream_arn)
             raise fault("ListFragments", error) from error
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Iterator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
         """Each listed fragment once, in their order, received or missing.
 
         While the answer for one list of fragments streams, the next list is asked for.
@@ -200,25 +207,39 @@ class _BatchFetch:
         self._failure = StreamFaultError("NOT_DELIVERED", "KVS leaves it out", retryable=True)
 
     def deliver(self) -> Iterator[Delivery]:
-        """Every fragment of the batch once, in order."""
-        yield from self._ask([list(self._wanted)])
-        if self._has_unnumbered:
-            yield from self._ask([[number] for number in self._wanted])
-        for delay_s in RETRY_DELAYS_S:
-            if self._wanted:
-                self._reader.sleep(delay_s)
-                yield from self._ask([list(self._wanted)])
+        """Every fragment of the batch once, in order.
+
+        Asks until everything is there, or until nothing more has come four times in a row. What
+        a body ended at comes last in the next list, so that it cannot keep the others back.
+        """
+        fruitless = 0
+        while self._wanted and fruitless <= len(RETRY_DELAYS_S):
+            if fruitless:
+                self._reader.sleep(RETRY_DELAYS_S[fruitless - 1])
+            before = len(self._wanted)
+            yield from self._ask([list(self._wanted)])
+            if self._has_unnumbered:
+                yield from self._ask([[number] for number in self._wanted])
+            fruitless = 0 if len(self._wanted) < before else fruitless + 1
+            self._put_last(next(iter(self._wanted), None))
         self._give_up()
         yield from self._release()
+
+    def _put_last(self, number: int | None) -> None:
+        """Moves a fragment to the end of the next list."""
+        if number is not None:
+            self._wanted[number] = self._wanted.pop(number)
 
     def _ask(self, questions: list[list[int]]) -> Iterator[Delivery]:
         """Asks for lists of numbers, one by one; isolates numbers that KVS calls invalid."""
         while questions:
             numbers = questions.pop()
+            self._reader.check_time()
             try:
-                for read in read_fragments(self._read_media(numbers)):
-                    self._take(decode_fragment(read), numbers)
-                    yield from self._release()
+                with contextlib.closing(self._read_media(numbers)) as reads:
+                    for read in read_fragments(reads):
+                        self._take(decode_fragment(read), numbers)
+                        yield from self._release()
             except ClientError as error:
                 if error.response["Error"]["Code"] != "InvalidArgumentException":
                     self._fail(fault("GetMediaForFragmentList", error))
@@ -237,7 +258,7 @@ class _BatchFetch:
                 self._failure = StreamFaultError(error.code, str(error), retryable=True)
             yield from self._release()
 
-    def _read_media(self, numbers: Sequence[int]) -> Iterator[bytes]:
+    def _read_media(self, numbers: Sequence[int]) -> Generator[bytes]:
         """One body in big reads: the one that was asked for beforehand, or a new one."""
         opening, self._body = self._body, None
         body = self._reader.open_media(numbers) if opening is None else opening.result()
@@ -256,9 +277,10 @@ class _BatchFetch:
             )
             return
         number = fragment.number
-        if number is None:
+        if number is None and fragment.fragment.ending is not Ending.TRUNCATED:
             self._has_unnumbered = True
-            number = asked[0] if len(asked) == 1 else None
+        if number is None and len(asked) == 1:
+            number = asked[0]
         if number is None or number not in self._wanted:
             return
         listed = self._wanted[number]
@@ -272,9 +294,19 @@ class _BatchFetch:
             self._hold(number, ReceivedFragment(fragment))
 
     def _doubt(self, number: int, fragment: MediaFragment) -> None:
-        """Keeps the longest of what may be cut short, and asks again."""
-        best = self._doubtful.setdefault(number, fragment)
-        if len(fragment.fragment.document) > len(best.fragment.document):
+        """Asks again for what may be cut short; the same once more is all that KVS has.
+
+        What is shorter than listed stays doubtful for ever; the longest of it is kept.
+        """
+        before = self._doubtful.get(number)
+        if (
+            before is not None
+            and before.fragment.document == fragment.fragment.document
+            and (not _is_short(fragment, self._wanted[number]))
+        ):
+            self._hold(number, ReceivedFragment(fragment))
+            return
+        if before is None or len(fragment.fragment.document) > len(before.fragment.document):
             self._doubtful[number] = fragment
         self._failure = StreamFaultError(
             "FRAGMENT_CUT_SHORT", "the body ends inside a fragment", retryable=True
@@ -288,9 +320,9 @@ class _BatchFetch:
         self._failure = failure
 
     def _give_up(self) -> None:
-        """Every try is over: what is cut short is better than nothing, the rest is missing."""
+        """Every try is over: a part that proves whose it is is better than nothing."""
         for number, fragment in self._doubtful.items():
-            if number in self._wanted:
+            if number in self._wanted and fragment.contact_ids:
                 self._hold(number, ReceivedFragment(fragment, is_cut_short=True))
         for number in list(self._wanted):
             self._miss(number, self._failure.reason, may_improve=True)
@@ -326,15 +358,21 @@ def fault(api: str, error: Exception) -> StreamFaultError:
 def _may_be_cut_short(fragment: MediaFragment, listed: ListedFragment) -> bool:
     """Whether the body may have ended before the fragment did.
 
-    A fragment of unknown size that the body ends with shows it by nothing but its length, unless
-    tags follow its audio.
+    Where sizes are unknown, nothing shows it but the fragment's length, or contact tags behind
+    its audio; without any contact tag even its owner may have been cut off.
     """
-    ending = fragment.fragment.ending
+    ending, elements = fragment.fragment.ending, fragment.fragment.elements
     if ending is not Ending.OPEN:
         return ending is Ending.TRUNCATED
-    elements = fragment.fragment.elements
-    if not elements or elements[-1].id == ElementId.TAGS:
-        return False
+    if not fragment.contact_ids:
+        return True
+    return elements[-1].id != ElementId.TAGS and _is_short(fragment, listed)
+
+
+def _is_short(fragment: MediaFragment, listed: ListedFragment) -> bool:
+    """Whether there is less audio in it than KVS lists, or a part of an element."""
+    if fragment.fragment.ending is Ending.TRUNCATED:
+        return True
     try:
         audio = decode_audio(fragment.fragment, ())
     except MediaError:

@@ -11,6 +11,7 @@ Sources: RFC 9559 sections 5.1.3.5 (Cluster), 10 (block structure), 5.1.8 (Tags)
 and Connect send them.
 """
 
+import re
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
@@ -33,6 +34,7 @@ _DEFAULT_TIMESTAMP_SCALE_NS = 1_000_000
 _BLOCK_HEAD_BYTES = 4
 """Track number (one byte, with its marker), signed 16-bit timestamp, flags."""
 _LACING = 0x06
+_FAULT_CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 _READ_VALUES = frozenset(("TagName", "TagString", "TrackNumber", "Name", "TimecodeScale"))
 _NEVER_NS = 1 << 100
 
@@ -83,11 +85,13 @@ class FragmentAudio(NamedTuple):
         start_ns: where the first of all its tracks begins, on the producer's clock.
         end_ns: where the last of them ends.
         spans: of the wanted directions, in document order.
+        leaves_out: whether a track was left out because of its name.
     """
 
     start_ns: int
     end_ns: int
     spans: dict[Direction, list[Span]]
+    leaves_out: bool = False
 
 
 class MediaFragment(NamedTuple):
@@ -132,7 +136,9 @@ def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentA
     """
     reading, document = _read(fragment), fragment.document
     if reading.spans is None:
-        reading.spans = tuple(_place_spans(fragment))
+        placed = tuple(_place_spans(fragment))
+        reading.leaves_out = bool(placed) and _leaves_tracks_out(fragment)
+        reading.spans = placed
     if not reading.spans:
         return None
     start_ns, end_ns = _NEVER_NS, -_NEVER_NS
@@ -144,7 +150,7 @@ def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentA
         if direction in wanted:
             span = Span(cluster_ns + from_ns, b"".join(read_frames(document)))
             spans.setdefault(direction, []).append(span)
-    return FragmentAudio(start_ns, end_ns, spans)
+    return FragmentAudio(start_ns, end_ns, spans, reading.leaves_out)
 
 
 # ------------------------------------------------------------------ readings, remembered
@@ -181,6 +187,7 @@ class _Reading:
         "_read_varying",
         "contact_ids",
         "fault_code",
+        "leaves_out",
         "number",
         "server_timestamp",
         "spans",
@@ -200,6 +207,7 @@ class _Reading:
         )
         self.fault_code = _fault_code(values)
         self.spans: tuple[_PlacedSpan, ...] | None = None
+        self.leaves_out = False
         varying = [tag.place for tag in tags if tag.name in _VARYING_TAGS]
         self._read_varying = itemgetter(*varying, nowhere, nowhere)
         self._read_fixed = itemgetter(*_fixed_slices(fragment, varying), nowhere)
@@ -292,10 +300,7 @@ def decode_directions(fragment: Fragment) -> Directions:
         MediaError: there is no Tracks element, two tracks claim one direction, or none of the
             names tells which track is the customer's.
     """
-    names: dict[int, str] = {}
-    for element in fragment.elements:
-        if element.id == ElementId.TRACKS:
-            names.update(_decode_tracks(fragment.document[element.start : element.end]))
+    names = _track_names(fragment)
     if not names:
         raise MediaError("NO_TRACKS", "there is audio, and no Tracks element to say whose")
     if len(names) == 1 and set(names.values()) <= _LEGACY_NAMES:
@@ -308,6 +313,18 @@ def decode_directions(fragment: Fragment) -> Directions:
     if len(directions) < len(names) and Direction.FROM_CUSTOMER not in directions.values():
         raise MediaError("UNKNOWN_TRACKS", "none of several tracks is named as the customer's")
     return tuple(directions.items())
+
+
+def _track_names(fragment: Fragment) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for element in fragment.elements:
+        if element.id == ElementId.TRACKS:
+            names.update(_decode_tracks(fragment.document[element.start : element.end]))
+    return names
+
+
+def _leaves_tracks_out(fragment: Fragment) -> bool:
+    return len(decode_directions(fragment)) < len(_track_names(fragment))
 
 
 def _head_columns(row: Element) -> Iterator[slice]:
@@ -375,12 +392,13 @@ def _milliseconds(text: bytes) -> int | None:
 
 def _fault_code(tags: Mapping[str, str]) -> str:
     """The code of an error document, in either of the two families that KVS uses."""
-    return (
+    code = (
         tags.get("AWS_KINESISVIDEO_ERROR_ID")
         or tags.get("AWS_KINESISVIDEO_EXCEPTION_ERROR_CODE")
         or tags.get("AWS_KINESISVIDEO_ERROR_CODE")
         or ("UNNAMED" if "AWS_KINESISVIDEO_EXCEPTION_MESSAGE" in tags else "")
     )
+    return code if not code or _FAULT_CODE.fullmatch(code) else "UNKNOWN"
 
 
 # ------------------------------------------------------------------ small elements, by ebmlite

@@ -4,8 +4,8 @@ What talks to AWS comes in as `FragmentSource` and `Archive`; time comes in as n
 callable. A run publishes a recording and its manifest, or raises and leaves nothing behind.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,8 +41,8 @@ class FragmentSource(Protocol):
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterable[ListedFragment]:
         """Every fragment that KVS began to receive in the range, in any order."""
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Iterator[Delivery]:
-        """Each listed fragment once, in their order."""
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+        """Each listed fragment once, in their order; closed when the run ends."""
 
 
 class RecordingSink(Protocol):
@@ -125,8 +125,8 @@ def archive_call(
         return AlreadyArchived()
     run = _Run(job, conditions)
     listed = run.list_range(source)
-    with archive.open_recording() as recording:
-        for pcm in run.record(source.fetch(listed)):
+    with archive.open_recording() as recording, closing(source.fetch(listed)) as deliveries:
+        for pcm in run.record(deliveries):
             recording.write(pcm)
         call = run.describe(listed)
         if published is not None and not published.is_worse_than(call):
@@ -260,23 +260,27 @@ class _Run:
             self._conditions.check_time()
             if isinstance(delivery, MissingFragment):
                 self._miss(delivery.number, delivery.reason, may_improve=delivery.may_improve)
+                self._selection.skip_missing()
                 continue
             if delivery.is_cut_short:
-                self._shortfall.note(
+                self._fall_short(
                     "FRAGMENT_CUT_SHORT: KVS delivers less of a fragment than it lists",
-                    may_improve=False,
+                    may_improve=True,
                 )
             self._received += 1
             yield delivery.media
 
-    def _miss(self, number: int, reason: str, *, may_improve: bool = True) -> None:
-        """Comes back for what may still arrive; notes it as missing when it is time to settle."""
+    def _fall_short(self, reason: str, *, may_improve: bool) -> None:
+        """Comes back for what may still arrive; notes the reason when it is time to settle."""
         if may_improve and not self._conditions.settle:
             code, _, text = reason.partition(": ")
             raise NotYetError(code, text)
+        self._shortfall.note(reason, may_improve=may_improve)
+
+    def _miss(self, number: int, reason: str, *, may_improve: bool = True) -> None:
+        self._fall_short(reason, may_improve=may_improve)
         if number not in self._shortfall.missing:
             self._shortfall.missing.append(number)
-        self._shortfall.note(reason, may_improve=may_improve)
 
     def _lay(self, own: Iterable[MediaFragment]) -> Iterator[dict[Direction, list[Piece]]]:
         for fragment in own:
@@ -285,9 +289,20 @@ class _Run:
             except MediaError as error:
                 self._shortfall.note(error.reason, may_improve=False)
                 continue
-            if audio is not None:
-                yield self._timeline.place(audio, fragment.server_timestamp_ms)
+            if audio is None:
+                continue
+            if audio.leaves_out and len(self._conditions.tracks) > 1:
+                self._shortfall.note(
+                    "UNKNOWN_TRACKS: a track's name does not tell whose voice it holds",
+                    may_improve=False,
+                )
+            yield self._timeline.place(audio, fragment.server_timestamp_ms)
         yield self._timeline.finish()
 
     def _nothing(self, code: str, text: str) -> MediaError:
-        return MediaError(code, text, retryable=self._shortfall.may_improve)
+        """Why there is nothing to record, with whatever went wrong on the way."""
+        return MediaError(
+            code,
+            "; ".join((text, *self._shortfall.reasons)),
+            retryable=self._shortfall.may_improve,
+        )

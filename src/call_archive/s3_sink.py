@@ -59,6 +59,7 @@ _PERMANENT_CODES = frozenset(
 )
 _EXISTS = frozenset(("PreconditionFailed", "412"))
 _MISSING = frozenset(("NoSuchKey", "404", "NotFound"))
+_MANIFEST_TRIES = 3
 _RUN_ID = "run-id"
 _RECORDING_ETAG = "recording-etag"
 
@@ -80,18 +81,25 @@ class S3Archive:
     manifest_key: str
 
     def find_manifest(self) -> PublishedManifest | None:
-        """What an earlier run published.
+        """What an earlier run published, if the recording that it describes is there.
 
         Raises:
             StorageFaultError: S3 failed, or something else lies there.
         """
+        manifest = self._read_manifest()
+        if manifest is None or self._recording_etag() != manifest.recording_etag:
+            return None
+        return manifest
+
+    def _read_manifest(self) -> PublishedManifest | None:
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.manifest_key)
-            return decode_manifest(
-                answer["Body"].read(),
-                etag=answer["ETag"],
-                recording_etag=answer["Metadata"].get(_RECORDING_ETAG, ""),
-            )
+            with contextlib.closing(answer["Body"]) as body:
+                return decode_manifest(
+                    body.read(),
+                    etag=answer["ETag"],
+                    recording_etag=answer["Metadata"].get(_RECORDING_ETAG, ""),
+                )
         except ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
                 return None
@@ -99,10 +107,23 @@ class S3Archive:
         except (BotoCoreError, HTTPError) as error:
             raise _fault("GetObject", error) from error
 
+    def _recording_etag(self) -> str:
+        """The ETag of the recording that is there; "" where there is none."""
+        try:
+            return self.client.head_object(Bucket=self.bucket, Key=self.recording_key)["ETag"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                return ""
+            raise _fault("HeadObject", error) from error
+        except (BotoCoreError, HTTPError) as error:
+            raise _fault("HeadObject", error) from error
+
     @contextlib.contextmanager
     def open_recording(self) -> Iterator[MultipartRecording]:
         """A new recording; leaving without a commit leaves no trace."""
-        recording = MultipartRecording(self.client, self.bucket, self.recording_key)
+        recording = MultipartRecording(
+            self.client, self.bucket, self.recording_key, self.find_manifest
+        )
         try:
             yield recording
         finally:
@@ -114,16 +135,22 @@ class S3Archive:
         recording: StoredRecording,
         published: PublishedManifest | None,
     ) -> None:
-        """Writes the manifest; leaves one alone that a better run wrote in the meantime.
+        """Writes the manifest of the recording that is there.
+
+        Whoever's recording is there writes the manifest, over whatever manifest there is.
 
         Raises:
-            StorageFaultError: S3 failed.
+            StorageFaultError: S3 failed, or another run has replaced the recording.
         """
-        if self._put_manifest(manifest, recording, published):
-            return
-        meanwhile = self.find_manifest()
-        if manifest["complete"] is True and meanwhile is not None and not meanwhile.is_complete:
-            self._put_manifest(manifest, recording, meanwhile)
+        for _ in range(_MANIFEST_TRIES):
+            if self._recording_etag() != recording.etag:
+                break
+            if self._put_manifest(manifest, recording, published):
+                return
+            published = self._read_manifest()
+        raise StorageFaultError(
+            "PUBLISHED_MEANWHILE", "another run has published this call", retryable=True
+        )
 
     def _put_manifest(
         self,
@@ -161,8 +188,15 @@ class MultipartRecording:
         pcm_bytes: how many bytes were written.
     """
 
-    def __init__(self, client: S3Client, bucket: str, key: str) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        key: str,
+        find_manifest: Callable[[], PublishedManifest | None],
+    ) -> None:
         self.pcm_bytes = 0
+        self._find_manifest = find_manifest
         self._client = client
         self._bucket = bucket
         self._key = key
@@ -196,7 +230,7 @@ class MultipartRecording:
         Args:
             header: what goes in front of the PCM.
             replaces: ETag of the recording that an earlier manifest says is worse; "" for none.
-            is_complete: this recording may replace one that no manifest describes.
+            is_complete: this recording may replace one that no complete manifest describes.
 
         Raises:
             StorageFaultError: S3 failed, or another run is publishing; nothing was published.
@@ -205,7 +239,10 @@ class MultipartRecording:
         etag = publish({"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"})
         if not etag:
             existing, is_orphan = self._describe_existing()
-            if is_complete or (is_orphan and not replaces):
+            described = self._find_manifest()
+            if (is_complete and (described is None or not described.is_complete)) or (
+                is_orphan and described is None
+            ):
                 etag = publish({"IfMatch": existing})
         if not etag:
             raise StorageFaultError(
@@ -234,11 +271,13 @@ class MultipartRecording:
                 )
 
     def _flush(self) -> None:
+        written = 0
         try:
-            self._files[-1].write(self._buffer)
+            while written < len(self._buffer):
+                written += self._files[-1].write(bytes(self._buffer[written:]))
         except OSError as error:
             raise StorageFaultError(
-                "DISK_FULL", f"the function's temporary storage failed: {error}"
+                "DISK_FULL", f"the function's temporary storage failed: {error}", retryable=True
             ) from error
         self._part_bytes += len(self._buffer)
         self._buffer.clear()

@@ -5,8 +5,8 @@ marks where a call ends. A fragment without a ContactId says nothing of its own:
 inside the job's range and between or right after fragments of this contact.
 
 The range is inclusive. Where Connect named no stop fragment, the range's end is only a time, and
-the next contact may already be inside it: an untagged fragment is then held back until the next
-tag tells whose it was.
+the next contact may already be inside it; behind a missing fragment, nobody knows what came
+before. An untagged fragment is then held back, and taken only if one of this contact follows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ class ContactSelection:
     def __init__(self, job: ArchiveJob) -> None:
         self._contact_ids = job.contact_ids
         self._ends_exactly = job.stop_fragment_number is not None
-        self._end_bound_ms = job.end_bound_ms
+        self._is_unbroken = self._ends_exactly
         self._after_own = False
         self._held: list[MediaFragment] = []
         self.accepted = 0
@@ -71,32 +71,36 @@ class ContactSelection:
             elif fragment.contact_ids <= self._contact_ids:
                 yield from self._release()
                 self._after_own = True
+                self._is_unbroken = self._ends_exactly
                 yield self._accept(fragment)
             else:
-                self.untagged += len(self._held)
-                self._held.clear()
+                self._refuse_held()
                 self._after_own = False
                 self.foreign += 1
-        yield from self._release()
+        self._refuse_held()
+
+    def skip_missing(self) -> None:
+        """Says that a fragment is missing here: what follows is not right after anything."""
+        self._is_unbroken = False
 
     def _judge_untagged(self, fragment: MediaFragment) -> Iterator[MediaFragment]:
         if not self._after_own:
             self.untagged += 1
-        elif self._ends_exactly:
+        elif self._is_unbroken:
             yield self._accept(fragment)
-        elif self._is_late(fragment) or len(self._held) == MAX_HELD_FRAGMENTS:
+        elif len(self._held) == MAX_HELD_FRAGMENTS:
             self.untagged += 1
         else:
             self._held.append(fragment)
 
-    def _is_late(self, fragment: MediaFragment) -> bool:
-        """Whether it starts after the stop's time, where no own fragment is expected."""
-        return (fragment.server_timestamp_ms or 0) > self._end_bound_ms
-
     def _release(self) -> Iterator[MediaFragment]:
-        """Passes on what was held back, now that nothing speaks against it."""
+        """Passes on what was held back, now that this contact's fragments are on both sides."""
         for fragment in self._held:
             yield self._accept(fragment)
+        self._held.clear()
+
+    def _refuse_held(self) -> None:
+        self.untagged += len(self._held)
         self._held.clear()
 
     def _accept(self, fragment: MediaFragment) -> MediaFragment:

@@ -28,6 +28,8 @@ WAV_HEADER_BYTES = 44
 BYTES_PER_MS = 16
 SETTLES = 5
 """The receive at which a run takes what there is."""
+GIVES_UP = 10
+"""The receive after which a message goes to the failed-jobs queue."""
 
 
 def environment(aws: LocalAws, tracks: str = "customer") -> dict[str, str]:

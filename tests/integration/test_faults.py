@@ -1,5 +1,7 @@
 """KVS and S3 at their worst, through the deployed code: whole, or said to be incomplete."""
 
+import time
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -8,6 +10,7 @@ from local.behaviour import BodyFault, CallFault, FragmentFault
 from local.call import Delivery
 from local.encoder import Layout
 from tests.integration.journey import (
+    GIVES_UP,
     RESOURCES,
     SETTLES,
     START_MS,
@@ -99,7 +102,7 @@ def test_job_that_stays_incomplete_ends_in_the_failed_jobs_queue(mono: Journey) 
     one = mono.place(call())
     fault = FragmentFault(one.fragments[2].number, kind="left_out", times=None)
     mono.behave(fragment_faults=(fault,))
-    assert mono.archive(one, receives=10)
+    assert mono.archive(one, receives=GIVES_UP)
     (failed,) = mono.failed_jobs()
     assert failed["code"] == "INCOMPLETE"
     assert failed["body"] == one.archive_job()
@@ -133,7 +136,9 @@ def _cut_between_two_blocks(mono: Journey, layout: Layout) -> bytes:
     one = mono.place(call(Delivery(layout=layout), customer=said, to_customer=said))
     first_block = one.fragments[0].document().index(b"\xa3\x44\x04")
     mono.behave(body_faults=(BodyFault(first_block + 4 * BLOCK_BYTES, times=None),))
-    assert mono.archive(one)
+    assert not mono.archive(one)
+    assert mono.keys() == []
+    assert mono.archive(one, receives=GIVES_UP)
     return said
 
 
@@ -284,3 +289,60 @@ def test_job_of_another_start_is_another_recording(mono: Journey) -> None:
     assert mono.archive(first)
     assert mono.archive(again)
     assert len(mono.keys()) == 4
+
+
+@pytest.mark.parametrize("kind", ["exception", "error"])
+def test_one_bad_fragment_does_not_keep_the_others_back(
+    mono: Journey, kind: Literal["exception", "error"]
+) -> None:
+    one = mono.place(call())
+    number = one.fragments[2].number
+    fault = FragmentFault(number, kind=kind, times=None, rest_follows=False)
+    mono.behave(fragment_faults=(fault,))
+    assert not mono.archive(one, receives=SETTLES)
+    assert mono.pcm() == silenced(caller(), 2 * FRAGMENT_MS, 3 * FRAGMENT_MS)
+    assert mono.manifest()["fragments"]["missing"] == [str(number)]
+
+
+def test_body_that_always_ends_after_40_kb_is_read_in_pieces(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(body_faults=(BodyFault(40_000, times=None),))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+
+
+def test_last_block_that_is_always_cut_off_is_noticed(mono: Journey) -> None:
+    said = caller(0.96)
+    delivery = Delivery(layout=Layout(contact_tags_before_cluster=True))
+    one = mono.place(call(delivery, customer=said, to_customer=said))
+    size = len(one.fragments[0].document())
+    mono.behave(body_faults=(BodyFault(size - 2 * BLOCK_BYTES, times=None),))
+    assert mono.archive(one, receives=GIVES_UP)
+    assert mono.manifest()["complete"] is False
+
+
+def test_failed_runs_leave_no_thread_and_no_connection(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(
+        fragment_faults=(FragmentFault(one.fragments[2].number, kind="left_out", times=None),)
+    )
+    assert not mono.archive(one)
+    threads = len(list(Path(f"/proc/{mono.function.process_id}/task").iterdir()))
+    for _ in range(3):
+        assert not mono.archive(one)
+    after = len(list(Path(f"/proc/{mono.function.process_id}/task").iterdir()))
+    assert after == threads
+
+
+def test_media_endpoint_that_is_down_is_left_in_time(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(
+        call_faults=(CallFault("GetMediaForFragmentList", "InternalFailure", 500, times=None),)
+    )
+    mono.function.timeout_s, before = 62, mono.function.timeout_s
+    try:
+        began_s = time.monotonic()
+        assert not mono.archive(one)
+        assert time.monotonic() - began_s < 40
+    finally:
+        mono.function.timeout_s = before

@@ -4,8 +4,10 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import wave
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from local.call import Call
 from local.demo_call import VOICES, demo_calls
 from local.pcm import read_wav
-from local.runtime import ARCHIVE_HANDLER, EventSource, Function
+from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function
 from local.sample_events import build_sqs_event
 from tests.integration.journey import (
     RESOURCES,
@@ -26,6 +28,7 @@ from tests.integration.journey import (
     call,
     caller,
     environment,
+    flow_environment,
     interleave,
 )
 
@@ -77,17 +80,20 @@ def test_stereo_recording_holds_both_files(stereo: Journey, pair: tuple[Path, Pa
     assert stereo.wav()[WAV_HEADER_BYTES:] == expected
 
 
-def test_header_as_other_programs_read_it(stereo: Journey, tmp_path: Path) -> None:
-    fixed = _place_fixed_calls(stereo)
-    assert stereo.archive(fixed)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_header_as_other_programs_read_it(
+    mono: Journey, stereo: Journey, pair: tuple[Path, Path], channels: int, tmp_path: Path
+) -> None:
+    journey = mono if channels == 1 else stereo
+    assert journey.archive(_place_fixed_calls(journey, pair))
     recording = tmp_path / "recording.wav"
-    recording.write_bytes(stereo.wav())
-    frames = len(read_wav(VOICES / "caller.wav")) // 2
+    recording.write_bytes(journey.wav())
+    frames = len(read_wav(pair[0])) // 2
     with wave.open(str(recording)) as wav:
-        assert (wav.getframerate(), wav.getsampwidth(), wav.getnchannels()) == (8000, 2, 2)
+        assert (wav.getframerate(), wav.getsampwidth(), wav.getnchannels()) == (8000, 2, channels)
         assert wav.getnframes() == frames
-    assert _soxi(recording) == [8000, 16, 2, frames]
-    assert _ffprobe(recording) == ["pcm_s16le", 8000, 2, frames]
+    assert _soxi(recording) == [8000, 16, channels, frames]
+    assert _ffprobe(recording) == ["pcm_s16le", 8000, channels, frames]
 
 
 def _soxi(recording: Path) -> list[int]:
@@ -211,6 +217,39 @@ def test_flow_is_refused_in_words_and_never_with_an_exception(flow_function: Fun
         assert {type(value) for value in answer.values()} == {str}
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("StartFragmentNumber", "9" * 200),
+        ("StartFragmentNumber", "-5"),
+        ("StartFragmentNumber", 5),
+        ("StartTimestamp", "99999999999999999999"),
+        ("StartTimestamp", "0"),
+        ("StopTimestamp", "1"),
+        ("StopFragmentNumber", "1"),
+        ("StreamARN", "arn:aws:kinesisvideo:eu-west-2:123456789012:stream/../x/1"),
+        ("StreamARN", ["arn"]),
+    ],
+)
+def test_flow_event_with_absurd_values_is_refused(
+    flow_function: Function, key: str, value: object
+) -> None:
+    stopped = event("flow-stopped")
+    stopped["Details"]["ContactData"]["MediaStreams"]["Customer"]["Audio"][key] = value
+    answer = flow_function.invoke(stopped)
+    assert answer["archiveStatus"] == "REJECTED"
+    assert answer["reason"]
+
+
+@pytest.mark.parametrize("contact_id", ["../../etc/passwd", "a/b", "", None, "x" * 300, "a\nb"])
+def test_contact_id_that_is_no_key_is_refused(
+    flow_function: Function, contact_id: str | None
+) -> None:
+    stopped = event("flow-stopped")
+    stopped["Details"]["ContactData"]["ContactId"] = contact_id
+    assert flow_function.invoke(stopped)["archiveStatus"] == "REJECTED"
+
+
 def test_flow_of_another_instance_is_refused(flow_function: Function) -> None:
     foreign = event("flow-stopped")
     foreign["Details"]["ContactData"]["InstanceARN"] = (
@@ -303,3 +342,58 @@ def test_message_that_comes_back_is_hidden_for_seconds_only(mono: Journey) -> No
     mono.aws.clock.advance_ms(5000)
     assert source.poll(wait_s=8) == 1
     assert mono.pcm() == caller()
+
+
+def test_start_that_connects_clock_puts_ten_minutes_late_is_found(mono: Journey) -> None:
+    one = mono.place(call())
+    job = one.archive_job()
+    job["startTimestamp"] += 600_000
+    job["stopTimestamp"] += 600_000
+    assert mono.run(job)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+
+
+def test_demo_archives_what_was_said(tmp_path: Path) -> None:
+    output = subprocess.check_output(
+        [sys.executable, "-m", "local.demo", "--output", str(tmp_path / "demo")],
+        cwd=EVENTS.parent,
+        text=True,
+    )
+    assert "byte for byte what was said" in output
+    written = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert written == ["functions.log", "manifest.json", "recording.wav", "waveform.png"]
+
+
+# ------------------------------------------------------------------ nothing private in what is said
+
+
+def _mark(value: object, path: str = "") -> object:
+    """The same event, with a secret in every string that no code has to understand."""
+    if isinstance(value, dict):
+        return {key: _mark(child, f"{path}.{key}") for key, child in value.items()}
+    if isinstance(value, list):
+        return [_mark(child, path) for child in value]
+    understood = ("Id", "ARN", "Arn", "Number", "Timestamp", "Type", "type", "channel", "kind")
+    if not isinstance(value, str) or path.endswith(understood) or path.endswith("Location"):
+        return value
+    return f"SECRET {value}"
+
+
+def test_nothing_private_is_logged_even_at_debug(mono: Journey, tmp_path: Path) -> None:
+    fixed = replace(call(), attributes={"card": "SECRET 4929", "phone": "SECRET +441632960001"})
+    mono.place(fixed)
+    log = tmp_path / "log"
+    debug = {"POWERTOOLS_LOG_LEVEL": "DEBUG", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
+    with Function(FLOW_HANDLER, flow_environment(mono.aws) | debug, log, timeout_s=8) as flow:
+        for name in ("flow-started", "flow-stopped", "flow-not-started"):
+            answer = flow.invoke(_mark(event(name)))
+            assert "SECRET" not in json.dumps(answer)
+    with Function(ARCHIVE_HANDLER, environment(mono.aws) | debug, log) as archive:
+        for message in (fixed.contact_event("DISCONNECTED"), fixed.contact_record()):
+            archive.invoke(build_sqs_event(_mark(message), START_MS))  # type: ignore[arg-type]
+        archive.invoke(build_sqs_event({"SECRET": "SECRET"}, START_MS))
+    assert "SECRET" not in log.read_text()
+    for failed in mono.failed_jobs():
+        failed.pop("body")
+        assert "SECRET" not in json.dumps(failed)

@@ -1,6 +1,7 @@
 """Who publishes when runs meet: S3Archive against moto, one step of each run at a time."""
 
 import hashlib
+import tempfile
 from dataclasses import replace
 
 import boto3
@@ -132,14 +133,54 @@ def test_complete_manifest_wins_over_a_partial_one_that_was_faster(archive: S3Ar
     assert published.is_complete
 
 
-def test_partial_manifest_never_replaces_a_complete_one(archive: S3Archive) -> None:
-    complete, partial = recorded(2000, complete=True), recorded(1500, complete=False)
-    stored = commit(archive, complete, None)
-    archive.put_manifest(manifest_of(complete), stored, None)
-    archive.put_manifest(manifest_of(partial), stored, None)
+def test_manifest_of_a_recording_that_was_replaced_is_not_written(archive: S3Archive) -> None:
+    partial = recorded(1500, complete=False)
+    replaced = commit(archive, partial, None)
+    publish(archive, recorded(2000, complete=True))
+    with pytest.raises(StorageFaultError, match="another run"):
+        archive.put_manifest(manifest_of(partial), replaced, None)
     published = archive.find_manifest()
     assert published is not None
     assert published.is_complete
+
+
+def test_slow_complete_run_never_replaces_a_longer_complete_recording(archive: S3Archive) -> None:
+    publish(archive, recorded(2000, complete=True))
+    with pytest.raises(StorageFaultError, match="another run"):
+        commit(archive, recorded(1500, complete=True), None)
+    assert wav_bytes(archive) == 2000
+
+
+def test_manifest_without_its_recording_counts_for_nothing(archive: S3Archive) -> None:
+    publish(archive, recorded(2000, complete=True))
+    archive.client.delete_object(Bucket=BUCKET, Key=archive.recording_key)
+    assert archive.find_manifest() is None
+    publish(archive, recorded(1500, complete=True))
+    published = archive.find_manifest()
+    assert published is not None
+    assert published.accepted == 15
+
+
+def test_disk_that_takes_less_than_it_was_given(
+    archive: S3Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reluctant:
+        """A file that takes at most 1000 bytes at a time, as a nearly full disk does."""
+
+        def __init__(self) -> None:
+            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by the recording
+
+        def write(self, data: bytes) -> int:
+            return self.file.write(data[:1000])
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+    monkeypatch.setattr("call_archive.s3_sink._open_part", Reluctant)
+    with archive.open_recording() as recording:
+        recording.write(b"x" * 300_000)
+        recording.commit(HEADER, replaces="", is_complete=True)
+    assert wav_bytes(archive) == 300_000
 
 
 def test_later_stop_fragment_makes_an_early_recording_whole() -> None:

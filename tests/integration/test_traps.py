@@ -100,6 +100,17 @@ def test_legacy_single_track_is_the_customers(mono: Journey, name: str | None) -
     assert mono.pcm() == caller()
 
 
+def test_second_track_of_unknown_name_makes_a_stereo_recording_incomplete(
+    stereo: Journey,
+) -> None:
+    delivery = Delivery(track_names=("AUDIO_FROM_CUSTOMER", "SOMETHING_ELSE"))
+    assert stereo.archive(stereo.place(call(delivery)))
+    assert stereo.pcm() == interleave(caller(), bytes(len(caller())))
+    assert stereo.manifest()["reasons"] == [
+        "UNKNOWN_TRACKS: a track's name does not tell whose voice it holds"
+    ]
+
+
 def test_tracks_of_different_length(stereo: Journey) -> None:
     short = agent()[:40_000]
     assert stereo.archive(stereo.place(call(to_customer=short)))

@@ -160,6 +160,7 @@ def test_any_queue_message(message: object, contact: Mapping[str, object], settl
             lambda _instance, _contact: contact,
             lambda _instance: None,
             now_ms=NOW_MS,
+            sent_ms=NOW_MS,
             settle=settle,
         )
     except (RequestError, NotYetError):
@@ -173,7 +174,7 @@ def test_any_queue_message(message: object, contact: Mapping[str, object], settl
 @given(st.text(max_size=200))
 def test_any_text(body: str) -> None:
     with suppress(RequestError):
-        take_in(body, lambda *_: {}, lambda _: None, now_ms=NOW_MS, settle=False)
+        take_in(body, lambda *_: {}, lambda _: None, now_ms=NOW_MS, sent_ms=NOW_MS, settle=False)
 
 
 @given(st.binary(max_size=100) | JSON.map(lambda value: json.dumps(value).encode()))

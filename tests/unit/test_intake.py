@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from call_archive.errors import NotYetError, RequestError
-from call_archive.intake import Order, take_in
+from call_archive.intake import RECORDINGS_WAIT_MS, Order, take_in
 from call_archive.job import ArchiveJob, Trigger, build_job_message, decode_job
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -117,7 +117,7 @@ def order(
 ) -> Order:
     body = message if isinstance(message, str) else json.dumps(message)
     describe = (connect or Connect()).describe
-    return take_in(body, describe, check_instance, now_ms=now_ms, settle=settle)
+    return take_in(body, describe, check_instance, now_ms=now_ms, sent_ms=now_ms, settle=settle)
 
 
 def event(**detail: object) -> dict[str, Any]:
@@ -172,8 +172,24 @@ def test_every_kvs_recording_is_a_job() -> None:
 
 @pytest.mark.parametrize("key", ["FragmentStartNumber", "StartTimestamp"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_recording_that_is_not_filled_yet_is_none(key: str, value: str | None) -> None:
-    assert order(record({**KVS_ENTRY, key: value})).jobs == ()
+def test_a_recording_that_is_not_filled_yet_is_asked_of_connect(
+    key: str, value: str | None
+) -> None:
+    unfilled = record({**KVS_ENTRY, key: value})
+    assert (
+        order(unfilled, Connect({"Recordings": [KVS_ENTRY]})).jobs == order(record(KVS_ENTRY)).jobs
+    )
+    with pytest.raises(NotYetError):
+        order(unfilled, Connect({"Recordings": [{**KVS_ENTRY, key: value}]}), now_ms=STOP_MS + 2000)
+
+
+@pytest.mark.parametrize("key", ["FragmentStartNumber", "StartTimestamp"])
+def test_a_recording_that_is_never_filled_is_refused(key: str) -> None:
+    unfilled = {"Recordings": [{**KVS_ENTRY, key: None}]}
+    later_ms = STOP_MS + RECORDINGS_WAIT_MS + 2000
+    with pytest.raises(RequestError) as caught:
+        order(record({**KVS_ENTRY, key: None}), Connect(unfilled), now_ms=later_ms)
+    assert caught.value.code == "UNFILLED_RECORDING"
 
 
 def test_a_recording_without_its_stop() -> None:
@@ -196,9 +212,10 @@ def test_a_recording_without_its_stop() -> None:
         ("StartTimestamp", "1999-01-26T03:07:41Z"),
     ],
 )
-def test_malformed_recordings_are_refused(key: str, value: object) -> None:
-    with pytest.raises(RequestError):
-        order(record({**KVS_ENTRY, key: value}))
+def test_malformed_recordings_are_refused_and_the_others_archived(key: str, value: object) -> None:
+    taken = order(record({**KVS_ENTRY, key: value}, KVS_ENTRY))
+    assert taken.jobs == order(record(KVS_ENTRY)).jobs
+    assert len(taken.refusals) == 1
 
 
 @pytest.mark.parametrize("key", ["ContactId", "InitialContactId", "InstanceARN"])

@@ -1,6 +1,6 @@
 """One run with everything at hand: what may be published, and what may not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -34,7 +34,7 @@ class Stream:
             if from_ms <= f.server_timestamp_ms <= to_ms
         ]
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Iterator[Delivered]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
         documents = {fragment.number: fragment.document() for fragment in self.call.fragments}
         for fragment in listed:
             for read in read_fragments([documents[fragment.number]]):

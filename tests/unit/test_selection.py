@@ -1,6 +1,6 @@
 """Whose audio: fragments with and without a ContactId, in every neighbourhood."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -57,6 +57,10 @@ def select(
     return [fragment.number for fragment in passed], selection
 
 
+def media(place: int, contact_ids: frozenset[str]) -> MediaFragment:
+    return MediaFragment(EMPTY, place, START_MS, contact_ids, "")
+
+
 def counts(selection: ContactSelection) -> tuple[int, int, int]:
     return selection.accepted, selection.foreign, selection.untagged
 
@@ -101,17 +105,18 @@ def test_no_fragments() -> None:
 # ----------------------------------------------------------------------------- untagged fragments
 
 
-@pytest.mark.parametrize("job", [ENDS_AT_FRAGMENT, ENDS_AT_TIME])
+BETWEEN = [
+    (OWN, UNTAGGED, OWN),
+    (OWN, UNTAGGED, UNTAGGED, OWN),
+    (FIRST, UNTAGGED, OWN, UNTAGGED, FIRST),
+]
+TAILS = [(OWN, UNTAGGED), (OWN, UNTAGGED, UNTAGGED)]
+
+
 @pytest.mark.parametrize(
-    "tags",
-    [
-        (OWN, UNTAGGED, OWN),
-        (OWN, UNTAGGED, UNTAGGED, OWN),
-        (FIRST, UNTAGGED, OWN, UNTAGGED, FIRST),
-        (OWN, UNTAGGED),
-        (OWN, UNTAGGED, UNTAGGED),
-    ],
-    ids=["middle", "two_in_a_row", "twice", "tail", "tail_of_two"],
+    ("job", "tags"),
+    [(ENDS_AT_FRAGMENT, tags) for tags in (*BETWEEN, *TAILS)]
+    + [(ENDS_AT_TIME, tags) for tags in BETWEEN],
 )
 def test_untagged_fragments_beside_own_ones_pass(
     job: ArchiveJob, tags: Sequence[frozenset[str]]
@@ -154,17 +159,31 @@ def test_untagged_before_foreign_is_refused_where_only_a_time_is_known() -> None
     assert counts(selection) == (2, 1, 2)
 
 
-@pytest.mark.parametrize(("late_ms", "passes"), [(0, True), (1, False), (3000, False)])
-def test_an_untagged_tail_ends_at_the_stop_time(late_ms: int, passes: bool) -> None:
-    times = [START_MS, STOP_MS + late_ms]
-    passed, selection = select(ENDS_AT_TIME, OWN, UNTAGGED, server_ms=times)
-    assert passed == ([0, 1] if passes else [0])
-    assert selection.untagged == (0 if passes else 1)
+@pytest.mark.parametrize("tags", TAILS)
+def test_an_untagged_tail_is_refused_where_only_a_time_is_known(
+    tags: Sequence[frozenset[str]],
+) -> None:
+    passed, selection = select(ENDS_AT_TIME, *tags)
+    assert passed == [0]
+    assert selection.untagged == len(tags) - 1
 
 
-def test_an_untagged_tail_without_any_time_passes() -> None:
-    passed, _ = select(ENDS_AT_TIME, OWN, UNTAGGED, server_ms=[START_MS, None])
-    assert passed == [0, 1]
+@pytest.mark.parametrize(
+    ("after", "passed"),
+    [((UNTAGGED,), [0]), ((UNTAGGED, OWN), [0, 1, 2]), ((UNTAGGED, FOREIGN), [0])],
+)
+def test_behind_a_missing_fragment_an_own_one_has_to_follow(
+    after: Sequence[frozenset[str]], passed: list[int]
+) -> None:
+    selection = ContactSelection(ENDS_AT_FRAGMENT)
+    fragments = [media(number, tags) for number, tags in enumerate((OWN, *after))]
+
+    def received() -> Iterator[MediaFragment]:
+        yield fragments[0]
+        selection.skip_missing()
+        yield from fragments[1:]
+
+    assert [fragments.index(fragment) for fragment in selection.select(received())] == passed
 
 
 def test_a_late_fragment_with_the_contact_id_passes() -> None:
