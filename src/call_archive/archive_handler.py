@@ -258,8 +258,6 @@ def _prepare() -> None:
     aws.s3_client()
     if settings.region:
         aws.kinesis_video_client(settings.region)
-        # The data endpoint is not known yet; the API's model is read once for all of them.
-        aws.archived_media_client(settings.region, "https://kinesisvideo.amazonaws.com")
 
 
 _prepare()

@@ -153,9 +153,6 @@ def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentA
     return FragmentAudio(start_ns, end_ns, spans, reading.leaves_out)
 
 
-# ------------------------------------------------------------------ readings, remembered
-
-
 class _PlacedSpan(NamedTuple):
     """Where a span's time and frames lie in a document.
 
@@ -261,9 +258,6 @@ def _read(fragment: Fragment) -> _Reading:
         reading = memory.reading = _Reading(fragment)
     memory.document = fragment.document
     return reading
-
-
-# ------------------------------------------------------------------ audio
 
 
 def _place_spans(fragment: Fragment) -> Iterator[_PlacedSpan]:
@@ -399,9 +393,6 @@ def _fault_code(tags: Mapping[str, str]) -> str:
         or ("UNNAMED" if "AWS_KINESISVIDEO_EXCEPTION_MESSAGE" in tags else "")
     )
     return code if not code or _FAULT_CODE.fullmatch(code) else "UNKNOWN"
-
-
-# ------------------------------------------------------------------ small elements, by ebmlite
 
 
 class SmallElement(NamedTuple):

@@ -39,7 +39,7 @@ PART_BYTES = 5 * 1_048_576
 PARTS_IN_FLIGHT = 2
 """Parts behind the one that is being written: one on its way, one waiting on the disk."""
 
-WRITE_BUFFER_BYTES = 262_144
+WRITE_BUFFER_BYTES = 131_072
 READ_BYTES = 65_536
 
 ORPHAN_AGE = timedelta(minutes=15)

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from call_archive.matroska import MediaFragment
@@ -29,13 +30,15 @@ class FragmentListing:
     """
 
     def __init__(self, listed: Iterable[ListedFragment] = ()) -> None:
-        packed = [_pack(fragment) for fragment in listed]
-        packed.sort()
-        self._packed = [
-            value
-            for at, value in enumerate(packed)
-            if not at or packed[at - 1] >> _FACTS_BITS != value >> _FACTS_BITS
+        self._packed = [_pack(fragment) for fragment in listed]
+        self._packed.sort()
+        repeats = [
+            at
+            for at, (before, packed) in enumerate(pairwise(self._packed), start=1)
+            if before >> _FACTS_BITS == packed >> _FACTS_BITS
         ]
+        for at in reversed(repeats):
+            del self._packed[at]
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -48,7 +51,7 @@ class FragmentListing:
         return place < len(self._packed) and self._packed[place] >> _FACTS_BITS == number
 
 
-_FACT_BITS = 48
+_FACT_BITS = 44
 _FACTS_BITS = 3 * _FACT_BITS
 _MAX_FACT = (1 << _FACT_BITS) - 1
 

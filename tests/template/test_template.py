@@ -88,8 +88,8 @@ class TestFunctions:
         assert {f["Runtime"] for f in functions.values()} == {"python3.13"}
         assert {tuple(f["Architectures"]) for f in functions.values()} == {("x86_64",)}
         assert {name: (f["Timeout"], f["MemorySize"]) for name, f in functions.items()} == {
-            "FlowFunction": (8, 256),
-            "ArchiveFunction": (600, 512),
+            "FlowFunction": (8, 512),
+            "ArchiveFunction": (600, 256),
         }
 
     def test_disk_holds_the_longest_recording(self, stack: dict[str, Json]) -> None:
