@@ -189,3 +189,20 @@ def test_stop_without_fragment_number(mono: Journey, known: str) -> None:
     assert mono.run(job)
     assert mono.pcm() == caller()
     assert mono.manifest()["complete"] is True
+
+
+def test_fragments_that_are_sent_again_are_heard_once(mono: Journey) -> None:
+    first = call()
+    again = call(
+        customer=caller()[3000 * 16 :],
+        to_customer=agent()[3000 * 16 :],
+        start_ms=START_MS + 3000,
+        first_sequence=5001,
+    )
+    mono.aws.place(first, again)
+    job = {**first.archive_job(), "stopFragmentNumber": str(again.stop_fragment_number)}
+    assert mono.run({**job, "stopTimestamp": again.stop_timestamp_ms})
+    assert mono.pcm() == caller()
+    manifest = mono.manifest()
+    assert sum(overlap["lengthMs"] for overlap in manifest["overlaps"]) == 3000
+    assert manifest["complete"] is True
