@@ -27,7 +27,7 @@ class Resources:
 def create_resources(endpoint_url: str, resources: Resources) -> None:
     """Makes the bucket and both queues, the one redriving into the other."""
     # Imported here: `python -m local events` needs neither boto3 nor the second that it takes.
-    import boto3  # noqa: PLC0415
+    import boto3  # noqa: PLC0415 - see above
 
     session = boto3.Session("test", "test", region_name=REGION)
     session.client("s3", endpoint_url=endpoint_url).create_bucket(

@@ -112,7 +112,7 @@ class LocalApplication:
         # Importing moto takes two seconds: not before somebody wants S3 or SQS.
         with self._lock:
             if self._moto is None:
-                from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+                from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - see above
                     DomainDispatcherApplication,
                     create_backend_app,
                 )
@@ -429,6 +429,6 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def _reset_moto() -> None:
-    from moto.moto_api._internal.models import moto_api_backend  # noqa: PLC0415
+    from moto.moto_api._internal.models import moto_api_backend  # noqa: PLC0415 - as for the application
 
     moto_api_backend.reset()

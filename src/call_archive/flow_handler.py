@@ -41,13 +41,13 @@ class FlowAnswer:
     """
 
     mediaStreaming: str = ""  # noqa: N815 - the contract's names
-    streamArn: str = ""  # noqa: N815
-    startFragmentNumber: str = ""  # noqa: N815
-    startTimestamp: str = ""  # noqa: N815
-    stopFragmentNumber: str = ""  # noqa: N815
-    stopTimestamp: str = ""  # noqa: N815
-    archiveStatus: str = "NONE"  # noqa: N815
-    archiveUri: str = ""  # noqa: N815
+    streamArn: str = ""  # noqa: N815 - as above
+    startFragmentNumber: str = ""  # noqa: N815 - as above
+    startTimestamp: str = ""  # noqa: N815 - as above
+    stopFragmentNumber: str = ""  # noqa: N815 - as above
+    stopTimestamp: str = ""  # noqa: N815 - as above
+    archiveStatus: str = "NONE"  # noqa: N815 - as above
+    archiveUri: str = ""  # noqa: N815 - as above
     reason: str = ""
 
     def as_attributes(self) -> dict[str, str]:

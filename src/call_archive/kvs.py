@@ -268,7 +268,7 @@ class _BatchFetch:
 
     def _take(self, fragment: MediaFragment, asked: Sequence[int]) -> None:
         if fragment.fault_code:
-            self._fail(
+            self._note(
                 StreamFaultError(
                     f"KVS_{fragment.fault_code}",
                     "KVS sends an error document in place of a fragment",
@@ -302,7 +302,7 @@ class _BatchFetch:
         if (
             before is not None
             and before.fragment.document == fragment.fragment.document
-            and (not _is_short(fragment, self._wanted[number]))
+            and not _is_short(fragment, self._wanted[number])
         ):
             self._hold(number, ReceivedFragment(fragment))
             return
@@ -313,8 +313,12 @@ class _BatchFetch:
         )
 
     def _fail(self, failure: StreamFaultError) -> None:
-        """Notes a failure that a retry may mend; raises one that it cannot."""
+        """As `_note`, for a call that failed: its data endpoint may have moved."""
         self._reader.endpoints.forget(self._reader.stream_arn)
+        self._note(failure)
+
+    def _note(self, failure: StreamFaultError) -> None:
+        """Notes a failure that a retry may mend; raises one that it cannot."""
         if not failure.retryable:
             raise failure
         self._failure = failure

@@ -391,7 +391,7 @@ def test_nothing_private_is_logged_even_at_debug(mono: Journey, tmp_path: Path) 
             assert "SECRET" not in json.dumps(answer)
     with Function(ARCHIVE_HANDLER, environment(mono.aws) | debug, log) as archive:
         for message in (fixed.contact_event("DISCONNECTED"), fixed.contact_record()):
-            archive.invoke(build_sqs_event(_mark(message), START_MS))  # type: ignore[arg-type]
+            archive.invoke(build_sqs_event(_mark(message), START_MS))  # type: ignore[arg-type] # JSON by name
         archive.invoke(build_sqs_event({"SECRET": "SECRET"}, START_MS))
     assert "SECRET" not in log.read_text()
     for failed in mono.failed_jobs():

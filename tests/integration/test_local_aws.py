@@ -77,7 +77,7 @@ def client(aws: LocalAws, service: str, api: str = "") -> Any:
         endpoint = kvs.get_data_endpoint(StreamARN=STREAM_ARN, APIName=api)["DataEndpoint"]
         options["endpoint_url"] = endpoint
         kvs.close()
-    return boto3.client(service, **options, config=ONCE)  # type: ignore[call-overload]
+    return boto3.client(service, **options, config=ONCE)  # type: ignore[call-overload] # a literal in the stubs
 
 
 @pytest.fixture

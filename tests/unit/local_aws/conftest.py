@@ -19,7 +19,7 @@ def make_call() -> MakeCall:
             "delivery": delivery,
         }
         customer, agent = synthetic_pcm(seconds, 1), synthetic_pcm(seconds, 2)
-        return simulate_call(customer, agent, **(arguments | changes))  # type: ignore[arg-type]
+        return simulate_call(customer, agent, **(arguments | changes))  # type: ignore[arg-type] # JSON by name
 
     return make
 

@@ -10,7 +10,7 @@ from local.sample_events import build_sample_events, write_sample_events
 
 
 def audio(contact: Contact, state: str) -> dict[str, str] | None:
-    event = contact.flow_event(state)  # type: ignore[arg-type]
+    event = contact.flow_event(state)  # type: ignore[arg-type] # JSON by name
     streams: dict[str, dict[str, dict[str, str] | None]] = event["Details"]["ContactData"][
         "MediaStreams"
     ]
