@@ -87,13 +87,5 @@ def make_body(spec: BodySpec) -> Path:
     return spec.path
 
 
-def make_empty_body() -> Path:
-    """A body of no bytes: what a conversion costs before there is anything to convert."""
-    path = WORK / "bodies" / "empty.mkv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"")
-    return path
-
-
 def _documents(spec: BodySpec) -> Iterator[bytes]:
     return (fragment.document() for fragment in spec.build_call().fragments)
