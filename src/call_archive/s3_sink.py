@@ -57,6 +57,7 @@ _PERMANENT_CODES = frozenset(
         "NoSuchBucket",
     )
 )
+_FAILURES = (BotoCoreError, ClientError, HTTPError)
 _EXISTS = frozenset(("PreconditionFailed", "412"))
 _MISSING = frozenset(("NoSuchKey", "404", "NotFound"))
 _MANIFEST_TRIES = 3
@@ -100,22 +101,18 @@ class S3Archive:
                     etag=answer["ETag"],
                     recording_etag=answer["Metadata"].get(_RECORDING_ETAG, ""),
                 )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
+        except _FAILURES as error:
+            if _code(error) in _MISSING:
                 return None
-            raise _fault("GetObject", error) from error
-        except (BotoCoreError, HTTPError) as error:
             raise _fault("GetObject", error) from error
 
     def _recording_etag(self) -> str:
         """The ETag of the recording that is there; "" where there is none."""
         try:
             return self.client.head_object(Bucket=self.bucket, Key=self.recording_key)["ETag"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
+        except _FAILURES as error:
+            if _code(error) in _MISSING:
                 return ""
-            raise _fault("HeadObject", error) from error
-        except (BotoCoreError, HTTPError) as error:
             raise _fault("HeadObject", error) from error
 
     @contextlib.contextmanager
@@ -168,11 +165,9 @@ class S3Archive:
                 Metadata={_RECORDING_ETAG: recording.etag},
                 **condition,
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _EXISTS:
+        except _FAILURES as error:
+            if _code(error) in _EXISTS:
                 return False
-            raise _fault("PutObject", error) from error
-        except (BotoCoreError, HTTPError) as error:
             raise _fault("PutObject", error) from error
         return True
 
@@ -265,7 +260,7 @@ class MultipartRecording:
         for file in self._files:
             file.close()
         if self._upload_id:
-            with contextlib.suppress(BotoCoreError, ClientError, HTTPError):
+            with contextlib.suppress(*_FAILURES):
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
                 )
@@ -306,7 +301,7 @@ class MultipartRecording:
                 ContentType="audio/wav",
                 Metadata={_RUN_ID: self._run_id},
             )["UploadId"]
-        except (BotoCoreError, ClientError, HTTPError) as error:
+        except _FAILURES as error:
             raise _fault("CreateMultipartUpload", error) from error
 
     def _upload(self, number: int, part: IO[bytes]) -> CompletedPartTypeDef:
@@ -319,7 +314,7 @@ class MultipartRecording:
                 PartNumber=number,
                 Body=part,
             )
-        except (BotoCoreError, ClientError, HTTPError) as error:
+        except _FAILURES as error:
             raise _fault("UploadPart", error) from error
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
@@ -365,22 +360,20 @@ class MultipartRecording:
         """The ETag of the object that is now ours; "" where the condition does not hold."""
         try:
             return call()
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
+        except _FAILURES as error:
+            code = _code(error)
             may_be_ours = code in _EXISTS or code == "NoSuchUpload"
             if may_be_ours and (etag := self._own_etag()):
                 return etag  # an answer was lost, and botocore asked again
             if code in _EXISTS:
                 return ""
             raise _fault(api, error) from error
-        except (BotoCoreError, HTTPError) as error:
-            raise _fault(api, error) from error
 
     def _own_etag(self) -> str:
         """The ETag of the object at the key, if it is this run's; "" otherwise."""
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
-        except (BotoCoreError, ClientError, HTTPError):
+        except _FAILURES:
             return ""
         is_ours = answer.get("Metadata", {}).get(_RUN_ID) == self._run_id
         return answer["ETag"] if is_ours else ""
@@ -389,7 +382,7 @@ class MultipartRecording:
         """The ETag of the recording that is there, and whether a killed run has left it."""
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
-        except (BotoCoreError, ClientError, HTTPError) as error:
+        except _FAILURES as error:
             raise _fault("HeadObject", error) from error
         return answer["ETag"], datetime.now(UTC) - answer["LastModified"] > ORPHAN_AGE
 
@@ -407,12 +400,17 @@ def _open_part() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
+def _code(error: Exception) -> str:
+    """S3's own code of a refused call; "" for a call that failed on the way."""
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+
+
 def _fault(api: str, error: Exception) -> StorageFaultError:
-    if not isinstance(error, ClientError):
+    code = _code(error)
+    if not code:
         return StorageFaultError(
             "S3_UNREACHABLE", f"{api} failed: {type(error).__name__}", retryable=True
         )
-    code = error.response["Error"]["Code"]
     return StorageFaultError(
         f"S3_{code}", f"{api} answered {code}", retryable=code not in _PERMANENT_CODES
     )

@@ -1,6 +1,7 @@
 """One local AWS and one warm ArchiveFunction a setting, for every test of the whole journey."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,21 +17,18 @@ def shared_aws() -> Iterator[LocalAws]:
 
 
 @pytest.fixture(scope="session")
-def mono_function(
+def archive_functions(
     shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Function]:
-    log = tmp_path_factory.mktemp("mono") / "function.log"
-    with Function(ARCHIVE_HANDLER, environment(shared_aws, "customer"), log) as function:
-        yield function
-
-
-@pytest.fixture(scope="session")
-def stereo_function(
-    shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Function]:
-    log = tmp_path_factory.mktemp("stereo") / "function.log"
-    with Function(ARCHIVE_HANDLER, environment(shared_aws, "both"), log) as function:
-        yield function
+) -> Iterator[dict[str, Function]]:
+    """A warm ArchiveFunction for each setting of ARCHIVE_TRACKS."""
+    logs = tmp_path_factory.mktemp("archive")
+    with ExitStack() as running:
+        yield {
+            tracks: running.enter_context(
+                Function(ARCHIVE_HANDLER, environment(shared_aws, tracks), logs / tracks)
+            )
+            for tracks in ("customer", "both")
+        }
 
 
 @pytest.fixture(scope="session")
@@ -43,12 +41,12 @@ def flow_function(
 
 
 @pytest.fixture
-def mono(shared_aws: LocalAws, mono_function: Function) -> Journey:
+def mono(shared_aws: LocalAws, archive_functions: dict[str, Function]) -> Journey:
     """The customer's track alone, on an empty AWS that behaves like the service."""
-    return Journey(shared_aws, mono_function)
+    return Journey(shared_aws, archive_functions["customer"])
 
 
 @pytest.fixture
-def stereo(shared_aws: LocalAws, stereo_function: Function) -> Journey:
+def stereo(shared_aws: LocalAws, archive_functions: dict[str, Function]) -> Journey:
     """Both tracks, on an empty AWS that behaves like the service."""
-    return Journey(shared_aws, stereo_function)
+    return Journey(shared_aws, archive_functions["both"])
