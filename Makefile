@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
 # What exists of these; bench/ is optional.
-PYTHON_DIRS = $(wildcard src local tests bench)
+PYTHON_DIRS = $(wildcard src local flows tests bench)
 DOCKER_ANSWERS = docker info >/dev/null 2>&1
 # This machine as containers see it. Older engines name the bridge's subnet only; it has the first address.
 BRIDGE_GATEWAY = docker network inspect bridge -f '{{with index .IPAM.Config 0}}{{or .Gateway .Subnet}}{{end}}' \
@@ -107,6 +107,18 @@ bench: $(BENCH_STAMP) ## Measure everything (10 minutes, ffmpeg, 3 GB of disk) a
 .PHONY: bench-quick
 bench-quick: $(BENCH_STAMP) ## Measure the main ratios in a minute; writes nothing
 	python -m bench --quick
+
+.PHONY: flows
+flows: $(STAMP) ## Write flows/*.json and the sample flows of template.yaml from flows/source.py
+	python -m flows write
+
+.PHONY: flow-files
+flow-files: $(STAMP) ## Write flow files to import into dist/flows (LAMBDA_ARN=, QUEUE_ARN=)
+	python -m flows fill --lambda-arn '$(LAMBDA_ARN)' --queue-arn '$(QUEUE_ARN)'
+
+.PHONY: check-flows
+check-flows: $(STAMP) ## Check flow files (FLOWS='mine.json yours.json'; else the sample flows)
+	python -m flows.check $(or $(FLOWS),$(wildcard flows/*.json))
 
 .PHONY: build
 build: $(STAMP) ## Build the deployment packages into .aws-sam

@@ -1,0 +1,42 @@
+"""`python -m flows.check FILE…`: what is wrong with flows, and what to do; exits 1 at an error."""
+
+import sys
+from pathlib import Path
+
+from flows.advice import check_advice
+from flows.document import Finding, Level, decode_json
+from flows.rules import check_document, check_language, read_actions
+
+
+def check_flow(text: str) -> list[Finding]:
+    """Everything that is found in a flow's text."""
+    content = decode_json(text)
+    if isinstance(content, str):
+        return [Finding("json", "", content, "Export the flow anew")]
+    flow, findings = read_actions(content)
+    return [
+        *check_document(content, len(text)),
+        *findings,
+        *check_language(flow),
+        *check_advice(flow),
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; the number of the exit."""
+    if not arguments:
+        print("usage: python -m flows.check FILE…", file=sys.stderr)
+        return 2
+    is_wrong = False
+    for file in arguments:
+        findings = check_flow(Path(file).read_text("utf-8"))
+        for finding in findings:
+            print(f"{file}: {finding}")
+        if not findings:
+            print(f"{file}: nothing found")
+        is_wrong |= any(finding.level is Level.ERROR for finding in findings)
+    return int(is_wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
