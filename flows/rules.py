@@ -1,4 +1,4 @@
-"""The flow language's rules: a flow → what Connect would refuse, and where a call would be stuck."""
+"""The flow language's rules: a flow → what Connect would refuse, and where a call is stuck."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

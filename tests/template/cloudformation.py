@@ -38,6 +38,27 @@ def load() -> Json:
 
 def deploy(parameters: Mapping[str, str | int]) -> dict[str, Json]:
     """Resources by logical id, as they are with these parameters and the defaults of the others."""
+    translated, stack = _translate(parameters)
+    return {
+        logical_id: stack.resolve(resource)
+        for logical_id, resource in translated["Resources"].items()
+        if "Condition" not in resource or stack.holds(resource["Condition"])
+    }
+
+
+def refusals(parameters: Mapping[str, str | int]) -> list[str]:
+    """What CloudFormation says against these parameters, by the template's Rules."""
+    translated, stack = _translate(parameters)
+    return [
+        assertion["AssertDescription"]
+        for rule in translated["Rules"].values()
+        if stack.resolve(rule["RuleCondition"])
+        for assertion in rule["Assertions"]
+        if not stack.resolve(assertion["Assert"])
+    ]
+
+
+def _translate(parameters: Mapping[str, str | int]) -> tuple[Json, "_Stack"]:
     template = load()
     unknown = parameters.keys() - template["Parameters"].keys()
     assert not unknown, f"no such parameters: {unknown}"
@@ -48,12 +69,7 @@ def deploy(parameters: Mapping[str, str | int]) -> dict[str, Json]:
     translated = Translator(
         managed_policy_map={}, sam_parser=Parser(), boto_session=Session(region_name=REGION)
     ).translate(sam_template=template, parameter_values=dict(names))
-    stack = _Stack(names | PSEUDO_PARAMETERS, translated.get("Conditions", {}))
-    return {
-        logical_id: stack.resolve(resource)
-        for logical_id, resource in translated["Resources"].items()
-        if "Condition" not in resource or stack.holds(resource["Condition"])
-    }
+    return translated, _Stack(names | PSEUDO_PARAMETERS, translated.get("Conditions", {}))
 
 
 def of_type(resources: Mapping[str, Json], resource_type: str) -> dict[str, Json]:
@@ -83,6 +99,8 @@ class _Stack:
             return value
         if len(value) == 1:
             name, argument = next(iter(value.items()))
+            if name == "Condition" and isinstance(argument, str):
+                return self.holds(argument)
             function = getattr(self, "_" + name.replace("Fn::", "").lower(), None)
             if function and (name.startswith("Fn::") or name == "Ref"):
                 return function(argument)
@@ -105,6 +123,9 @@ class _Stack:
 
     def _not(self, argument: list[Any]) -> bool:
         return not self.resolve(argument[0])
+
+    def _and(self, argument: list[Any]) -> bool:
+        return all(self.resolve(argument))
 
     def _join(self, argument: list[Any]) -> str:
         separator, parts = argument
