@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from flows import language
 from flows.document import Action, BranchKind, Finding, Flow, Json, Level, decode_action
-from flows.language import TYPES, ActionType
+from flows.language import CATCH_ALL, TYPES, ActionType
 
 
 def check_document(content: Json, characters: int) -> Iterator[Finding]:
@@ -241,7 +241,7 @@ def _check_reach(flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "endless",
                 name,
-                "no way from here ends the flow",
+                "no way from here ends the flow, unless a block fails",
                 "Lead it to a Disconnect, or to a transfer",
             )
 
@@ -257,7 +257,7 @@ def _reachable(flow: Flow) -> list[str]:
 
 
 def _ending(flow: Flow) -> set[str]:
-    """The actions from which an end can be reached."""
+    """The actions from which an end can be reached, without a failure on the way."""
     ending = {action.name for action in flow.actions.values() if _is_end(action)}
     grown = -1
     while grown != len(ending):
@@ -265,7 +265,7 @@ def _ending(flow: Flow) -> set[str]:
         ending |= {
             action.name
             for action in flow.actions.values()
-            if any(target.name in ending for _, target in flow.ways(action))
+            if any(to.name in ending for way, to in flow.ways(action) if way.name != CATCH_ALL)
         }
     return ending
 
