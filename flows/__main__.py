@@ -1,4 +1,4 @@
-"""`write`: source → the flow files and template.yaml. `fill`: flow files with ARNs, to import."""
+"""`write`: source → flow files, template.yaml, docs/flows.md. `fill`: flow files to import."""
 
 import argparse
 import json
@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 from flows.blocks import FLOW_FUNCTION, QUEUE, Json
+from flows.picture import mermaid
 from flows.source import FLOWS
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE.parent / "template.yaml"
+GUIDE = HERE.parent / "docs" / "flows.md"
 FUNCTION_ARN = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:[\w$-]+(:[\w$-]+)?")
 QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:connect:[a-z0-9-]+:[0-9]{12}:instance/[\w-]+/queue/[\w-]+")
 
@@ -18,7 +20,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m flows", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    write = commands.add_parser("write", help="write the flow files and template.yaml")
+    write = commands.add_parser("write", help="write everything that is made of the source")
     write.set_defaults(run=_write)
     fill = commands.add_parser("fill", help="write flow files with these ARNs")
     fill.add_argument("--lambda-arn", required=True, type=_function_arn, metavar="ARN")
@@ -41,15 +43,30 @@ def template_with_flows(template: str) -> str:
         ValueError: the template has no place for one of them.
     """
     for name, content in FLOWS.items():
-        place = re.compile(
-            rf"(?P<begin>(?P<indent> *)# {re.escape(name)}\.json\n).*?(?P<end> *# end\n)", re.DOTALL
-        )
-        found = list(place.finditer(template))
-        if len(found) != 1:
-            raise ValueError(f"template.yaml needs one place for {name}.json and has {len(found)}")
-        start, end = found[0].span()
-        template = template[:start] + _embedded(found[0], content) + template[end:]
+        place = rf"(?P<begin>(?P<indent> *)# {name}\.json\n).*?(?P<end> *# end\n)"
+        found = _only_place(place, template, f"template.yaml, {name}.json")
+        template = template.replace(found[0], _embedded(found, content))
     return template
+
+
+def guide_with_pictures(guide: str) -> str:
+    """The guide's text with pictures of the flows as they are in the source.
+
+    Raises:
+        ValueError: the guide has no place for one of them.
+    """
+    for name, content in FLOWS.items():
+        place = rf"(?P<begin><!-- {name} -->\n```mermaid\n).*?(?P<end>```\n)"
+        found = _only_place(place, guide, f"docs/flows.md, {name}")
+        guide = guide.replace(found[0], f"{found['begin']}{mermaid(content)}{found['end']}")
+    return guide
+
+
+def _only_place(pattern: str, text: str, where: str) -> re.Match[str]:
+    places = list(re.finditer(pattern, text, re.DOTALL))
+    if len(places) != 1:
+        raise ValueError(f"{where}: there must be one place, and there are {len(places)}")
+    return places[0]
 
 
 def _embedded(place: re.Match[str], content: Json) -> str:
@@ -66,6 +83,7 @@ def _write(_: argparse.Namespace) -> None:
     for name, content in FLOWS.items():
         (HERE / f"{name}.json").write_text(flow_file(content), encoding="utf-8")
     TEMPLATE.write_text(template_with_flows(TEMPLATE.read_text("utf-8")), encoding="utf-8")
+    GUIDE.write_text(guide_with_pictures(GUIDE.read_text("utf-8")), encoding="utf-8")
 
 
 def _fill(arguments: argparse.Namespace) -> None:

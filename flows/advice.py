@@ -160,6 +160,7 @@ def _check_chains(flow: Flow) -> Iterator[Finding]:
                 name,
                 f"Lambda blocks may take more than {CHAIN_SECONDS} s in all up to here",
                 "Put a prompt between them, or lower their time-outs",
+                Level.WARNING,
             )
 
 

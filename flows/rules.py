@@ -117,7 +117,14 @@ def _check_parameters(action: Action, kind: ActionType) -> Iterator[Finding]:
     for name, value in action.parameters.items():
         if name not in rules:
             allowed = ", ".join(rules) or "none"
-            yield _wrong_parameter(action, f"{name} is no parameter", f"It takes: {allowed}")
+            yield Finding(
+                "parameter",
+                action.name,
+                f"{name} is not known here",
+                f"{kind.block} takes: {allowed}",
+                # The editor writes some that no page documents.
+                Level.WARNING,
+            )
         elif expected := rules[name](value):
             yield _wrong_parameter(action, f"{name} {expected}", "Correct the value")
     yield from _check_choice(action, kind.one_of, least=1)

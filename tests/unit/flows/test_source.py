@@ -1,6 +1,7 @@
 """The committed flow files and the template are what the source makes; what is to be imported."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import combinations
@@ -8,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.__main__ import HERE, TEMPLATE, flow_file, template_with_flows
+from flows.__main__ import (
+    GUIDE,
+    HERE,
+    TEMPLATE,
+    flow_file,
+    guide_with_pictures,
+    template_with_flows,
+)
+from flows.picture import mermaid
 from flows.source import FLOWS
 
 ROOT = HERE.parent
@@ -28,9 +37,32 @@ def test_template_is_what_the_source_makes() -> None:
     assert TEMPLATE.read_text() == template_with_flows(TEMPLATE.read_text()), "run `make flows`"
 
 
-def test_template_without_a_place_for_a_flow_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"one place for voicemail\.json"):
+def test_pictures_are_of_the_source() -> None:
+    assert GUIDE.read_text() == guide_with_pictures(GUIDE.read_text()), "run `make flows`"
+
+
+def test_text_without_a_place_for_a_flow_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"template\.yaml, voicemail\.json: .* there are 0"):
         template_with_flows("Resources: {}\n")
+    with pytest.raises(ValueError, match=r"docs/flows\.md, voicemail: .* there are 0"):
+        guide_with_pictures("# Flows\n")
+
+
+def test_picture_has_every_way_through_a_flow() -> None:
+    lines = mermaid(FLOWS["whole-call"]).splitlines()
+    assert "flowchart TD" in lines
+    nodes = dict(re.findall(r'(b\d+)\["(.+)"\]', "\n".join(lines)))
+    assert set(nodes.values()) == {a["Identifier"] for a in FLOWS["whole-call"]["Actions"]}
+    arrows = {
+        (nodes[source], label, nodes.get(target, target))
+        for source, label, target in re.findall(
+            r'^ +(b\d+) -(?:->|[-.] "(.+)" (?:-->|\.->)) (\w+)', "\n".join(lines), re.MULTILINE
+        )
+    }
+    assert ("Set logging", "", "Start media streaming") in arrows
+    assert ("Start media streaming", "error", "Note NOT_STREAMING") in arrows
+    assert ("Transfer to the queue", "full", "Say all are busy") in arrows
+    assert ("Transfer to the queue", "", "queue") in arrows
 
 
 @pytest.mark.parametrize("name", FLOWS)
