@@ -22,6 +22,15 @@ def check_flow(text: str) -> list[Finding]:
     ]
 
 
+def check_file(path: Path) -> list[Finding]:
+    """Everything that is found in a file."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return [Finding("file", "", f"it cannot be read: {error}", "Name a flow's JSON file")]
+    return check_flow(text)
+
+
 def main(arguments: list[str]) -> int:
     """The command line; the number of the exit."""
     if not arguments:
@@ -29,7 +38,7 @@ def main(arguments: list[str]) -> int:
         return 2
     is_wrong = False
     for file in arguments:
-        findings = check_flow(Path(file).read_text("utf-8"))
+        findings = check_file(Path(file))
         for finding in findings:
             print(f"{file}: {finding}")
         if not findings:

@@ -128,6 +128,6 @@ def decode_json(text: str) -> Json | str:
     """The flow's JSON object, or what is wrong with it."""
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"it is not JSON: {error}"
     return content if isinstance(content, dict) else "it is not a JSON object"

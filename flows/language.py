@@ -121,14 +121,14 @@ def participants(value: object) -> str:
         value[0].get("ParticipantType") == "Customer"
         and isinstance(directions, list)
         and directions
-        and all(direction in {"To", "From"} for direction in directions)
+        and all(direction in ("To", "From") for direction in directions)
     )
     return "" if fits else wanted
 
 
 def response(value: object) -> str:
     """How Connect reads a function's answer."""
-    if isinstance(value, dict) and value.get("ResponseType") in {"STRING_MAP", "JSON"}:
+    if isinstance(value, dict) and value.get("ResponseType") in ("STRING_MAP", "JSON"):
         return ""
     return 'must be {"ResponseType": "STRING_MAP"} or {"ResponseType": "JSON"}'
 

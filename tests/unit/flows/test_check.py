@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flows.check import check_flow
 from flows.contract import answer_keys
@@ -256,7 +258,42 @@ def test_every_rule_of_the_checker_is_broken_here() -> None:
     assert len(named) > 10
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "1"])
+type Place = tuple[Json | list[Any], Any]
+
+
+def places(content: Any) -> list[Place]:
+    """Every value in a JSON document, by what holds it and the key."""
+    keys = content if isinstance(content, dict) else range(len(content))
+    inner = [(content, key) for key in keys]
+    return inner + [
+        place
+        for holder, key in inner
+        if isinstance(holder[key], dict | list)
+        for place in places(holder[key])
+    ]
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(where=st.integers(min_value=0), value=ANY_JSON)
+def test_whatever_is_put_in_gives_findings_and_never_an_exception(where: int, value: Any) -> None:
+    content = voicemail()
+    everywhere = places(content)
+    holder, name = everywhere[where % len(everywhere)]
+    holder[name] = value
+    for finding in check(content):
+        assert finding.problem
+        assert finding.remedy
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "null", '"x"', "1"])
 def test_what_is_no_flow_is_told(text: str) -> None:
     (finding,) = check_flow(text)
     assert finding.rule == "json"
@@ -371,6 +408,15 @@ def test_warnings_alone_are_no_failure(tmp_path: Path) -> None:
     done = run(str(file))
     assert done.returncode == 0
     assert "warning (type)" in done.stdout
+
+
+def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    noise = tmp_path / "noise.json"
+    noise.write_bytes(b"\xff\xfe")
+    done = run(str(noise), str(tmp_path / "missing.json"))
+    assert done.returncode == 1
+    assert [line.split(" error ")[1][:6] for line in done.stdout.splitlines()] == ["(file)"] * 2
+    assert done.stderr == ""
 
 
 def test_command_without_a_file_shows_its_usage() -> None:
