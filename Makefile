@@ -31,7 +31,7 @@ help: ## List the targets
 setup: $(STAMP) ## Make .venv from uv.lock (fetches uv and Python 3.13 where they are missing)
 
 $(STAMP): $(filter .tools/%,$(UV)) pyproject.toml uv.lock .python-version
-	$(UV) sync --locked
+	$(UV) sync --locked --all-extras
 	@touch $@
 
 # A python3 that is a pyenv shim refuses to start when .python-version is not installed: try the system's too.

@@ -268,13 +268,7 @@ class _BatchFetch:
 
     def _take(self, fragment: MediaFragment, asked: Sequence[int]) -> None:
         if fragment.fault_code:
-            self._note(
-                StreamFaultError(
-                    f"KVS_{fragment.fault_code}",
-                    "KVS sends an error document in place of a fragment",
-                    retryable=fragment.fault_code not in _KEY_FAULT_CODES,
-                )
-            )
+            self._note(document_fault(fragment.fault_code))
             return
         number = fragment.number
         if number is None and fragment.fragment.ending is not Ending.TRUNCATED:
@@ -356,6 +350,15 @@ def fault(api: str, error: Exception) -> StreamFaultError:
         f"{api} answered {code}: {error.response['Error'].get('Message', '')}"
         f"{_WHAT_TO_DO.get(code, '')}",
         retryable=code not in _PERMANENT_CODES,
+    )
+
+
+def document_fault(code: str) -> StreamFaultError:
+    """An error document inside a body, which began with HTTP 200, as one of ours."""
+    return StreamFaultError(
+        f"KVS_{code}",
+        "KVS sends an error document in place of a fragment",
+        retryable=code not in _KEY_FAULT_CODES,
     )
 
 

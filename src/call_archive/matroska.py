@@ -127,6 +127,28 @@ def decode_fragment(fragment: Fragment) -> MediaFragment:
     )
 
 
+def decode_tags(fragment: Fragment) -> Iterator[tuple[str, str]]:
+    """Name and text of every SimpleTag, nested ones too, in document order.
+
+    Raises:
+        MediaError: a Tags element is malformed.
+    """
+    return ((tag.name, tag.text) for tag in _read_tags(fragment))
+
+
+def decode_track_names(fragment: Fragment) -> Mapping[int, str]:
+    """Track number → Name of every TrackEntry; none where there is no Tracks element.
+
+    Raises:
+        MediaError: a Tracks element is malformed.
+    """
+    names: dict[int, str] = {}
+    for element in fragment.elements:
+        if element.id == ElementId.TRACKS:
+            names.update(_decode_tracks(fragment.document[element.start : element.end]))
+    return names
+
+
 def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentAudio | None:
     """The fragment's audio in the wanted directions; None where it holds no audio at all.
 
@@ -294,7 +316,7 @@ def decode_directions(fragment: Fragment) -> Directions:
         MediaError: there is no Tracks element, two tracks claim one direction, or none of the
             names tells which track is the customer's.
     """
-    names = _track_names(fragment)
+    names = decode_track_names(fragment)
     if not names:
         raise MediaError("NO_TRACKS", "there is audio, and no Tracks element to say whose")
     if len(names) == 1 and set(names.values()) <= _LEGACY_NAMES:
@@ -309,16 +331,8 @@ def decode_directions(fragment: Fragment) -> Directions:
     return tuple(directions.items())
 
 
-def _track_names(fragment: Fragment) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for element in fragment.elements:
-        if element.id == ElementId.TRACKS:
-            names.update(_decode_tracks(fragment.document[element.start : element.end]))
-    return names
-
-
 def _leaves_tracks_out(fragment: Fragment) -> bool:
-    return len(decode_directions(fragment)) < len(_track_names(fragment))
+    return len(decode_directions(fragment)) < len(decode_track_names(fragment))
 
 
 def _head_columns(row: Element) -> Iterator[slice]:

@@ -10,6 +10,7 @@ before. An untagged fragment is then held back, and taken only if one of this co
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from call_archive.job import ArchiveJob
 from call_archive.matroska import MediaFragment
@@ -38,6 +39,18 @@ def _is_in_range(job: ArchiveJob, fragment: ListedFragment) -> bool:
     return fragment.server_timestamp_ms <= job.end_bound_ms + STOP_TOLERANCE_MS
 
 
+class Wanted(Protocol):
+    """Whose fragments: an ArchiveJob, for one."""
+
+    @property
+    def contact_ids(self) -> frozenset[str]:
+        """The ContactId tags that prove a fragment."""
+
+    @property
+    def stop_fragment_number(self) -> int | None:
+        """The last fragment; None where only a time is known, or nothing yet."""
+
+
 class ContactSelection:
     """Lets this contact's fragments pass, in order, and counts the others.
 
@@ -48,9 +61,9 @@ class ContactSelection:
         last: the number of the last fragment that passed; 0 before there is one.
     """
 
-    def __init__(self, job: ArchiveJob) -> None:
-        self._contact_ids = job.contact_ids
-        self._ends_exactly = job.stop_fragment_number is not None
+    def __init__(self, wanted: Wanted) -> None:
+        self._contact_ids = wanted.contact_ids
+        self._ends_exactly = wanted.stop_fragment_number is not None
         self._is_unbroken = self._ends_exactly
         self._after_own = False
         self._held: list[MediaFragment] = []

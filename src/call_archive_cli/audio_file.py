@@ -1,0 +1,107 @@
+"""PCM as it comes → a .wav or .raw file that can be played at any moment, or standard output.
+
+The header of a WAV is written again with every piece, so a file whose writer was killed is valid
+to the last second. A pipe cannot be rewound: there the header says the most that RIFF can say,
+as every player of streams understands.
+
+Source: RIFF/WAVE as in `call_archive.wav`.
+"""
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Buffer
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from call_archive.limits import MAX_RECORDING_BYTES
+from call_archive.matroska import SAMPLE_BYTES
+from call_archive.wav import HEADER_BYTES, build_header
+from call_archive_cli.exits import USAGE, CommandError
+
+STDOUT: Final = "-"
+
+
+class AudioFormat(StrEnum):
+    """How PCM is stored: 8 kHz, 16-bit little-endian, with a RIFF header or bare."""
+
+    WAV = "wav"
+    RAW = "raw"
+
+
+class AudioFile:
+    """A recording on its way to a file or a pipe, for the time of a `with`."""
+
+    def __init__(self, file: BinaryIO, audio_format: AudioFormat, channels: int) -> None:
+        self._file = file
+        self._has_header = audio_format is AudioFormat.WAV
+        self._channels = channels
+        self._can_rewind = _is_regular(file)
+        self.pcm_bytes = 0
+        if self._has_header:
+            self._write_header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
+
+    def write(self, pcm: Buffer) -> None:
+        """Takes the next frames; they are on their way to the reader when this returns.
+
+        Raises:
+            OSError: the file cannot be written, or nobody reads the pipe any more.
+            MediaError: a WAV cannot be longer.
+        """
+        self._file.write(pcm)
+        self.pcm_bytes += len(memoryview(pcm))
+        if self._has_header and self._can_rewind:
+            self._file.seek(0)
+            self._write_header()
+            self._file.seek(0, io.SEEK_END)
+        self._file.flush()
+
+    def _write_header(self) -> None:
+        longest = (MAX_RECORDING_BYTES - HEADER_BYTES) // (SAMPLE_BYTES * 2) * SAMPLE_BYTES * 2
+        length = self.pcm_bytes if self._can_rewind else longest
+        self._file.write(build_header(length, self._channels))
+
+
+def open_audio(
+    path: str, audio_format: AudioFormat, channels: int, *, overwrite: bool
+) -> AudioFile:
+    """The file at `path`, or standard output for `-`.
+
+    Raises:
+        CommandError: the file is there already and may not be overwritten, or standard output is
+            a terminal.
+        OSError: the file cannot be made.
+    """
+    if path == STDOUT:
+        if sys.stdout.isatty():
+            raise CommandError(
+                "standard output is a terminal: pipe it to a player, or give -o FILE", USAGE
+            )
+        return AudioFile(sys.stdout.buffer, audio_format, channels)
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise CommandError(f"{path} is there already: give --overwrite or another -o", USAGE)
+    return AudioFile(target.open("wb"), audio_format, channels)
+
+
+def _is_regular(file: BinaryIO) -> bool:
+    try:
+        mode = os.fstat(file.fileno()).st_mode
+    except OSError:
+        return file.seekable()
+    return stat.S_ISREG(mode)

@@ -1,0 +1,42 @@
+"""boto3's clients for a person at a terminal: the ordinary credential chain and region.
+
+Those that the functions use come from `call_archive.aws`; `--profile` and `--region` reach all of
+them as boto3's own environment variables.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
+
+
+def choose_session(profile: str | None, region: str | None) -> None:
+    """Makes `--profile` and `--region` those of every client that is made from here on."""
+    if profile:
+        os.environ["AWS_PROFILE"] = profile
+    if region:
+        os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
+
+
+@cache
+def live_media_client(
+    region: str, data_endpoint: str, read_timeout_s: float
+) -> KinesisVideoMediaClient:
+    """The KVS media API behind one data endpoint; a body without news fails after the timeout."""
+    return boto3.Session().client(
+        "kinesis-video-media",
+        region_name=region,
+        endpoint_url=data_endpoint,
+        config=Config(
+            connect_timeout=5,
+            read_timeout=read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": 3},
+        ),
+    )

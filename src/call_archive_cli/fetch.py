@@ -1,0 +1,144 @@
+"""One contact's recordings → WAV and manifest in a directory, by the archive's own pipeline."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from call_archive import aws
+from call_archive.contacts import Contacts
+from call_archive.errors import RequestError
+from call_archive.intake import take_in
+from call_archive.job import (
+    ArchiveJob,
+    Trigger,
+    account_of,
+    check_job,
+    decode_contact_id,
+    decode_instance_arn,
+    region_of,
+)
+from call_archive.matroska import Direction, MediaFragment, decode_tags
+from call_archive.pipeline import Conditions, archive_call
+from call_archive_cli.directory import DirectoryArchive
+from call_archive_cli.streams import fetch_fragment, now_ms, open_reader
+
+CONTACT_EVENT = "Amazon Connect Contact Event"
+
+
+def find_jobs(contact_id: str, instance_arn: str) -> tuple[ArchiveJob, ...]:
+    """What Connect says was streamed of a contact, or the flow saved as its attributes.
+
+    Raises:
+        ArchiveError: Connect refuses, or nothing was streamed.
+    """
+    event = {
+        "detail-type": CONTACT_EVENT,
+        "detail": {
+            "eventType": "DISCONNECTED",
+            "contactId": contact_id,
+            "instanceArn": instance_arn,
+        },
+    }
+    now = now_ms()
+    order = take_in(
+        json.dumps(event),
+        Contacts(aws.connect_client()).describe,
+        lambda _: None,
+        now_ms=now,
+        sent_ms=now,
+        settle=True,
+    )
+    for refusal in order.refusals:
+        raise refusal
+    if not order.jobs:
+        raise RequestError("NOTHING_STREAMED", f"no media of contact {contact_id} was streamed")
+    return order.jobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRange:
+    """A stretch of a stream, as somebody asks for it.
+
+    Attributes:
+        start: the first fragment, inclusive.
+        stop: the last one, inclusive; None for as long as the contact's fragments go on.
+        contact_id: whose; None for the start fragment's.
+        instance_arn: None for the start fragment's.
+    """
+
+    stream_arn: str
+    start: int
+    stop: int | None
+    contact_id: str | None
+    instance_arn: str | None
+
+
+def build_range_job(wanted: StreamRange) -> ArchiveJob:
+    """The job for a stretch of a stream; its first fragment says whose it is, and when it began.
+
+    Raises:
+        ArchiveError: KVS does not have its ends, or their tags do not say what is needed.
+    """
+    first = fetch_fragment(wanted.stream_arn, wanted.start)
+    tags = dict(decode_tags(first.fragment))
+    contact_id = decode_contact_id(wanted.contact_id or tags.get("ContactId"))
+    return check_job(
+        ArchiveJob(
+            contact_id=contact_id,
+            initial_contact_id=contact_id,
+            instance_arn=wanted.instance_arn or _instance_arn(wanted.stream_arn, tags),
+            stream_arn=wanted.stream_arn,
+            start_fragment_number=wanted.start,
+            start_timestamp_ms=_server_ms(first),
+            stop_fragment_number=wanted.stop,
+            stop_timestamp_ms=(
+                None
+                if wanted.stop is None
+                else _server_ms(fetch_fragment(wanted.stream_arn, wanted.stop))
+            ),
+            requested_at_ms=now_ms(),
+        )
+    )
+
+
+def fetch_job(
+    job: ArchiveJob, directory: Path, directions: tuple[Direction, ...]
+) -> DirectoryArchive:
+    """Archives a job into `directory/CONTACT_ID/START.wav`, with its manifest beside it.
+
+    What is there already and complete stays as it is.
+
+    Raises:
+        ArchiveError: there is no audio of the contact, or KVS refuses.
+        OSError: the directory cannot be written.
+    """
+    stem = directory / job.contact_id / str(job.start_fragment_number)
+    archive = DirectoryArchive(stem.with_suffix(".wav"), stem.with_suffix(".json"))
+    conditions = Conditions(
+        tracks=directions,
+        trigger=Trigger.CLI,
+        settle=True,
+        now_ms=now_ms,
+        check_time=lambda: None,
+    )
+    archive_call(job, open_reader(job.stream_arn), archive, conditions)
+    return archive
+
+
+def _instance_arn(stream_arn: str, tags: Mapping[str, str]) -> str:
+    try:
+        return decode_instance_arn(
+            f"arn:aws:connect:{region_of(stream_arn)}:{account_of(stream_arn)}"
+            f":instance/{tags.get('InstanceId', '')}"
+        )
+    except RequestError as error:
+        raise RequestError(
+            "NO_INSTANCE_ID", "the fragment does not say whose instance it is: give --instance-arn"
+        ) from error
+
+
+def _server_ms(fragment: MediaFragment) -> int:
+    if fragment.server_timestamp_ms:
+        return fragment.server_timestamp_ms
+    raise RequestError("NO_TIMESTAMP", f"fragment {fragment.number} does not say when it came")

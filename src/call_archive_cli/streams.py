@@ -1,0 +1,83 @@
+"""A KVS stream as the commands see it: the functions' own reader, and what DescribeStream says."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from botocore.exceptions import ClientError
+
+from call_archive import aws
+from call_archive.errors import StreamFaultError
+from call_archive.job import region_of
+from call_archive.kvs import DataEndpoints, StreamReader, fault
+from call_archive.matroska import MediaFragment
+from call_archive.stream import ListedFragment, ReceivedFragment
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDescription:
+    """What matters of a stream's settings.
+
+    Attributes:
+        retention_hours: 0 where KVS keeps nothing.
+        kms_key: the key's id, ARN or alias.
+    """
+
+    retention_hours: int
+    kms_key: str
+
+
+def open_reader(stream_arn: str) -> StreamReader:
+    """The reader that ArchiveFunction uses; a person decides when time is up."""
+    region = region_of(stream_arn)
+    endpoints = DataEndpoints(
+        aws.kinesis_video_client(region), partial(aws.archived_media_client, region)
+    )
+    return StreamReader(endpoints, stream_arn, check_time=lambda: None)
+
+
+def describe_stream(stream_arn: str) -> StreamDescription:
+    """The stream's retention and key.
+
+    Raises:
+        StreamFaultError: KVS refuses; the stream does not exist, for one.
+    """
+    client = aws.kinesis_video_client(region_of(stream_arn))
+    try:
+        described = client.describe_stream(StreamARN=stream_arn)["StreamInfo"]
+    except ClientError as error:
+        raise fault("DescribeStream", error) from error
+    return StreamDescription(described["DataRetentionInHours"], described.get("KmsKeyId", ""))
+
+
+def fetch_fragment(stream_arn: str, number: int) -> MediaFragment:
+    """One fragment, by its number.
+
+    Raises:
+        StreamFaultError: KVS does not have it, or not any more, or refuses.
+    """
+    listed = ListedFragment(number, server_timestamp_ms=0, duration_ms=0, size_bytes=0)
+    (delivery,) = open_reader(stream_arn).fetch([listed])
+    if isinstance(delivery, ReceivedFragment):
+        return delivery.media
+    code, _, text = delivery.reason.partition(": ")
+    raise StreamFaultError(code, f"fragment {number}: {text}")
+
+
+def list_fragments(stream_arn: str, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
+    """What KVS began to receive in the range, in any order."""
+    return open_reader(stream_arn).list_fragments(from_ms, to_ms)
+
+
+def moment(timestamp_ms: int) -> datetime:
+    """A time as boto3 takes it."""
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+
+
+def now_ms() -> int:
+    """The time, ms since the epoch."""
+    return time.time_ns() // 1_000_000
