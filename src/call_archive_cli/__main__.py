@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from call_archive import __version__
-from call_archive_cli import media_commands
+from call_archive_cli import media_commands, report_command
 from call_archive_cli.clients import choose_session
 
 app = typer.Typer(
@@ -15,7 +15,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (media_commands.follow, media_commands.fetch, media_commands.inspect):
+for command in (
+    media_commands.follow,
+    media_commands.fetch,
+    media_commands.inspect,
+    report_command.report,
+):
     app.command()(command)
 
 

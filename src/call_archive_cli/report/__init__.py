@@ -1,0 +1,1 @@
+"""Recordings and their manifests → one HTML page to look at and to listen to."""
