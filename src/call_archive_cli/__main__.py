@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from call_archive import __version__
-from call_archive_cli import media_commands, report_command
+from call_archive_cli import archive_commands, media_commands, report_command
 from call_archive_cli.clients import choose_session
 
 app = typer.Typer(
@@ -22,6 +22,10 @@ for command in (
     report_command.report,
 ):
     app.command()(command)
+app.command("list")(archive_commands.list_recordings)
+app.command("get")(archive_commands.get)
+app.command("verify")(archive_commands.verify)
+app.command("redrive")(archive_commands.redrive_jobs)
 
 
 def _print_version(*, wanted: bool) -> None:
@@ -42,12 +46,19 @@ def configure(
     region: Annotated[
         str | None, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="AWS region.")
     ] = None,
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CALL_ARCHIVE_STACK",
+            help="The deployed stack: tells the bucket and the queues to commands that need them.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
     """What all commands share."""
-    del version
+    del stack, version
     choose_session(profile, region)
 
 

@@ -1,0 +1,149 @@
+"""The archive in S3 as an operator sees it: manifests by day and contact, recordings, their state.
+
+Sources: the keys of `call_archive.job`; the manifest of `call_archive.manifest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from call_archive import aws
+from call_archive.wav import HEADER_BYTES, build_header
+from call_archive_cli.exits import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from mypy_boto3_s3 import S3Client
+
+READERS: Final = 8
+READ_BYTES: Final = 1_048_576
+_MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedCall:
+    """A manifest in the archive.
+
+    Attributes:
+        key: of the manifest.
+        recording_key: of the WAV that it describes.
+        manifest: its JSON; None where the object is not a manifest.
+    """
+
+    key: str
+    recording_key: str
+    manifest: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallArchive:
+    """A bucket and the prefix in front of every key."""
+
+    bucket: str
+    prefix: str
+
+    @property
+    def client(self) -> S3Client:
+        """S3."""
+        return aws.s3_client()
+
+    def find(self, days: list[date], contact_id: str | None = None) -> Iterator[ArchivedCall]:
+        """The archived calls of these days, by day and contact.
+
+        Raises:
+            ClientError: S3 refuses.
+        """
+        with ThreadPoolExecutor(READERS) as readers:
+            keys = (
+                key
+                for listed in readers.map(lambda day: self._keys(day, contact_id), days)
+                for key in listed
+            )
+            yield from readers.map(self._read, keys)
+
+    def contact_ids(self, day: date) -> set[str]:
+        """Who has a recording of this day, complete or not; nothing is read but the listing."""
+        return {key.split("/")[-2] for key in self._keys(day, None)}
+
+    def verify(self, call: ArchivedCall) -> str:
+        """What is wrong with a recording; "" where it is what its manifest says.
+
+        Reads the whole recording.
+
+        Raises:
+            ClientError: S3 refuses.
+        """
+        manifest = call.manifest
+        if manifest is None:
+            return "the object at the manifest's key is not a manifest"
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=call.recording_key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                return "the recording is missing"
+            raise
+        digest, length, header = hashlib.sha256(), 0, b""
+        for read in answer["Body"].iter_chunks(READ_BYTES):
+            digest.update(read)
+            length += len(read)
+            header = header or read[:HEADER_BYTES]
+        return _difference(manifest, digest.hexdigest(), length, header)
+
+    def presign(self, key: str, seconds: int) -> str:
+        """A URL by which anybody can download the object for so long."""
+        return self.client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+        )
+
+    def _keys(self, day: date, contact_id: str | None) -> list[str]:
+        prefix = f"{self.prefix}manifests/{day:year=%Y/month=%m/day=%d}/"
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=f"{prefix}{contact_id}/" if contact_id else prefix
+        )
+        return [
+            entry["Key"]
+            for page in pages
+            for entry in page.get("Contents", [])
+            if entry["Key"].endswith(".json")
+        ]
+
+    def _read(self, key: str) -> ArchivedCall:
+        body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        tail = key.removeprefix(f"{self.prefix}manifests/").removesuffix(".json")
+        return ArchivedCall(key, f"{self.prefix}recordings/{tail}.wav", _decode(body))
+
+
+def _decode(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        manifest = json.loads(body)
+    except ValueError:
+        return None
+    return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
+
+
+def _difference(manifest: Mapping[str, Any], sha256: str, length: int, header: bytes) -> str:
+    if length != manifest["bytes"]:
+        return f"it has {length:,} bytes, its manifest says {manifest['bytes']:,}"
+    if header != build_header(length - HEADER_BYTES, manifest["channels"]):
+        return "its header is not that of a WAV of this length"
+    if sha256 != manifest["sha256"]:
+        return "its bytes are not those that were archived (sha256)"
+    return ""
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """Every day from the first to the last, both inclusive.
+
+    Raises:
+        CommandError: the last is before the first.
+    """
+    if last < first:
+        raise CommandError("the last day is before the first")
+    return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
