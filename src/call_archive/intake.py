@@ -34,6 +34,9 @@ RECORDINGS_WAIT_MS = 600_000
 
 KVS_STORAGE = "KINESIS_VIDEO_STREAM"
 
+CLI_SOURCE = "call-archive"
+"""The `source` of the contact events that an operator's backfill queues."""
+
 _CONTACT_EVENTS = ("Amazon Connect Contact Event", "Connect Customer Contact Event")
 _ENDING_EVENTS = ("DISCONNECTED", "COMPLETED")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,7 +94,7 @@ def take_in(
         check_instance(job.instance_arn)
         return Order(Trigger.FLOW, (job,))
     if message.get("detail-type") in _CONTACT_EVENTS:
-        trigger, ended = Trigger.CONTACT_EVENT, _decode_contact_event(message, sent_ms)
+        trigger, ended = _trigger_of(message), _decode_contact_event(message, sent_ms)
         if ended is None:
             return Order(trigger, ())
         check_instance(ended.instance_arn)
@@ -131,6 +134,10 @@ def _decode_json(text: str | bytes) -> Mapping[str, object]:
     if not isinstance(message, dict):
         raise RequestError("MALFORMED_MESSAGE", "the message is not a JSON object")
     return message
+
+
+def _trigger_of(event: Mapping[str, object]) -> Trigger:
+    return Trigger.CLI if event.get("source") == CLI_SOURCE else Trigger.CONTACT_EVENT
 
 
 def _decode_contact_event(message: Mapping[str, object], sent_ms: int) -> EndedContact | None:

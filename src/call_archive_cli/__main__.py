@@ -5,7 +5,13 @@ from typing import Annotated
 import typer
 
 from call_archive import __version__
-from call_archive_cli import archive_commands, media_commands, report_command
+from call_archive_cli import (
+    archive_commands,
+    backfill_command,
+    doctor_command,
+    media_commands,
+    report_command,
+)
 from call_archive_cli.clients import choose_session
 
 app = typer.Typer(
@@ -25,6 +31,8 @@ for command in (
 app.command("list")(archive_commands.list_recordings)
 app.command("get")(archive_commands.get)
 app.command("verify")(archive_commands.verify)
+app.command("backfill")(backfill_command.backfill)
+app.command("doctor")(doctor_command.doctor)
 app.command("redrive")(archive_commands.redrive_jobs)
 
 

@@ -20,6 +20,7 @@ from call_archive_cli.exits import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
     from mypy_boto3_s3 import S3Client
 
 READERS: Final = 8

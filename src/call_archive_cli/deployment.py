@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import ClientError
 
 from call_archive_cli.exits import USAGE, CommandError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import typer
     from collections.abc import Mapping
 
+    import typer
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-@cache
+
 def stack_outputs(stack: str) -> Mapping[str, str]:
     """The outputs of a stack by name.
 
@@ -23,6 +24,36 @@ def stack_outputs(stack: str) -> Mapping[str, str]:
         CommandError: there is no such stack in this region.
         ClientError: CloudFormation refuses.
     """
+    return {
+        output["OutputKey"]: output["OutputValue"] for output in _describe(stack).get("Outputs", [])
+    }
+
+
+def stack_parameters(stack: str) -> Mapping[str, str]:
+    """The parameters that a stack was deployed with; raises as `stack_outputs`."""
+    return {
+        parameter["ParameterKey"]: parameter["ParameterValue"]
+        for parameter in _describe(stack).get("Parameters", [])
+    }
+
+
+def stack_resources(stack: str) -> Mapping[str, str]:
+    """Logical id → physical id; raises as `stack_outputs`."""
+    pages = (
+        boto3.Session()
+        .client("cloudformation")
+        .get_paginator("list_stack_resources")
+        .paginate(StackName=stack)
+    )
+    return {
+        resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+    }
+
+
+@cache
+def _describe(stack: str) -> StackTypeDef:
     client = boto3.Session().client("cloudformation")
     try:
         (described,) = client.describe_stacks(StackName=stack)["Stacks"]
@@ -30,7 +61,7 @@ def stack_outputs(stack: str) -> Mapping[str, str]:
         if error.response["Error"]["Code"] == "ValidationError":
             raise CommandError(f"there is no stack {stack} in this region", USAGE) from error
         raise
-    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    return described
 
 
 def output_of(context: typer.Context, name: str, given: str | None, option: str) -> str:

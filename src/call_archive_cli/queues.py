@@ -12,6 +12,7 @@ from call_archive import aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 BATCH: Final = 10

@@ -1,0 +1,237 @@
+"""An instance's past contacts → contact events in ArchiveQueue, so that Lambda does the work.
+
+SearchContacts gives the contacts; those with a recording in the archive, and those that an
+earlier run has queued, are left out. What is queued is what EventBridge sends when a call ends,
+so ArchiveFunction asks DescribeContact for what was streamed.
+
+Source: SearchContacts in the Amazon Connect API reference.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import batched
+from typing import TYPE_CHECKING, Any, Final
+
+from call_archive import aws
+from call_archive.intake import CLI_SOURCE
+from call_archive.job import instance_id_of
+from call_archive_cli.exits import CommandError
+from call_archive_cli.streams import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import date
+    from pathlib import Path
+
+    from mypy_boto3_connect.type_defs import SearchContactsRequestTypeDef
+
+PAGE: Final = 100
+SEARCHES_PER_S: Final = 0.5
+"""SearchContacts takes one call in two seconds (Amazon Connect service quotas)."""
+
+SEND_BATCH: Final = 10
+DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PastContact:
+    """A voice contact that has ended."""
+
+    contact_id: str
+    initial_contact_id: str
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(slots=True)
+class Pace:
+    """At most so many things a second, evenly."""
+
+    per_s: float
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _next: float = field(default=0.0, init=False)
+
+    def wait(self, things: int = 1) -> None:
+        """Returns when these things may happen."""
+        now = self.clock()
+        if self._next > now:
+            self.sleep(self._next - now)
+        self._next = max(now, self._next) + things / self.per_s
+
+
+@dataclass(slots=True)
+class Window:
+    """The contacts that ended in a stretch of time.
+
+    Attributes:
+        total: how many Connect says there are; known after the first page.
+    """
+
+    instance_arn: str
+    from_ms: int
+    to_ms: int
+    pace: Pace
+    total: int = 0
+
+    def contacts(self) -> Iterator[PastContact]:
+        """Each contact once, page by page.
+
+        Raises:
+            ClientError: Connect refuses.
+        """
+        request: SearchContactsRequestTypeDef = {
+            "InstanceId": instance_id_of(self.instance_arn),
+            "TimeRange": {
+                "Type": "DISCONNECT_TIMESTAMP",
+                "StartTime": moment(self.from_ms),
+                "EndTime": moment(self.to_ms),
+            },
+            "SearchCriteria": {"Channels": ["VOICE"]},
+            "MaxResults": PAGE,
+        }
+        while True:
+            self.pace.wait()
+            answer = aws.connect_client().search_contacts(**request)
+            self.total = answer.get("TotalCount", self.total)
+            for entry in answer.get("Contacts", []):
+                if "DisconnectTimestamp" in entry:
+                    yield PastContact(
+                        entry["Id"],
+                        entry.get("InitialContactId") or entry["Id"],
+                        entry.get("InitiationTimestamp") or entry["DisconnectTimestamp"],
+                        entry["DisconnectTimestamp"],
+                    )
+            if not (token := answer.get("NextToken")):
+                return
+            request["NextToken"] = token
+
+
+class QueuedBefore:
+    """The contacts that earlier runs have queued: one JSON line each, written as they are sent."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._contact_ids = set(_read_ids(path)) if path.exists() else set()
+
+    def __contains__(self, contact_id: str) -> bool:
+        return contact_id in self._contact_ids
+
+    def add(self, contacts: Iterable[PastContact]) -> None:
+        """Remembers contacts, on the disk before this returns.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with self._path.open("a", encoding="utf-8") as lines:
+            for contact in contacts:
+                self._contact_ids.add(contact.contact_id)
+                lines.write(json.dumps({"contactId": contact.contact_id}) + "\n")
+
+
+@dataclass(slots=True)
+class Backfill:
+    """Counts of a run.
+
+    Attributes:
+        found: contacts that Connect knows.
+        archived: with a recording in the archive.
+        queued_before: by an earlier run.
+        queued: now; with a dry run, what would be.
+    """
+
+    found: int = 0
+    archived: int = 0
+    queued_before: int = 0
+    queued: int = 0
+
+    def choose(
+        self,
+        contacts: Iterable[PastContact],
+        archived_on: Callable[[date], set[str]],
+        before: QueuedBefore,
+    ) -> Iterator[PastContact]:
+        """The contacts that have to be queued; the others are counted."""
+        for contact in contacts:
+            self.found += 1
+            days = {moment.date() for moment in _days_of(contact)}
+            if any(contact.contact_id in archived_on(day) for day in days):
+                self.archived += 1
+            elif contact.contact_id in before:
+                self.queued_before += 1
+            else:
+                yield contact
+
+
+def send(
+    contacts: Iterable[PastContact],
+    instance_arn: str,
+    queue_url: str,
+    before: QueuedBefore,
+    pace: Pace,
+) -> Iterator[int]:
+    """Queues the contacts, ten a call; how many each time.
+
+    Raises:
+        CommandError: SQS did not take one; what it took is remembered.
+        ClientError: SQS refuses.
+    """
+    for group in batched(contacts, SEND_BATCH, strict=False):
+        pace.wait(len(group))
+        answer = aws.sqs_client().send_message_batch(
+            QueueUrl=queue_url,
+            Entries=[
+                {"Id": str(place), "MessageBody": json.dumps(build_event(contact, instance_arn))}
+                for place, contact in enumerate(group)
+            ],
+        )
+        before.add(group[int(entry["Id"])] for entry in answer.get("Successful", []))
+        yield len(answer.get("Successful", []))
+        for failure in answer.get("Failed", []):
+            raise CommandError(f"SQS did not take a job: {failure['Code']}; run this again")
+
+
+def build_event(contact: PastContact, instance_arn: str) -> dict[str, Any]:
+    """The contact event of a contact's end, as ArchiveFunction takes it."""
+    return {
+        "source": CLI_SOURCE,
+        "detail-type": "Amazon Connect Contact Event",
+        "detail": {
+            "eventType": "DISCONNECTED",
+            "channel": "VOICE",
+            "contactId": contact.contact_id,
+            "initialContactId": contact.initial_contact_id,
+            "instanceArn": instance_arn,
+            "disconnectTimestamp": contact.ended_at.astimezone(UTC).isoformat(),
+        },
+    }
+
+
+def split_days(from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:
+    """The stretch in pieces of at most a day: SearchContacts takes no more than eight weeks."""
+    day_ms = round(DAY.total_seconds() * 1000)
+    for start in range(from_ms, to_ms, day_ms):
+        yield start, min(start + day_ms, to_ms)
+
+
+def _days_of(contact: PastContact) -> Iterator[datetime]:
+    """The UTC days on which the contact's streaming can have started."""
+    at = contact.started_at.astimezone(UTC)
+    end = contact.ended_at.astimezone(UTC)
+    while at.date() <= end.date():
+        yield at
+        at += DAY
+
+
+def _read_ids(path: Path) -> Iterator[str]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            yield json.loads(line)["contactId"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CommandError(
+                f"{path}:{number} is not a line of a backfill: give another --state"
+            ) from error
