@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from call_archive.errors import MediaError, StreamFaultError
 from call_archive.fragments import Ending, read_fragments
@@ -25,11 +25,11 @@ from call_archive.matroska import MediaFragment, decode_fragment, decode_tags
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
+    from botocore.response import StreamingBody
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
     from mypy_boto3_kinesis_video_media.type_defs import StartSelectorTypeDef
 
-READ_BYTES: Final = 4096
-"""A read waits until it is full: this is an eighth of a second of two tracks."""
+READ_BYTES: Final = 65_536
 
 RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Between calls that bring nothing; after the last one the stream is given up."""
@@ -72,6 +72,7 @@ class LiveStream:
     sleep: Callable[[float], None] = time.sleep
     last: int = 0
     calls: int = 0
+    _is_quiet: bool = field(default=False, init=False)
     _failure: StreamFaultError = field(
         default_factory=lambda: StreamFaultError("KVS_UNREACHABLE", "GetMedia sends nothing")
     )
@@ -109,16 +110,29 @@ class LiveStream:
                 "Payload"
             ]
             with contextlib.closing(body):
-                reads = iter(lambda: body.read(READ_BYTES), b"")
+                reads = self._read(body)
                 yield from self._whole(decode_fragment(read) for read in read_fragments(reads))
-        except ReadTimeoutError as error:
-            raise StreamIsQuietError from error
         except ClientError as error:
             self._note(fault("GetMedia", error))
         except _BROKEN_BODY as error:
             self._note(fault("GetMedia", error))
         except MediaError as error:
             self._note(StreamFaultError(error.code, str(error), retryable=True))
+        if self._is_quiet:
+            raise StreamIsQuietError
+
+    def _read(self, body: StreamingBody) -> Iterator[bytes]:
+        """The body as it comes; when nothing more does, it has ended, and its last fragment too.
+
+        botocore's body has no `read1`; its `read` waits for a full buffer, and loses what came
+        before a time-out.
+        """
+        stream = body._raw_stream  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        try:
+            while read := stream.read1(READ_BYTES):
+                yield read
+        except ReadTimeoutError:
+            self._is_quiet = True
 
     def _whole(self, fragments: Iterator[MediaFragment]) -> Iterator[LiveFragment]:
         """Leaves out what the end of the body cut, and what came before."""
