@@ -99,15 +99,20 @@ function draw(call) {
   call.wave.on("timeupdate", () => showTime(call));
   call.wave.on("seeking", () => showTime(call));
   call.wave.on("interaction", (time) => { choose(call); seek(call, time); });
-  call.wave.on("play", () => call.article.classList.add("playing"));
-  call.wave.on("pause", () => call.article.classList.remove("playing"));
-  call.wave.on("finish", () => call.article.classList.remove("playing"));
+  call.wave.on("play", () => showPlaying(call, true));
+  call.wave.on("pause", () => showPlaying(call, false));
+  call.wave.on("finish", () => showPlaying(call, false));
 }
 
 function showTime(call) {
   const now = position(call);
   call.article.querySelector(".now").textContent = clockText(now);
   call.article.querySelector(".here").style.left = `${(100000 * now) / call.durationMs}%`;
+}
+
+function showPlaying(call, isPlaying) {
+  call.article.classList.toggle("playing", isPlaying);
+  call.article.querySelector(".play").setAttribute("aria-label", isPlaying ? "Pause" : "Play");
 }
 
 function position(call) {
