@@ -61,6 +61,7 @@ def build_environment(endpoint_url: str, resources: Resources) -> dict[str, dict
         "ARCHIVE_PREFIX": "",
         "ARCHIVE_TRACKS": "customer",
         "CONNECT_INSTANCE_ARN": INSTANCE_ARN,
+        "POWERTOOLS_SERVICE_NAME": "call-archive",
     }
     flow = {"ARCHIVE_QUEUE_URL": f"{queue_url}/{resources.queue}"}
     archive = {

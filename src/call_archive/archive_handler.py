@@ -26,7 +26,7 @@ from call_archive.errors import (
     QueueFaultError,
     RequestError,
 )
-from call_archive.intake import Order, take_in
+from call_archive.intake import Order, contact_of, take_in
 from call_archive.job import (
     ArchiveJob,
     account_of,
@@ -74,6 +74,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, list):
         raise RequestError("NOT_AN_SQS_EVENT", "Records is missing: SQS invokes this function")
+    logger.append_keys(requestId=context.aws_request_id)
     metrics.add_metric("Messages", MetricUnit.Count, len(records))
     return {
         "batchItemFailures": [
@@ -86,7 +87,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
 
 def _settle_message(record: Mapping[str, object], context: LambdaContext) -> bool:
     """Whether the message is done with: archived, not worth a job, or handed over as failed."""
-    logger.set_correlation_id(None)
+    logger.set_correlation_id(contact_of(str(record.get("body", ""))))
     receives = _receives(record)
     try:
         _archive_message(record, context, settle=receives >= SETTLE_AT_RECEIVE)
@@ -109,7 +110,12 @@ def _dispose(record: Mapping[str, object], failure: ArchiveError, receives: int)
     comes_back = failure.retryable and receives < GIVE_UP_AT_RECEIVE
     logger.warning(
         "job comes back" if comes_back else "job failed",
-        extra={"code": failure.code, "reason": failure.reason, "receives": receives},
+        extra={
+            "code": failure.code,
+            "reason": failure.reason,
+            "receives": receives,
+            "messageId": str(record.get("messageId", "")),
+        },
     )
     metrics.add_metric("JobsRetried" if comes_back else "JobsFailed", MetricUnit.Count, 1)
     if comes_back:
@@ -146,13 +152,14 @@ def _archive_message(record: Mapping[str, object], context: LambdaContext, *, se
     )
     if not order.jobs and not order.refusals:
         logger.info("no recording to archive", extra={"trigger": order.trigger})
+        metrics.add_metric("ContactsNotStreamed", MetricUnit.Count, 1)
     failures: list[ArchiveError] = [*order.refusals]
     for job in order.jobs:
-        logger.set_correlation_id(job.contact_id)
         try:
             _archive(job, order, context, settle=settle)
         except ArchiveError as error:
             failures.append(error)
+            _measure_age(job)
     for failure in sorted(failures, key=lambda failure: not failure.retryable):
         raise failure
 
@@ -187,35 +194,58 @@ def _archive(job: ArchiveJob, order: Order, context: LambdaContext, *, settle: b
         logger.info("already archived", extra={"trigger": order.trigger})
         metrics.add_metric("DuplicateJobs", MetricUnit.Count, 1)
         return
-    _report(job, outcome)
+    _report(job, order, outcome)
+    if not outcome.call.is_complete:
+        raise IncompleteRecordingError(
+            "INCOMPLETE",
+            f"the recording is published without everything: {'; '.join(outcome.call.reasons)}",
+            retryable=outcome.call.may_improve,
+        )
+    _measure_age(job)
 
 
-def _report(job: ArchiveJob, outcome: Archived) -> None:
-    call = outcome.call
-    counts = call.fragments
+def _report(job: ArchiveJob, order: Order, outcome: Archived) -> None:
+    call, counts = outcome.call, outcome.call.fragments
+    delay_ms = max(0, _now_ms() - job.end_bound_ms)
+    gap_ms = sum(gap.length_ms for gap in call.gaps)
     logger.info(
         "recording published" if outcome.is_published else "earlier recording kept",
         extra={
+            "trigger": order.trigger,
             "startFragmentNumber": str(job.start_fragment_number),
             "durationMs": call.duration_ms,
+            "delayMs": delay_ms,
             "complete": call.is_complete,
             "reasons": list(call.reasons),
             "accepted": counts.accepted,
             "foreign": counts.foreign,
+            "untagged": counts.untagged,
             "missing": len(counts.missing),
+            "gaps": len(call.gaps),
+            "gapMs": gap_ms,
         },
     )
-    metrics.add_metric("CallsArchived", MetricUnit.Count, int(outcome.is_published))
-    metrics.add_metric("AudioSeconds", MetricUnit.Seconds, call.duration_ms / 1000)
-    metrics.add_metric("ForeignFragments", MetricUnit.Count, counts.foreign)
-    metrics.add_metric("Gaps", MetricUnit.Count, len(call.gaps))
-    if not call.is_complete:
-        metrics.add_metric("IncompleteRecordings", MetricUnit.Count, 1)
-        raise IncompleteRecordingError(
-            "INCOMPLETE",
-            f"the recording is published without everything: {'; '.join(call.reasons)}",
-            retryable=call.may_improve,
-        )
+    if not outcome.is_published:
+        return
+    for name, unit, value in (
+        ("CallsArchived", MetricUnit.Count, 1),
+        ("IncompleteRecordings", MetricUnit.Count, int(not call.is_complete)),
+        ("AudioSeconds", MetricUnit.Seconds, call.duration_ms / 1000),
+        ("ArchiveDelay", MetricUnit.Seconds, delay_ms / 1000),
+        ("MediaBytes", MetricUnit.Bytes, call.media_bytes),
+        ("ForeignFragments", MetricUnit.Count, counts.foreign),
+        ("UntaggedFragments", MetricUnit.Count, counts.untagged),
+        ("MissingFragments", MetricUnit.Count, len(counts.missing)),
+        ("Gaps", MetricUnit.Count, len(call.gaps)),
+        ("GapSeconds", MetricUnit.Seconds, gap_ms / 1000),
+    ):
+        metrics.add_metric(name, unit, value)
+
+
+def _measure_age(job: ArchiveJob) -> None:
+    """How old the call's first audio is: the stream's retention removes it first."""
+    age_ms = max(0, _now_ms() - job.start_timestamp_ms)
+    metrics.add_metric("AudioAge", MetricUnit.Seconds, age_ms / 1000)
 
 
 def _data_endpoints(stream_arn: str) -> DataEndpoints:

@@ -89,6 +89,14 @@ def decode_flow_event(event: object) -> NotStreaming | Streaming:
     )
 
 
+def contact_of(event: object) -> str | None:
+    """The id of the contact that an event is about, for the log; None where it does not say."""
+    try:
+        return decode_contact_id(_child(_child(event, "Details"), "ContactData").get("ContactId"))
+    except RequestError:
+        return None
+
+
 def build_job(streaming: Streaming, requested_at_ms: int) -> ArchiveJob:
     """The archive job of a stopped stream.
 

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 
 from call_archive import aws
 from call_archive.config import ArchiveLocation, FlowSettings, read_flow_settings
-from call_archive.connect_event import NotStreaming, Streaming, build_job, decode_flow_event
+from call_archive.connect_event import (
+    NotStreaming,
+    Streaming,
+    build_job,
+    contact_of,
+    decode_flow_event,
+)
 from call_archive.errors import RequestError
 from call_archive.job import ArchiveJob, account_of, check_instance, recording_key
 from call_archive.observability import MetricUnit, logger, metrics
@@ -62,7 +68,8 @@ def handler(event: object, context: LambdaContext) -> dict[str, str]:
     Raises:
         QueueFaultError: the job could not be queued; Connect tries again.
     """
-    logger.set_correlation_id(None)
+    logger.set_correlation_id(contact_of(event))
+    logger.append_keys(requestId=getattr(context, "aws_request_id", ""))
     answer = answer_event(event, _account_of(context), settings)
     metrics.add_metric(f"FlowEvent{answer.archiveStatus.title()}", MetricUnit.Count, 1)
     logger.info("flow event answered", extra={"answer": answer.as_attributes()})
@@ -75,7 +82,6 @@ def answer_event(event: object, account_id: str, settings: FlowSettings) -> Flow
         streaming = decode_flow_event(event)
         if isinstance(streaming, NotStreaming):
             return FlowAnswer(mediaStreaming="NOT_STARTED")
-        logger.set_correlation_id(streaming.contact_id)
         check_instance(streaming.instance_arn, settings.location.instance_arn, account_id)
         job = build_job(streaming, requested_at_ms=time.time_ns() // 1_000_000)
     except RequestError as refusal:

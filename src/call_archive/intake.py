@@ -103,6 +103,11 @@ def take_in(
         check_instance(ended.instance_arn)
         if not _holds_unfilled(message):
             return _order(trigger, ended, message) or _saved_order(trigger, ended, message)
+    elif "KinesisBatchInfo" in message:
+        raise RequestError(
+            "UNDELIVERED_BATCH",
+            "this says which contact records the pipe did not deliver: get them from the stream",
+        )
     else:
         raise RequestError(
             "UNKNOWN_MESSAGE",
@@ -111,6 +116,17 @@ def take_in(
     contact = describe_contact(ended.instance_arn, ended.contact_id)
     is_over = now_ms - ended.ended_at_ms >= RECORDINGS_WAIT_MS
     return _order_of_contact(trigger, ended, contact, is_over=is_over, settle=settle)
+
+
+def contact_of(body: str) -> str | None:
+    """The id of the contact that a message is about, for the log; None where it does not say."""
+    try:
+        message = _decode_body(body)
+        detail = message.get("detail")
+        contact = detail if isinstance(detail, Mapping) else message
+        return decode_contact_id(contact.get("contactId") or contact.get("ContactId"))
+    except RequestError:
+        return None
 
 
 def _decode_body(body: str) -> Mapping[str, object]:

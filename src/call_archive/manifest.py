@@ -57,6 +57,7 @@ class RecordedCall:
         samples: a channel's length.
         reasons: why the recording is not complete; empty when it is.
         may_improve: whether a later try could find what is missing.
+        media_bytes: the size of the fragments that were received.
     """
 
     tracks: Sequence[Direction]
@@ -68,6 +69,7 @@ class RecordedCall:
     clock_jumps: int
     reasons: Sequence[str]
     may_improve: bool
+    media_bytes: int = 0
 
     @property
     def is_complete(self) -> bool:

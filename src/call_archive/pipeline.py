@@ -165,6 +165,7 @@ class _Run:
         self._timeline = Timeline(conditions.tracks)
         self._shortfall = _Shortfall()
         self._received = 0
+        self._media_bytes = 0
 
     def list_range(self, source: FragmentSource) -> FragmentListing:
         """The fragments to fetch: everything listed from start to stop, inclusive.
@@ -178,11 +179,12 @@ class _Run:
         listed = self._list(source, LISTING_PAD_MS)
         if job.start_fragment_number not in listed:
             listed = self._list(source, WIDE_LISTING_PAD_MS)
-        for name, number in (("START", job.start_fragment_number), ("STOP", self._stop())):
+        for number, reason in (
+            (job.start_fragment_number, "START_NOT_LISTED: KVS does not list the start fragment"),
+            (self._stop(), "STOP_NOT_LISTED: KVS does not list the stop fragment"),
+        ):
             if number not in listed:
-                self._miss(
-                    number, f"{name}_NOT_LISTED: KVS does not list the {name.lower()} fragment"
-                )
+                self._miss(number, reason)
         if not listed:
             raise StreamFaultError("NOTHING_LISTED", "KVS lists no fragment in the job's range")
         if len(listed) > MAX_FRAGMENTS_PER_CALL:
@@ -234,6 +236,7 @@ class _Run:
             clock_jumps=timeline.clock_jumps,
             reasons=self._shortfall.reasons,
             may_improve=self._shortfall.may_improve,
+            media_bytes=self._media_bytes,
         )
 
     def _await_settling(self) -> None:
@@ -268,6 +271,7 @@ class _Run:
                     may_improve=True,
                 )
             self._received += 1
+            self._media_bytes += len(delivery.media.fragment.document)
             yield delivery.media
 
     def _fall_short(self, reason: str, *, may_improve: bool) -> None:
