@@ -75,7 +75,6 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
     if not isinstance(records, list):
         raise RequestError("NOT_AN_SQS_EVENT", "Records is missing: SQS invokes this function")
     logger.append_keys(requestId=context.aws_request_id)
-    metrics.add_metric("Messages", MetricUnit.Count, len(records))
     return {
         "batchItemFailures": [
             {"itemIdentifier": record["messageId"]}

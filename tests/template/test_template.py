@@ -362,13 +362,6 @@ class TestQueues:
                 }
             ]
 
-    def test_a_failed_job_raises_an_alarm(self, full: dict[str, Json]) -> None:
-        (alarm,) = of_type(full, "AWS::CloudWatch::Alarm").values()
-        assert alarm["Dimensions"] == [
-            {"Name": "QueueName", "Value": "<FailedJobsQueue.QueueName>"}
-        ]
-        assert alarm["AlarmActions"] == [TOPIC]
-
 
 class TestTriggers:
     def test_a_contact_event_of_the_instance_becomes_a_job(self, full: dict[str, Json]) -> None:
