@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from call_archive.connect_event import NotStreaming, Streaming, build_job, decode_flow_event
+from call_archive.connect_event import (
+    NotStreaming,
+    Streaming,
+    build_job,
+    contact_of,
+    decode_flow_event,
+)
 from call_archive.errors import RequestError
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -253,3 +259,15 @@ def test_sample_events(name: str, is_streaming: bool, is_stopped: bool) -> None:
     streaming = decode_flow_event(json.loads((EVENTS / f"{name}.json").read_text()))
     assert isinstance(streaming, Streaming) is is_streaming
     assert (isinstance(streaming, Streaming) and streaming.is_stopped) is is_stopped
+
+
+def test_contact_is_known_also_where_the_rest_is_malformed() -> None:
+    event = {"Details": {"ContactData": {"ContactId": "c-1", "MediaStreams": "malformed"}}}
+    assert contact_of(event) == "c-1"
+
+
+@pytest.mark.parametrize(
+    "event", [None, [], {}, {"Details": []}, {"Details": {"ContactData": {"ContactId": "../x"}}}]
+)
+def test_contact_is_unknown_where_nothing_names_it(event: object) -> None:
+    assert contact_of(event) is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from call_archive.errors import NotYetError, RequestError
-from call_archive.intake import RECORDINGS_WAIT_MS, Order, take_in
+from call_archive.intake import RECORDINGS_WAIT_MS, Order, contact_of, take_in
 from call_archive.job import ArchiveJob, Trigger, build_job_message, decode_job
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -439,3 +439,29 @@ def test_sample_events(name: str) -> None:
     connect = Connect({"Recordings": [recording]})
     (job,) = order(message["body"], connect, check_instance=lambda _: None).jobs
     assert job.contact_id == "8c2b1f0e-6d1f-4c58-9a5e-0d6a4d1f7c21"
+
+
+# ------------------------------------------------------------------ whose message it is
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "ArchiveJob", "contactId": "c-1", "streamArn": "malformed"},
+        {"detail-type": "Amazon Connect Contact Event", "detail": {"contactId": "c-1"}},
+        {"ContactId": "c-1", "InstanceARN": None},
+        {
+            "eventSource": "aws:kinesis",
+            "data": base64.b64encode(b'{"ContactId": "c-1"}').decode(),
+        },
+    ],
+)
+def test_contact_is_known_also_where_the_rest_is_malformed(body: dict[str, Any]) -> None:
+    assert contact_of(json.dumps(body)) == "c-1"
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "{}", "null", '{"contactId": "../x"}', '{"detail": []}', "[" * 100_000]
+)
+def test_contact_is_unknown_where_nothing_names_it(body: str) -> None:
+    assert contact_of(body) is None
