@@ -166,3 +166,30 @@ def test_redrive_of_a_stream_that_is_gone_says_so(mono: Journey) -> None:
     assert _redrive(mono) == 1
     assert _run_queue(mono) == 1
     assert [failed["code"] for failed in mono.failed_jobs()] == ["KVS_ResourceNotFoundException"]
+
+
+# ------------------------------------------------------------------ by hand, as the runbook says
+
+
+def test_contact_event_written_by_hand_is_enough(mono: Journey) -> None:
+    one = mono.place(call())
+    detail = {
+        "eventType": "DISCONNECTED",
+        "contactId": one.contact_id,
+        "instanceArn": one.instance_arn,
+    }
+    body = {"detail-type": "Amazon Connect Contact Event", "detail": detail}
+    _leave(mono, RESOURCES.queue, body, None)
+    assert _run_queue(mono) == 1
+    assert mono.pcm() == caller()
+
+
+def test_recording_is_made_anew_when_its_manifest_is_deleted(mono: Journey) -> None:
+    one = mono.place(call())
+    assert mono.archive(one)
+    manifest, recording = sorted(mono.keys())
+    mono.s3.delete_object(Bucket=RESOURCES.bucket, Key=manifest)
+    mono.s3.put_object(Bucket=RESOURCES.bucket, Key=recording, Body=b"spoilt")
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
