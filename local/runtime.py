@@ -157,6 +157,7 @@ class EventSource:
             MaxNumberOfMessages=self.batch_size,
             WaitTimeSeconds=wait_s,
             MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
         ).get("Messages", [])
         if not received:
             return 0
@@ -175,7 +176,15 @@ class EventSource:
             "receiptHandle": message["ReceiptHandle"],
             "body": message["Body"],
             "attributes": message["Attributes"],
-            "messageAttributes": {},
+            "messageAttributes": {
+                name: {
+                    "stringValue": attribute["StringValue"],
+                    "stringListValues": [],
+                    "binaryListValues": [],
+                    "dataType": attribute["DataType"],
+                }
+                for name, attribute in message.get("MessageAttributes", {}).items()
+            },
             "md5OfBody": message["MD5OfBody"],
             "eventSource": "aws:sqs",
             "eventSourceARN": f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{name}",
