@@ -121,9 +121,6 @@ class _Stack:
         left, right = (str(self.resolve(side)) for side in argument)
         return left == right
 
-    def _and(self, argument: list[Any]) -> bool:
-        return all(self.resolve(side) for side in argument)
-
     def _not(self, argument: list[Any]) -> bool:
         return not self.resolve(argument[0])
 

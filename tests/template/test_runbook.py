@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +167,13 @@ def test_commands_name_resources_of_the_stack() -> None:
     }
     assert named
     assert named <= STACK.keys()
+
+
+def test_commands_of_ours_take_their_options() -> None:
+    named = re.findall(r"^call-archive --stack \S+ (\w+)(.*)$", RUNBOOK, flags=re.MULTILINE)
+    assert {command for command, _ in named} == {"doctor", "redrive", "backfill"}
+    for command, words in sorted(set(named)):
+        described = subprocess.check_output(
+            [sys.executable, "-m", "call_archive_cli", command, "--help"], text=True
+        )
+        assert set(re.findall(r" (--[a-z-]+)", words)) <= set(re.findall(r"--[a-z-]+", described))
