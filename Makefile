@@ -16,8 +16,8 @@ STAMP := .venv/.synced
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-# What exists of these; bench/ is optional.
-PYTHON_DIRS = $(wildcard src local flows tests bench)
+# What exists of these; bench/ and fuzz/ are optional.
+PYTHON_DIRS = $(wildcard src local flows tests bench fuzz)
 DOCKER_ANSWERS = docker info >/dev/null 2>&1
 # This machine as containers see it. Older engines name the bridge's subnet only; it has the first address.
 BRIDGE_GATEWAY = docker network inspect bridge -f '{{with index .IPAM.Config 0}}{{or .Gateway .Subnet}}{{end}}' \
@@ -120,6 +120,18 @@ flow-files: $(STAMP) ## Write flow files to import into dist/flows (LAMBDA_ARN=,
 check-flows: $(STAMP) ## Check flow files (FLOWS='mine.json yours.json'; else the sample flows)
 	python -m flows.check $(or $(FLOWS),$(wildcard flows/*.json))
 
+# atheris instruments one interpreter; it lives in an environment of its own, too.
+FUZZ_STAMP := .fuzz/venv/.synced
+SECONDS ?= 60
+
+$(FUZZ_STAMP): $(STAMP)
+	UV_PROJECT_ENVIRONMENT=.fuzz/venv $(UV) sync --locked --only-group fuzz
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(FUZZ_STAMP) ## Fuzz all targets for SECONDS=60 together, or one: TARGET=media
+	python -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
+
 .PHONY: build
 build: $(STAMP) ## Build the deployment packages into .aws-sam
 	sam build
@@ -132,5 +144,5 @@ requirements: $(STAMP) ## Write src/requirements.txt from uv.lock
 .PHONY: clean
 clean: ## Remove everything that these targets made
 	rm -rf demo-output .venv .aws-sam .local-aws .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-	  .import_linter_cache .bench .coverage htmlcov dist
+	  .import_linter_cache .bench .fuzz .coverage htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
