@@ -1,4 +1,4 @@
-"""`python -m fuzz --seconds 60 [--target NAME]`: runs each target for its share, and says what came of it.
+"""`python -m fuzz --seconds 60 [--target NAME]`: runs each target for its share.
 
 Writes a finding's input to .fuzz/findings/TARGET/ and exits with 1 if there is any.
 """
@@ -92,7 +92,14 @@ def _minimize(target: str) -> Outcome:
 def _run(target: str, *flags: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     return subprocess.run(
-        [str(WORK / "venv/bin/python"), "-m", "fuzz.engine", target, "-print_final_stats=1", *flags],
+        [
+            str(WORK / "venv/bin/python"),
+            "-m",
+            "fuzz.engine",
+            target,
+            "-print_final_stats=1",
+            *flags,
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
@@ -106,7 +113,9 @@ def _outcome(
     target: str, result: subprocess.CompletedProcess[str], findings: tuple[Path, ...]
 ) -> Outcome:
     """Reads the last of libFuzzer's status lines: `#123 DONE cov: 4 ft: 5 corp: 6/7b`."""
-    lines = re.findall(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)/", result.stderr, re.MULTILINE)
+    lines = re.findall(
+        r"^#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)/", result.stderr, re.MULTILINE
+    )
     executions, edges, features, inputs = map(int, lines[-1] if lines else (0, 0, 0, 0))
     return Outcome(
         target, executions, edges, features, inputs, findings, bool(result.returncode or findings)

@@ -1,6 +1,6 @@
 """Targets: fragments that were chosen, not mangled → selection, timeline, a recording."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from call_archive.errors import ArchiveError, MediaError
 from call_archive.fragments import Ending, Fragment, Shape
@@ -46,13 +46,13 @@ _MOST_FRAGMENTS = 64
 
 
 def fuzz_selection(source: bytes) -> None:
-    """Nothing foreign passes, nothing untagged before or behind strangers; everything is counted."""
+    """Nothing foreign passes, nor untagged next to strangers; everything is counted."""
     choices = Choices(source)
     stop = FIRST_NUMBER + _MOST_FRAGMENTS if choices.flag() else None
     selection = ContactSelection(build_job(stop_number=stop))
     given: list[MediaFragment] = []
 
-    def deliver() -> Any:
+    def deliver() -> Iterator[MediaFragment]:
         while choices and len(given) < _MOST_FRAGMENTS:
             kind = choices.integer(0, len(_TAGS))
             if kind == len(_TAGS):
@@ -65,7 +65,7 @@ def fuzz_selection(source: bytes) -> None:
     passed = list(selection.select(deliver()))
     counts = (selection.accepted, selection.foreign, selection.untagged)
     assert sum(counts) == len(given) and len(passed) == selection.accepted
-    numbers = [media.number for media in passed]
+    numbers = [media.number or 0 for media in passed]
     assert numbers == sorted(set(numbers)), "the order is kept"
     for media in passed:
         assert media.contact_ids <= _OWN, "a stranger passed"

@@ -1,4 +1,4 @@
-"""One target under atheris, in a process of its own: `python -m fuzz.engine NAME [libFuzzer flags]`.
+"""One target under atheris, in its own process: `python -m fuzz.engine NAME [libFuzzer flags]`.
 
 Runs in .fuzz/venv. Only what is imported under `instrument_imports` counts as coverage.
 """

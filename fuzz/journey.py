@@ -176,8 +176,6 @@ def archive(
 
 def _check(archive: MemoryArchive, outcome: Archived, channels: int) -> None:
     """The published recording, its header and its manifest agree."""
-
-
     header, length = archive.recording.header, archive.recording.pcm_bytes
     assert length and length % (2 * channels) == 0, "frames are whole"
     assert header[:4] == b"RIFF" and int.from_bytes(header[40:44], "little") == length

@@ -2,12 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
-from functools import cache
-from typing import Any
 
 from call_archive.connect_event import Streaming, build_job, decode_flow_event
-from call_archive.errors import ArchiveError, NotYetError, RequestError, StorageFaultError
+from call_archive.errors import NotYetError, RequestError, StorageFaultError
 from call_archive.intake import take_in
 from call_archive.job import (
     ArchiveJob,
@@ -61,7 +58,7 @@ def fuzz_message(source: bytes) -> None:
     """A queue message of any kind; behind a NUL, what DescribeContact answers."""
     body, _, described = source.partition(b"\0")
     answer = _decode(described)
-    contact: Mapping[str, object] = answer if isinstance(answer, dict) else {}
+    contact = answer if isinstance(answer, dict) else {}
     for settle in (False, True):
         try:
             order = take_in(
@@ -78,19 +75,12 @@ def fuzz_message(source: bytes) -> None:
             _check_job(job)
 
 
-@cache
-def _flow_handler() -> Any:
-    """FlowFunction, with an environment to start in."""
-    os.environ.setdefault("ARCHIVE_BUCKET", "call-archive-demo")
-    os.environ.setdefault("ARCHIVE_QUEUE_URL", "https://sqs.invalid/123456789012/jobs")
-    from call_archive import flow_handler  # noqa: PLC0415 - reads its environment when loaded
-
-    return flow_handler
-
-
 def fuzz_flow(source: bytes) -> None:
     """A flow's event → the answer: all keys, strings, no more than Connect takes."""
-    handler = _flow_handler()
+    os.environ.setdefault("ARCHIVE_BUCKET", "call-archive-demo")
+    os.environ.setdefault("ARCHIVE_QUEUE_URL", "https://sqs.invalid/123456789012/jobs")
+    from call_archive import flow_handler as handler  # noqa: PLC0415 - reads its environment then
+
     try:
         streaming = decode_flow_event(_decode(source))
         if not isinstance(streaming, Streaming):
@@ -111,10 +101,8 @@ def fuzz_manifest(source: bytes) -> None:
     """What lies at a manifest's key is a manifest, or StorageFaultError."""
     try:
         published = decode_manifest(source, etag="m", recording_etag="r")
-    except StorageFaultError as error:
-        assert isinstance(error, ArchiveError) and not error.retryable
+    except StorageFaultError:
         return
-    assert isinstance(published.is_complete, bool)
     assert all(
         isinstance(fact, int)
         for fact in (published.accepted, published.last, published.duration_ms)

@@ -9,12 +9,8 @@ from dataclasses import dataclass, field
 
 from local.encoder import encode_size
 
-MASTERS = frozenset(
-    bytes.fromhex(master)
-    for master in (
-        "1A45DFA3 18538067 1549A966 1654AE6B AE 1254C367 7373 67C8 1F43B675 A0 E1".split()
-    )
-)
+_MASTERS = "1A45DFA3 18538067 1549A966 1654AE6B AE 1254C367 7373 67C8 1F43B675 A0 E1"
+MASTERS = frozenset(map(bytes.fromhex, _MASTERS.split()))
 _INTERESTING = [
     b"",
     b"\0",

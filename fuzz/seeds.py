@@ -1,4 +1,4 @@
-"""The first inputs of each target: what Connect really sends, by our own encoder, and the samples."""
+"""Each target's first inputs: what Connect really sends, by our own encoder, and the samples."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,9 @@ def _body(layout: Layout) -> bytes:
 
 def _media() -> dict[str, bytes]:
     bodies = {name: _body(layout) for name, layout in _LAYOUTS.items()}
-    bodies["error"] = encode_error("4500", "no") + encode_error("FRAGMENT_NOT_FOUND", "3000", "error")
+    bodies["error"] = encode_error("4500", "no") + encode_error(
+        "FRAGMENT_NOT_FOUND", "3000", "error"
+    )
     return {name: bytes(CONTROL_BYTES) + body for name, body in bodies.items()}
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from call_archive.errors import ConfigurationError
+from call_archive.limits import MAX_PREFIX_CHARACTERS
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_PREFIX = re.compile(r"|[A-Za-z0-9!_.*'()=-][A-Za-z0-9!_.*'()=/-]{0,511}")
+_PREFIX = re.compile(
+    rf"|[A-Za-z0-9!_.*'()=-][A-Za-z0-9!_.*'()=/-]{{0,{MAX_PREFIX_CHARACTERS - 1}}}"
+)
 
 
 class Tracks(StrEnum):

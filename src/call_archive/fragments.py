@@ -205,6 +205,7 @@ class FragmentReader:
     def _start_document(self) -> None:
         self._position = 0
         self._elements: list[Element] = []
+        self._element_count = 0  # every block of a row by itself
         self._cluster_end: int | None = None
         self._segment_end: int | None = None
 
@@ -334,14 +335,17 @@ class FragmentReader:
 
     def _check_size(self, position: int, end: int) -> None:
         if end > MAX_FRAGMENT_BYTES:
-            raise self._bad(position, f"a fragment of more than {MAX_FRAGMENT_BYTES} bytes")
+            raise self._too_large(position, f"{MAX_FRAGMENT_BYTES} bytes")
 
     def _add(self, element: Element) -> None:
-        if len(self._elements) >= MAX_FRAGMENT_ELEMENTS:
-            raise self._bad(
-                self._position, f"a fragment of more than {MAX_FRAGMENT_ELEMENTS} elements"
-            )
+        self._check_count()
+        self._element_count += 1
         self._elements.append(element)
+
+    def _check_count(self) -> None:
+        """Refuses an element when there are as many as there may be."""
+        if self._element_count >= MAX_FRAGMENT_ELEMENTS:
+            raise self._too_large(self._position, f"{MAX_FRAGMENT_ELEMENTS} elements")
 
     def _add_blocks(self, position: int, body: int, end: int) -> int:
         """Adds a SimpleBlock and those of the same size right behind it; returns their end.
@@ -349,9 +353,13 @@ class FragmentReader:
         Equal heads at equal distances are compared by slices with a step, in C: each head that
         matches is an element because the one before it ends exactly there.
         """
+        self._check_count()
         stride = end - position
         head_bytes = body - position
-        most = (self._row_limit(position) - position) // stride
+        most = min(
+            (self._row_limit(position) - position) // stride,
+            MAX_FRAGMENT_ELEMENTS - self._element_count,
+        )
         count = 1
         while count < most:
             step = min(_ROW_STEP_BLOCKS, most - count)
@@ -364,7 +372,8 @@ class FragmentReader:
         if before.stride == stride and before.start + before.blocks * stride == body:
             self._elements[-1] = before._replace(blocks=before.blocks + count)
         else:
-            self._add(row)
+            self._elements.append(row)
+        self._element_count += count
         return position + count * stride
 
     def _count_alike(self, position: int, head_bytes: int, stride: int, most: int) -> int:
@@ -378,6 +387,13 @@ class FragmentReader:
         """Where the received bytes, the innermost known parent, or a fragment's limit end."""
         ends = (self._cluster_end, self._segment_end, MAX_FRAGMENT_BYTES)
         return min(len(self._buffer), *(end for end in ends if end is not None and end > position))
+
+    def _too_large(self, position: int, most: str) -> MediaError:
+        return MediaError(
+            "FRAGMENT_TOO_LARGE",
+            f"a fragment of more than {most} at byte {self._offset + position} of the body: "
+            "Connect sends none, so look for another producer of the stream",
+        )
 
     def _bad(self, position: int, what: str) -> MediaError:
         return MediaError("NOT_EBML", f"{what} at byte {self._offset + position} of the body")

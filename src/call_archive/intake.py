@@ -27,7 +27,11 @@ from call_archive.job import (
     decode_stream_arn,
     decode_timestamp_ms,
 )
-from call_archive.limits import MAX_MESSAGE_BYTES, MIN_TIMESTAMP_MS
+from call_archive.limits import (
+    MAX_MESSAGE_BYTES,
+    MAX_RECORDINGS_PER_CONTACT,
+    MIN_TIMESTAMP_MS,
+)
 
 RECORDINGS_WAIT_MS = 600_000
 """How long after the end of a call DescribeContact is asked for a recording that it lacks."""
@@ -132,7 +136,10 @@ def contact_of(body: str) -> str | None:
 def _decode_body(body: str) -> Mapping[str, object]:
     """The message's JSON object, out of a Kinesis record's envelope where it has one."""
     if len(body.encode(errors="replace")) > MAX_MESSAGE_BYTES:
-        raise RequestError("MESSAGE_TOO_LARGE", f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+        raise RequestError(
+            "MESSAGE_TOO_LARGE",
+            f"a message has at most {MAX_MESSAGE_BYTES} bytes: SQS takes no more, see who sent it",
+        )
     message = _decode_json(body)
     if message.get("eventSource") == "aws:kinesis" and isinstance(message.get("data"), str):
         try:
@@ -161,9 +168,9 @@ def _decode_contact_event(message: Mapping[str, object], sent_ms: int) -> EndedC
     detail = message.get("detail")
     if not isinstance(detail, Mapping):
         raise RequestError("MALFORMED_CONTACT_EVENT", "the contact event has no detail object")
-    if detail.get("eventType") not in _ENDING_EVENTS or (
-        str(detail.get("channel", "VOICE")).upper() != "VOICE"
-    ):
+    channel = detail.get("channel", "VOICE")
+    is_voice = isinstance(channel, str) and channel.upper() == "VOICE"
+    if detail.get("eventType") not in _ENDING_EVENTS or not is_voice:
         return None
     contact_id = decode_contact_id(detail.get("contactId"))
     return EndedContact(
@@ -210,12 +217,19 @@ def _order_of_contact(
 
 
 def _kvs_recordings(contact: Mapping[str, object]) -> list[Mapping[str, object]]:
-    recordings = contact.get("Recordings")
-    return [
+    listed = contact.get("Recordings")
+    recordings = [
         recording
-        for recording in (recordings if isinstance(recordings, Sequence) else ())
+        for recording in (listed if isinstance(listed, Sequence) else ())
         if isinstance(recording, Mapping) and recording.get("StorageType") == KVS_STORAGE
     ]
+    if len(recordings) > MAX_RECORDINGS_PER_CONTACT:
+        raise RequestError(
+            "TOO_MANY_RECORDINGS",
+            f"Connect names more than {MAX_RECORDINGS_PER_CONTACT} KVS recordings of the contact: "
+            "send each as an ArchiveJob",
+        )
+    return recordings
 
 
 def _holds_unfilled(contact: Mapping[str, object]) -> bool:

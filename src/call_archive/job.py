@@ -13,7 +13,12 @@ from enum import StrEnum
 from call_archive.errors import RequestError
 from call_archive.limits import (
     MAX_CALL_MS,
+    MAX_CONTACT_ID_CHARACTERS,
     MAX_FRAGMENT_NUMBER_DIGITS,
+    MAX_INSTANCE_ARN_CHARACTERS,
+    MAX_INSTANCE_ID_CHARACTERS,
+    MAX_STREAM_ARN_CHARACTERS,
+    MAX_STREAM_NAME_CHARACTERS,
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
 )
@@ -21,15 +26,18 @@ from call_archive.limits import (
 JOB_KIND = "ArchiveJob"
 JOB_VERSION = 1
 
-_CONTACT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
+_CONTACT_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_CONTACT_ID_CHARACTERS - 1}}}")
 _FRAGMENT_NUMBER = re.compile(rf"[0-9]{{1,{MAX_FRAGMENT_NUMBER_DIGITS}}}")
 _TIMESTAMP = re.compile(r"[0-9]{1,16}")
+_REGION = "[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}"
+"""It becomes part of a host name."""
 _INSTANCE_ARN = re.compile(
-    r"arn:aws[a-z-]*:connect:[a-z0-9-]+:[0-9]{12}:instance/[A-Za-z0-9-]{1,100}"
+    rf"arn:aws[a-z-]*:connect:{_REGION}:[0-9]{{12}}"
+    rf":instance/[A-Za-z0-9-]{{1,{MAX_INSTANCE_ID_CHARACTERS}}}"
 )
 _STREAM_ARN = re.compile(
-    r"arn:aws[a-z-]*:kinesisvideo:[a-z0-9-]+:[0-9]{12}"
-    r":stream/[a-zA-Z0-9_.-]{1,256}/[0-9]{1,20}"
+    rf"arn:aws[a-z-]*:kinesisvideo:{_REGION}:[0-9]{{12}}"
+    rf":stream/[a-zA-Z0-9_.-]{{1,{MAX_STREAM_NAME_CHARACTERS}}}/[0-9]{{1,20}}"
 )
 
 
@@ -167,7 +175,10 @@ def decode_contact_id(field: object) -> str:
     """
     if isinstance(field, str) and _CONTACT_ID.fullmatch(field):
         return field
-    raise RequestError("MALFORMED_CONTACT_ID", "ContactId must be 1-256 letters, digits, - or _")
+    raise RequestError(
+        "MALFORMED_CONTACT_ID",
+        f"ContactId must be 1-{MAX_CONTACT_ID_CHARACTERS} letters, digits, - or _",
+    )
 
 
 def decode_instance_arn(field: object) -> str:
@@ -177,11 +188,12 @@ def decode_instance_arn(field: object) -> str:
         RequestError: it is missing or malformed.
     """
     arn = field.replace("::connect:", ":connect:") if isinstance(field, str) else ""
-    if _INSTANCE_ARN.fullmatch(arn):
+    if len(arn) <= MAX_INSTANCE_ARN_CHARACTERS and _INSTANCE_ARN.fullmatch(arn):
         return arn
     raise RequestError(
         "MALFORMED_INSTANCE_ARN",
-        "InstanceARN must look like arn:aws:connect:REGION:ACCOUNT:instance/ID",
+        "InstanceARN must look like arn:aws:connect:REGION:ACCOUNT:instance/ID, in at most "
+        f"{MAX_INSTANCE_ARN_CHARACTERS} characters",
     )
 
 
@@ -191,11 +203,16 @@ def decode_stream_arn(field: object) -> str:
     Raises:
         RequestError: it is missing or malformed.
     """
-    if isinstance(field, str) and _STREAM_ARN.fullmatch(field):
+    if (
+        isinstance(field, str)
+        and len(field) <= MAX_STREAM_ARN_CHARACTERS
+        and _STREAM_ARN.fullmatch(field)
+    ):
         return field
     raise RequestError(
         "MALFORMED_STREAM_ARN",
-        "StreamARN must look like arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATION_MS",
+        "StreamARN must look like arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATION_MS, in "
+        f"at most {MAX_STREAM_ARN_CHARACTERS} characters",
     )
 
 
@@ -207,7 +224,10 @@ def decode_fragment_number(field: object) -> int:
     """
     if isinstance(field, str) and _FRAGMENT_NUMBER.fullmatch(field) and int(field):
         return int(field)
-    raise RequestError("MALFORMED_FRAGMENT_NUMBER", "a fragment number must be 1-128 digits")
+    raise RequestError(
+        "MALFORMED_FRAGMENT_NUMBER",
+        f"a fragment number must be 1-{MAX_FRAGMENT_NUMBER_DIGITS} digits",
+    )
 
 
 def decode_timestamp_ms(field: object) -> int:

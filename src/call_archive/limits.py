@@ -1,11 +1,30 @@
-"""What a job, a listing, a fragment and a recording may be at most.
+"""The most that anything from outside may be; docs/limits.md has them in one table.
 
-Each limit is the service's own where the service has one; anything above it is refused with an
-error that names it. Times are milliseconds since the Unix epoch.
+Where a service has a limit of its own, it is that one: what exceeds it did not come from the
+service. The others bound the memory and the time that one message or one fragment can take.
+Anything above is refused by an error that names the limit. Times are milliseconds since the
+Unix epoch.
 """
+
+# ------------------------------------------------------------------------------ messages and events
 
 MAX_MESSAGE_BYTES = 1_048_576
 """An SQS message (SQS quota)."""
+
+MAX_CONTACT_ID_CHARACTERS = 256
+"""A contact id (Connect API model, ContactId)."""
+
+MAX_INSTANCE_ARN_CHARACTERS = 250
+"""A Connect instance's ARN (Connect API model, InstanceIdOrArn)."""
+
+MAX_INSTANCE_ID_CHARACTERS = 100
+"""A Connect instance's id (Connect API model, InstanceId)."""
+
+MAX_STREAM_ARN_CHARACTERS = 1_024
+"""A stream's ARN (KVS API model, ResourceARN)."""
+
+MAX_STREAM_NAME_CHARACTERS = 256
+"""A stream's name (KVS API model, StreamName)."""
 
 MAX_FRAGMENT_NUMBER_DIGITS = 128
 """A fragment number (KVS API model: 1 to 128 digits; 47 in practice)."""
@@ -17,25 +36,76 @@ MAX_TIMESTAMP_MS = 4_102_444_800_000
 """2100-01-01."""
 
 MAX_CALL_MS = 25 * 3_600_000
-"""One recording. Connect ends a voice contact after 24 hours."""
+"""A job's range, and a recording. Connect ends a voice contact after 24 hours."""
+
+MAX_RECORDINGS_PER_CONTACT = 250
+"""KVS recordings of one contact: each is a Start block that ran, and a flow has at most 250 blocks
+(Connect flow language)."""
+
+# --------------------------------------------------------------------------- what a stream delivers
+
+MAX_FRAGMENTS_PER_READ = 1_000
+"""Fragment numbers of one GetMediaForFragmentList call (KVS API model)."""
 
 MAX_FRAGMENTS_PER_CALL = 200_000
 """More than two a second for the longest call; KVS fragments last at least a second as a rule."""
 
 MAX_FRAGMENT_BYTES = 16 * 1_048_576
-"""One fragment. KVS ends one after 20 s: that is 640 kB of two audio tracks."""
+"""One fragment. KVS takes 50 MB of video (PutMedia, error 4001), which would not fit into the
+function's memory twice; two audio tracks of 20 s are 640 kB."""
 
-MAX_FRAGMENT_ELEMENTS = 100_000
-"""Elements of one fragment; Connect sends about fifty."""
+MAX_FRAGMENT_ELEMENTS = 10_000
+"""Elements of one fragment, every SimpleBlock counted, and those in its BlockGroups; Connect sends
+about fifty. 20 s of three tracks in frames of 10 ms are 6,000."""
+
+MAX_DESCRIPTION_BYTES = 262_144
+"""Tags, Tracks and Info of one fragment together; Connect sends about 1,500 bytes. They are
+decoded element by element, in Python: at worst two seconds for this many."""
+
+MAX_ELEMENT_DEPTH = 8
+"""Masters in each other below Tags, Tracks or Info. RFC 9559 nests SimpleTags without end; KVS has
+two levels."""
 
 MAX_TAGS_PER_FRAGMENT = 1_000
 """Tags of one fragment (KVS: 10 of a producer's own, and a few of AWS's)."""
 
+MAX_UINT_BYTES = 8
+"""An unsigned integer element, such as a Cluster's Timestamp (RFC 8794 section 7.2)."""
+
+MAX_TIME_DIGITS = 16
+"""Digits of a timestamp tag in milliseconds: until the year 318857."""
+
+MAX_REMEMBERED_BYTES = 1_048_576
+"""A fragment that is kept to recognise the next by; sixteen of them are."""
+
 MAX_FRAGMENT_SPAN_MS = 20_000
 """Time that one fragment may cover (KVS quota: 20 s)."""
 
-MAX_FRAGMENTS_PER_READ = 1_000
-"""Fragment numbers of one GetMediaForFragmentList call (KVS API model)."""
+MAX_LAG_MS = 60_000
+"""How far one track may stay behind the other before silence fills it: what waits is in memory."""
+
+MAX_HELD_FRAGMENTS = 32
+"""Untagged fragments in a row that wait for a tag: half a minute, 1 MB."""
+
+# ---------------------------------------------------------------------------------- what is written
+
+MAX_PREFIX_CHARACTERS = 512
+"""ARCHIVE_PREFIX: an object key has at most 1,024 bytes (S3), and ours takes up to 427 of them."""
 
 MAX_RECORDING_BYTES = 4_294_967_295
 """A RIFF file: its size field has 32 bits."""
+
+MAX_HOLES = 10_000
+"""Gaps, and overlaps, that a manifest lists: one every nine seconds of the longest call."""
+
+MAX_REASONS = 100
+"""Different reasons that a manifest gives for not being complete."""
+
+MAX_MANIFEST_BYTES = 32 * 1_048_576
+"""A manifest that is read back: what the longest call's can be, with every fragment missing."""
+
+MAX_ATTRIBUTE_CHARACTERS = 1_000
+"""A failed job's message attribute, such as its reason; what is longer is cut."""
+
+MAX_VISIBILITY_S = 43_200
+"""How long a message may stay away (SQS quota: 12 hours)."""

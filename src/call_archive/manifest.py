@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
+from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.matroska import SAMPLE_RATE_HZ, Direction
 from call_archive.timeline import Hole
 
@@ -164,6 +165,12 @@ def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> Publi
     Raises:
         StorageFaultError: it is not a manifest of this version.
     """
+    if len(document) > MAX_MANIFEST_BYTES:
+        raise StorageFaultError(
+            "FOREIGN_MANIFEST",
+            f"the object at the manifest's key has more than {MAX_MANIFEST_BYTES} bytes, so it is "
+            "not a manifest: remove it",
+        )
     try:
         manifest = json.loads(document)
         return PublishedManifest(

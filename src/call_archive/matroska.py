@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -23,7 +24,16 @@ import ebmlite
 
 from call_archive.errors import MediaError
 from call_archive.fragments import Element, ElementId, Fragment, Shape
-from call_archive.limits import MAX_FRAGMENT_NUMBER_DIGITS, MAX_TAGS_PER_FRAGMENT
+from call_archive.limits import (
+    MAX_DESCRIPTION_BYTES,
+    MAX_ELEMENT_DEPTH,
+    MAX_FRAGMENT_ELEMENTS,
+    MAX_FRAGMENT_NUMBER_DIGITS,
+    MAX_REMEMBERED_BYTES,
+    MAX_TAGS_PER_FRAGMENT,
+    MAX_TIME_DIGITS,
+    MAX_UINT_BYTES,
+)
 
 SAMPLE_RATE_HZ = 8000
 SAMPLE_BYTES = 2
@@ -55,8 +65,7 @@ _VARYING_TAGS = frozenset(
 """Tags that differ from fragment to fragment; KVS's own spelling, and that of its documentation."""
 
 _BLOCK_ID = 0xA1
-_MAX_TIME_DIGITS = 16
-_MAX_DEPTH = 8
+_DESCRIPTION_IDS = frozenset((ElementId.INFO, ElementId.TRACKS, ElementId.TAGS))
 
 _LEGACY_NAMES = frozenset(("", "Track_audio/L16"))
 
@@ -213,6 +222,7 @@ class _Reading:
     )
 
     def __init__(self, fragment: Fragment) -> None:
+        _check_description(fragment)
         tags = list(_read_tags(fragment))
         values = {tag.name: tag.text for tag in tags}
         places = {tag.name: tag.place for tag in tags}
@@ -236,6 +246,21 @@ class _Reading:
         """Whether a document of the same shape says the same, in tags that ebmlite can decode."""
         return self._read_fixed(document) == self._fixed and (
             b"".join(self._read_varying(document)).isascii()
+        )
+
+
+def _check_description(fragment: Fragment) -> None:
+    """Refuses to decode more small elements than any producer sends."""
+    description_bytes = sum(
+        element.end - element.start
+        for element in fragment.elements
+        if element.id in _DESCRIPTION_IDS
+    )
+    if description_bytes > MAX_DESCRIPTION_BYTES:
+        raise MediaError(
+            "FRAGMENT_TOO_LARGE",
+            f"its Tags, Tracks and Info have more than {MAX_DESCRIPTION_BYTES} bytes: "
+            "Connect sends none such, so look for another producer of the stream",
         )
 
 
@@ -272,6 +297,8 @@ def _remembered(shape: Shape) -> _Remembered:  # noqa: ARG001 - the key
 
 def _read(fragment: Fragment) -> _Reading:
     """The fragment's reading; the remembered one where it fits, as it almost always does."""
+    if len(fragment.document) > MAX_REMEMBERED_BYTES:
+        return _Reading(fragment)
     memory = _remembered(fragment.shape)
     reading = memory.reading
     if reading is None or (
@@ -286,20 +313,33 @@ def _place_spans(fragment: Fragment) -> Iterator[_PlacedSpan]:
     directions: Directions | None = None
     scale_ns = _timestamp_scale_ns(fragment)
     timestamp: slice | None = None
+    grouped = iter(range(MAX_FRAGMENT_ELEMENTS))
     for element in fragment.elements:
         if element.id == ElementId.CLUSTER:
             timestamp = None
         elif element.id == ElementId.TIMESTAMP:
-            timestamp = slice(element.start, element.end)
+            timestamp = _timestamp_place(element)
         elif element.id in (ElementId.SIMPLE_BLOCK, ElementId.BLOCK_GROUP):
             if timestamp is None:
                 raise MediaError("NO_CLUSTER_TIMESTAMP", "audio comes before its Cluster's time")
             if directions is None:
                 directions = decode_directions(fragment)
-            row = element if element.id == ElementId.SIMPLE_BLOCK else _block_of(fragment, element)
+            row = (
+                element
+                if element.id == ElementId.SIMPLE_BLOCK
+                else _block_of(fragment, element, grouped)
+            )
             for direction, from_ns, to_ns, frames in _plan_row(fragment, row, directions, scale_ns):
                 read_frames = itemgetter(*frames, slice(0, 0))
                 yield _PlacedSpan(direction, timestamp, scale_ns, from_ns, to_ns, read_frames)
+
+
+def _timestamp_place(element: Element) -> slice:
+    if element.end - element.start > MAX_UINT_BYTES:
+        raise MediaError(
+            "MALFORMED_ELEMENT", f"a Cluster's Timestamp has more than {MAX_UINT_BYTES} bytes"
+        )
+    return slice(element.start, element.end)
 
 
 type Directions = tuple[tuple[int, Direction], ...]
@@ -378,10 +418,6 @@ def _timestamp_scale_ns(fragment: Fragment) -> int:
     return _DEFAULT_TIMESTAMP_SCALE_NS
 
 
-def _uint(document: bytes, element: Element) -> int:
-    return int.from_bytes(document[element.start : element.end])
-
-
 def _number(text: bytes) -> int | None:
     digits = text.rstrip(b"\0")
     if not digits.isdigit() or len(digits) > MAX_FRAGMENT_NUMBER_DIGITS:
@@ -393,7 +429,7 @@ def _milliseconds(text: bytes) -> int | None:
     """`1726677687.758`, seconds since the epoch → milliseconds."""
     seconds, _, fraction = text.rstrip(b"\0").partition(b".")
     digits = seconds + fraction[:3].ljust(3, b"0")
-    if not seconds or not digits.isdigit() or len(digits) > _MAX_TIME_DIGITS:
+    if not seconds or not digits.isdigit() or len(digits) > MAX_TIME_DIGITS:
         return None
     return int(digits)
 
@@ -486,9 +522,9 @@ def _decode_timestamp_scale_ns(body: bytes) -> int:
     return _DEFAULT_TIMESTAMP_SCALE_NS
 
 
-def _block_of(fragment: Fragment, group: Element) -> Element:
+def _block_of(fragment: Fragment, group: Element, allowance: Iterator[int]) -> Element:
     """The Block in a BlockGroup, as a row of its own: its header is a SimpleBlock's."""
-    for child in _parse(fragment.document[group.start : group.end]):
+    for child in _parse(fragment.document[group.start : group.end], allowance):
         if child.id == _BLOCK_ID:
             return Element(
                 ElementId.SIMPLE_BLOCK, group.start + child.start, group.start + child.end, 1, 1
@@ -496,29 +532,43 @@ def _block_of(fragment: Fragment, group: Element) -> Element:
     raise MediaError("MALFORMED_BLOCK", "a BlockGroup has no Block")
 
 
-def _parse(body: bytes) -> tuple[SmallElement, ...]:
+def _parse(body: bytes, allowance: Iterator[int] | None = None) -> tuple[SmallElement, ...]:
     """The elements in the body of a small master element.
 
+    Args:
+        body: bounded by the caller, unless it gives an allowance.
+        allowance: gives as many times as elements may be decoded.
+
     Raises:
-        MediaError: an element overruns its parent, or ebmlite cannot decode it.
+        MediaError: an element overruns its parent, there are too many, or ebmlite cannot decode
+            one.
     """
     try:
-        return _read_children(_SCHEMA.loads(body), len(body), depth=0)
+        return _read_children(_SCHEMA.loads(body), len(body), 0, allowance or repeat(0))
     except (OSError, TypeError, ValueError, struct.error) as error:
         raise MediaError("MALFORMED_ELEMENT", f"ebmlite cannot decode it: {error}") from error
 
 
-def _read_children(parent: Any, end: int, depth: int) -> tuple[SmallElement, ...]:  # noqa: ANN401 - ebmlite has no types
-    if depth > _MAX_DEPTH:
-        raise MediaError("MALFORMED_ELEMENT", "elements are nested beyond use")
+def _read_children(
+    parent: Any,  # noqa: ANN401 - ebmlite has no types
+    end: int,
+    depth: int,
+    allowance: Iterator[int],
+) -> tuple[SmallElement, ...]:
+    if depth > MAX_ELEMENT_DEPTH:
+        raise MediaError("MALFORMED_ELEMENT", f"elements are nested over {MAX_ELEMENT_DEPTH} deep")
     elements = []
     for child in parent:
+        if next(allowance, None) is None:
+            raise MediaError(
+                "FRAGMENT_TOO_LARGE", f"its BlockGroups have over {MAX_FRAGMENT_ELEMENTS} elements"
+            )
         element_id: int = child.id
         start, child_end = child.payloadOffset, child.payloadOffset + child.size
         if child_end > end:
             raise MediaError("MALFORMED_ELEMENT", "an element is larger than its parent")
         is_master = isinstance(child, ebmlite.core.MasterElement)
-        children = _read_children(child, child_end, depth + 1) if is_master else ()
+        children = _read_children(child, child_end, depth + 1, allowance) if is_master else ()
         value = child.value if child.name in _READ_VALUES else None
         elements.append(
             SmallElement(element_id, str(child.name), start, child_end, value, children)

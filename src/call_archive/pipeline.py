@@ -11,7 +11,7 @@ from typing import Protocol
 
 from call_archive.errors import MediaError, NotYetError, StreamFaultError
 from call_archive.job import ArchiveJob, Trigger
-from call_archive.limits import MAX_FRAGMENTS_PER_CALL
+from call_archive.limits import MAX_HOLES, MAX_REASONS
 from call_archive.manifest import (
     FragmentCounts,
     PublishedManifest,
@@ -146,11 +146,11 @@ class _Shortfall:
     """What keeps a recording from being complete, gathered along the way."""
 
     reasons: list[str] = field(default_factory=list)
-    missing: list[int] = field(default_factory=list)
+    missing: set[int] = field(default_factory=set)
     may_improve: bool = False
 
     def note(self, reason: str, *, may_improve: bool) -> None:
-        if reason not in self.reasons:
+        if len(self.reasons) < MAX_REASONS and reason not in self.reasons:
             self.reasons.append(reason)
         self.may_improve |= may_improve
 
@@ -187,10 +187,6 @@ class _Run:
                 self._miss(number, reason)
         if not listed:
             raise StreamFaultError("NOTHING_LISTED", "KVS lists no fragment in the job's range")
-        if len(listed) > MAX_FRAGMENTS_PER_CALL:
-            raise StreamFaultError(
-                "TOO_MANY_FRAGMENTS", f"a call has at most {MAX_FRAGMENTS_PER_CALL} fragments"
-            )
         return listed
 
     def record(self, deliveries: Iterable[Delivery]) -> Iterator[bytes | bytearray]:
@@ -216,6 +212,12 @@ class _Run:
             self._shortfall.note(
                 f"UNTAGGED_REFUSED: {selection.untagged} fragments without a ContactId are "
                 "not proved to be this contact's",
+                may_improve=False,
+            )
+        if timeline.unlisted_holes:
+            self._shortfall.note(
+                f"TOO_MANY_HOLES: the manifest lists {MAX_HOLES} gaps and overlaps at most, and "
+                f"not {timeline.unlisted_holes} more",
                 may_improve=False,
             )
         return RecordedCall(
@@ -283,8 +285,7 @@ class _Run:
 
     def _miss(self, number: int, reason: str, *, may_improve: bool = True) -> None:
         self._fall_short(reason, may_improve=may_improve)
-        if number not in self._shortfall.missing:
-            self._shortfall.missing.append(number)
+        self._shortfall.missing.add(number)
 
     def _lay(self, own: Iterable[MediaFragment]) -> Iterator[dict[Direction, list[Piece]]]:
         for fragment in own:

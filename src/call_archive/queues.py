@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 from call_archive.errors import ArchiveError, QueueFaultError
 from call_archive.job import ArchiveJob, build_job_message
+from call_archive.limits import MAX_ATTRIBUTE_CHARACTERS, MAX_VISIBILITY_S
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-
-MAX_ATTRIBUTE_CHARACTERS = 1_000
-MAX_VISIBILITY_S = 43_200
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from call_archive.errors import StorageFaultError
+from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
 from call_archive.wav import HEADER_BYTES
 
@@ -97,7 +98,7 @@ class S3Archive:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.manifest_key)
             with contextlib.closing(answer["Body"]) as body:
                 return decode_manifest(
-                    body.read(),
+                    body.read(MAX_MANIFEST_BYTES + 1),
                     etag=answer["ETag"],
                     recording_etag=answer["Metadata"].get(_RECORDING_ETAG, ""),
                 )

@@ -12,12 +12,11 @@ before. An untagged fragment is then held back, and taken only if one of this co
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from call_archive.errors import StreamFaultError
 from call_archive.job import ArchiveJob
+from call_archive.limits import MAX_FRAGMENTS_PER_CALL, MAX_HELD_FRAGMENTS
 from call_archive.matroska import MediaFragment
 from call_archive.stream import FragmentListing, ListedFragment
-
-MAX_HELD_FRAGMENTS = 32
-"""Untagged fragments in a row that wait for a tag: half a minute, 1 MB."""
 
 STOP_TOLERANCE_MS = 5_000
 """How long after the stop's time a fragment may start by KVS's clock, where only a time is known.
@@ -27,8 +26,24 @@ Its ContactId still has to prove it; Connect's clock and KVS's differ by about a
 
 
 def fragments_in_range(job: ArchiveJob, listed: Iterable[ListedFragment]) -> FragmentListing:
-    """The listed fragments between start and stop, both inclusive, once each, by number."""
-    return FragmentListing(fragment for fragment in listed if _is_in_range(job, fragment))
+    """The listed fragments between start and stop, both inclusive, once each, by number.
+
+    Raises:
+        StreamFaultError: there are more than a call can have.
+    """
+    return FragmentListing(_limit(fragment for fragment in listed if _is_in_range(job, fragment)))
+
+
+def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
+    """Counts while they come: all of them have to be there before the first is fetched."""
+    for count, fragment in enumerate(listed, start=1):
+        if count > MAX_FRAGMENTS_PER_CALL:
+            raise StreamFaultError(
+                "TOO_MANY_FRAGMENTS",
+                f"KVS lists more than {MAX_FRAGMENTS_PER_CALL} fragments in the job's range: "
+                "check its start and stop",
+            )
+        yield fragment
 
 
 def _is_in_range(job: ArchiveJob, fragment: ListedFragment) -> bool:

@@ -14,7 +14,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from call_archive.limits import MAX_FRAGMENT_SPAN_MS, MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
+from call_archive.errors import MediaError
+from call_archive.limits import (
+    MAX_CALL_MS,
+    MAX_FRAGMENT_SPAN_MS,
+    MAX_HOLES,
+    MAX_LAG_MS,
+    MAX_TIMESTAMP_MS,
+    MIN_TIMESTAMP_MS,
+)
 from call_archive.matroska import SAMPLE_BYTES, SAMPLE_NS, Direction, FragmentAudio, Span
 from call_archive.wav import Piece, Silence
 
@@ -28,11 +36,10 @@ CLOCK_TOLERANCE_NS = 2_000 * _NS_PER_MS
 Receipt times carry the network's jitter; a lost fragment or two must not look like a jump.
 """
 
-MAX_LAG_NS = 60_000 * _NS_PER_MS
-"""How far one track may stay behind the other before silence fills it, to bound memory."""
-
+_MAX_LAG_SAMPLES = MAX_LAG_MS * _NS_PER_MS // SAMPLE_NS
 _JITTER_SAMPLES = JITTER_NS // SAMPLE_NS
 _MAX_SPAN_NS = MAX_FRAGMENT_SPAN_MS * _NS_PER_MS
+_MAX_SAMPLES = MAX_CALL_MS * _NS_PER_MS // SAMPLE_NS
 
 
 class Hole(NamedTuple):
@@ -59,6 +66,7 @@ class Timeline:
     Attributes:
         gaps: holes filled with silence.
         overlaps: audio cut because that time was filled already.
+        unlisted_holes: gaps and overlaps beyond those that the two lists may hold.
         clock_jumps: how often the producer's clock was not believed.
         started_at_ms: the first sample, ms since the epoch, by the producer's clock, or by KVS's
             where the producer's is not one of the day; None where neither is known.
@@ -68,6 +76,7 @@ class Timeline:
     def __init__(self, tracks: Sequence[Direction]) -> None:
         self.gaps: list[Hole] = []
         self.overlaps: list[Hole] = []
+        self.unlisted_holes = 0
         self.clock_jumps = 0
         self.started_at_ms: int | None = None
         self.has_audio = False
@@ -82,7 +91,11 @@ class Timeline:
     def place(
         self, audio: FragmentAudio, server_timestamp_ms: int | None
     ) -> dict[Direction, list[Piece]]:
-        """What the fragment adds to each track; KVS received it at `server_timestamp_ms`."""
+        """What the fragment adds to each track; KVS received it at `server_timestamp_ms`.
+
+        Raises:
+            MediaError: the recording would be longer than a call can be.
+        """
         server_ns = None if server_timestamp_ms is None else server_timestamp_ms * _NS_PER_MS
         if self._has_started:
             self._follow_clock(audio, server_ns)
@@ -95,9 +108,15 @@ class Timeline:
             for direction, track in self._tracks.items()
         }
         self._last_start_ns = max(self._last_start_ns, start_ns)
-        self._end_ns = max(self._end_ns, audio.end_ns + self._shift_ns)
+        self._end_ns = max(self._end_ns, self._believed_end_ns(audio, start_ns))
         if len(self._tracks) > 1:
             self._level(pieces)
+        if self.samples > _MAX_SAMPLES:
+            raise MediaError(
+                "RECORDING_TOO_LONG",
+                f"its timestamps span more than {MAX_CALL_MS} ms, longer than a contact can last",
+                retryable=False,
+            )
         return pieces
 
     def finish(self) -> dict[Direction, list[Piece]]:
@@ -120,6 +139,11 @@ class Timeline:
         self._last_start_ns = audio.start_ns
         is_of_the_day = _is_of_the_day(audio.start_ns)
         self.started_at_ms = audio.start_ns // _NS_PER_MS if is_of_the_day else server_timestamp_ms
+
+    def _believed_end_ns(self, audio: FragmentAudio, start_ns: int) -> int:
+        """Where the fragment ends; a block too far behind its start is not where it says."""
+        longest_ns = self._origin_ns + self.samples * SAMPLE_NS
+        return min(audio.end_ns + self._shift_ns, max(start_ns + _MAX_SPAN_NS, longest_ns))
 
     def _follow_clock(self, audio: FragmentAudio, server_ns: int | None) -> None:
         """Shifts the clock where it cannot be believed; leaves it alone otherwise."""
@@ -196,33 +220,35 @@ class Timeline:
         if samples <= 0:
             return []
         if samples * SAMPLE_NS >= JITTER_NS:
-            _record(self.gaps, Hole(track.direction, track.samples, samples))
+            self._record(self.gaps, Hole(track.direction, track.samples, samples))
         silence = Silence(samples)
         track.add(silence)
         return [silence]
 
     def _cut(self, track: "_Track", samples: int, pcm: bytes) -> bytes:
         cut = min(samples * SAMPLE_BYTES, len(pcm))
-        _record(self.overlaps, Hole(track.direction, track.samples, cut // SAMPLE_BYTES))
+        self._record(self.overlaps, Hole(track.direction, track.samples, cut // SAMPLE_BYTES))
         return pcm[cut:]
+
+    def _record(self, holes: list[Hole], hole: Hole) -> None:
+        """Adds a hole, or lengthens the last one where it goes on, or counts what has no room."""
+        if holes and holes[-1].track is hole.track:
+            last = holes[-1]
+            if last.first_sample + last.samples == hole.first_sample:
+                hole = Hole(hole.track, last.first_sample, last.samples + hole.samples)
+                holes.pop()
+        if len(holes) < MAX_HOLES:
+            holes.append(hole)
+        else:
+            self.unlisted_holes += 1
 
     def _level(self, pieces: dict[Direction, list[Piece]]) -> None:
         """Fills a track that stays far behind, halfway, so that the other need not wait."""
         end_samples = (self._end_ns - self._origin_ns) // SAMPLE_NS
         for direction, track in self._tracks.items():
             behind = end_samples - track.samples
-            if behind > MAX_LAG_NS // SAMPLE_NS:
-                pieces[direction] += self._fill(track, behind - MAX_LAG_NS // SAMPLE_NS // 2)
-
-
-def _record(holes: list[Hole], hole: Hole) -> None:
-    """Adds a hole, or lengthens the last one where it goes on."""
-    if holes and holes[-1].track is hole.track:
-        last = holes[-1]
-        if last.first_sample + last.samples == hole.first_sample:
-            hole = Hole(hole.track, last.first_sample, last.samples + hole.samples)
-            holes.pop()
-    holes.append(hole)
+            if behind > _MAX_LAG_SAMPLES:
+                pieces[direction] += self._fill(track, behind - _MAX_LAG_SAMPLES // 2)
 
 
 def _is_of_the_day(time_ns: int) -> bool:

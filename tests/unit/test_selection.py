@@ -7,13 +7,9 @@ import pytest
 
 from call_archive.fragments import read_fragments
 from call_archive.job import ArchiveJob
+from call_archive.limits import MAX_HELD_FRAGMENTS
 from call_archive.matroska import MediaFragment
-from call_archive.selection import (
-    MAX_HELD_FRAGMENTS,
-    STOP_TOLERANCE_MS,
-    ContactSelection,
-    fragments_in_range,
-)
+from call_archive.selection import STOP_TOLERANCE_MS, ContactSelection, fragments_in_range
 from call_archive.stream import ListedFragment
 
 START_MS = 1_767_258_000_000
