@@ -10,13 +10,13 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["call_archive", "ebmlite"], enable_loader_override=False):
-    from fuzz.targets import MATROSKA, TARGETS
+    from fuzz.targets import JSON, MATROSKA, TARGETS
 
 from fuzz.media import CONTROL_BYTES
-from fuzz.mutate import mutate
+from fuzz.mutate import mutate, mutate_json
 
 
-def _mutate(source: bytes, most: int, seed: int) -> bytes:
+def _mutate_body(source: bytes, most: int, seed: int) -> bytes:
     """Elements and bytes in turn."""
     generator = random.Random(seed)  # noqa: S311 - a fuzzer's dice
     if generator.random() < 0.5:
@@ -25,11 +25,25 @@ def _mutate(source: bytes, most: int, seed: int) -> bytes:
     return (control.ljust(CONTROL_BYTES, b"\0") + mutate(body, generator))[:most]
 
 
+def _mutate_message(source: bytes, most: int, seed: int) -> bytes:
+    """Values and bytes in turn; what stands behind a NUL is JSON of its own."""
+    generator = random.Random(seed)  # noqa: S311 - as above
+    if generator.random() < 0.3:
+        return bytes(atheris.Mutate(source, most))
+    parts = source.split(b"\0")
+    at = generator.randrange(len(parts))
+    parts[at] = mutate_json(parts[at], generator)
+    return b"\0".join(parts)[:most]
+
+
 def main() -> None:
-    """Fuzzes until a flag, or a finding, ends it."""
+    """Fuzzes until a flag, or a finding, ends it; FUZZ_PLAIN=1 leaves the mutators out."""
     name = sys.argv.pop(1)
-    knows_ebml = name in MATROSKA and "FUZZ_PLAIN" not in os.environ
-    atheris.Setup(sys.argv, TARGETS[name], **({"custom_mutator": _mutate} if knows_ebml else {}))
+    mutator = _mutate_body if name in MATROSKA else _mutate_message if name in JSON else None
+    if mutator is None or "FUZZ_PLAIN" in os.environ:
+        atheris.Setup(sys.argv, TARGETS[name])
+    else:
+        atheris.Setup(sys.argv, TARGETS[name], custom_mutator=mutator)
     atheris.Fuzz()
 
 

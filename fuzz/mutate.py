@@ -1,11 +1,14 @@
-"""A mutator that knows EBML: elements are moved, repeated, dropped, and lied about.
+"""Mutators that know EBML and JSON: parts are moved, repeated, dropped, and lied about.
 
-Sizes of parents are written anew, so that a change deep inside leaves a document that is read to
-its end; now and then one size is wrong, which is the point.
+Sizes of EBML parents are written anew, so that a change deep inside leaves a document that is
+read to its end; now and then one size is wrong, which is the point.
 """
 
+import copy
+import json
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 from local.encoder import encode_size
 
@@ -124,3 +127,84 @@ def _change(siblings: list[Node], at: int, generator: random.Random) -> None:
             place = generator.randrange(len(node.content) + 1)
             extra = generator.randbytes(generator.randint(1, 4))
             node.content = node.content[:place] + extra + node.content[place + len(extra) :]
+
+
+_ODD_VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1 << 64,
+    1.5,
+    float("nan"),
+    float("inf"),
+    "",
+    "c-1",
+    "../c-1",
+    "c-1\n",
+    "\ud800",
+    "\0",
+    "100",
+    "9" * 128,
+    "9" * 129,
+    "1767258000000",
+    1_767_258_060_000,
+    "2026-01-01T09:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59.999999-14:00",
+    "KINESIS_VIDEO_STREAM",
+    "DISCONNECTED",
+    "now",
+    [],
+    {},
+    [[[]]],
+]
+
+
+def mutate_json(text: bytes, generator: random.Random) -> bytes:
+    """The value with one to three changes to its parts; bytes that are not JSON as they are."""
+    try:
+        top = [json.loads(text)]
+    except (ValueError, RecursionError):
+        return text
+    for _ in range(generator.randint(1, 3)):
+        _change_value(generator.choice(_containers(top)), generator)
+    return json.dumps(top[0] if top else None).encode()
+
+
+def _containers(top: list[Any]) -> list[Any]:
+    """Every list and object, also in each other; the outermost list holds the value itself."""
+    found: list[Any] = [top]
+    for container in found:
+        children = container.values() if isinstance(container, dict) else container
+        found += [child for child in children if isinstance(child, dict | list)]
+        if len(found) > 1_000:
+            break
+    return [container for container in found if container]
+
+
+def _change_value(
+    container: Any,  # noqa: ANN401 - a list or an object of JSON
+    generator: random.Random,
+) -> None:
+    keys = [*container] if isinstance(container, dict) else [*range(len(container))]
+    if not keys:
+        return
+    key, other = generator.choice(keys), generator.choice(keys)
+    value = container[key]
+    match generator.randrange(6):
+        case 0:
+            container[key] = copy.deepcopy(generator.choice(_ODD_VALUES))
+        case 1:
+            container[key], container[other] = container[other], value
+        case 2 if isinstance(container, dict):
+            del container[key]
+        case 3 if isinstance(value, list):
+            container[key] = value * generator.choice([2, 3, 100])
+        case 4 if isinstance(value, str) and value:
+            place = generator.randrange(len(value))
+            container[key] = value[:place] + generator.choice("0a-_/.:\0é") + value[place + 1 :]
+        case 5 if isinstance(value, int):
+            container[key] = value + generator.choice([-1, 1, -90_000_000, 90_000_001])
+        case _:
+            container[key] = copy.deepcopy(generator.choice(_ODD_VALUES))

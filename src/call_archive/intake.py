@@ -10,7 +10,7 @@ data model"; Amazon Connect API reference, RecordingInfo.
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -220,7 +220,7 @@ def _kvs_recordings(contact: Mapping[str, object]) -> list[Mapping[str, object]]
     listed = contact.get("Recordings")
     recordings = [
         recording
-        for recording in (listed if isinstance(listed, Sequence) else ())
+        for recording in (listed if isinstance(listed, list) else ())
         if isinstance(recording, Mapping) and recording.get("StorageType") == KVS_STORAGE
     ]
     if len(recordings) > MAX_RECORDINGS_PER_CONTACT:

@@ -58,9 +58,9 @@ MAX_FRAGMENT_ELEMENTS = 10_000
 """Elements of one fragment, every SimpleBlock counted, and those in its BlockGroups; Connect sends
 about fifty. 20 s of three tracks in frames of 10 ms are 6,000."""
 
-MAX_DESCRIPTION_BYTES = 262_144
+MAX_DESCRIPTION_BYTES = 65_536
 """Tags, Tracks and Info of one fragment together; Connect sends about 1,500 bytes. They are
-decoded element by element, in Python: at worst two seconds for this many."""
+decoded element by element, in Python: at worst half a second for this many."""
 
 MAX_ELEMENT_DEPTH = 8
 """Masters in each other below Tags, Tracks or Info. RFC 9559 nests SimpleTags without end; KVS has
