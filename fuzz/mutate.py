@@ -38,6 +38,7 @@ class Node:
     content: bytes = b""
     children: list["Node"] = field(default_factory=list)
     has_unknown_size: bool = False
+    size_width: int = 0
     lie: int = 0
 
     def encode(self) -> bytes:
@@ -45,8 +46,14 @@ class Node:
         content = self.content + b"".join(child.encode() for child in self.children)
         if not self.id:
             return content
-        size = b"\x01" + b"\xff" * 7 if self.has_unknown_size else b""
-        return self.id + (size or encode_size(max(0, len(content) + self.lie))) + content
+        return self.id + self._encode_size(max(0, len(content) + self.lie)) + content
+
+    def _encode_size(self, size: int) -> bytes:
+        """As wide as it was, where that is wide enough."""
+        width = self.size_width
+        if self.has_unknown_size:
+            return ((2 << 7 * (width or 8)) - 1).to_bytes(width or 8)
+        return encode_size(size, width if size < (1 << 7 * width) - 1 else 0)
 
 
 def parse(source: bytes, depth: int = 0) -> list[Node]:
@@ -59,6 +66,7 @@ def parse(source: bytes, depth: int = 0) -> list[Node]:
             nodes.append(Node(b"", source[position:]))
             break
         element_id, body, end = head
+        width = body - position - len(element_id)
         is_unknown = end is None
         # A document of unknown size ends where the next begins; its children end nowhere earlier.
         until = len(source) if end is None else min(end, len(source))
@@ -67,9 +75,9 @@ def parse(source: bytes, depth: int = 0) -> list[Node]:
             until = found if found >= 0 else until
         content = source[body:until]
         if element_id in MASTERS:
-            nodes.append(Node(element_id, b"", parse(content, depth + 1), is_unknown))
+            nodes.append(Node(element_id, b"", parse(content, depth + 1), is_unknown, width))
         else:
-            nodes.append(Node(element_id, content))
+            nodes.append(Node(element_id, content, [], is_unknown, width))
         position = until
     return nodes
 

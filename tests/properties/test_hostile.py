@@ -7,7 +7,7 @@ machine, and a loop over each byte shows.
 import json
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -25,13 +25,17 @@ from call_archive.errors import (
 )
 from call_archive.fragments import read_fragments
 from call_archive.intake import take_in
-from call_archive.job import decode_fragment_number, decode_timestamp_ms
-from call_archive.limits import MAX_CALL_MS, MAX_FRAGMENT_BYTES
+from call_archive.job import Trigger, decode_fragment_number, decode_job, decode_timestamp_ms
+from call_archive.limits import MAX_CALL_MS, MAX_FRAGMENT_BYTES, MAX_HOLES, MAX_REASONS
 from call_archive.manifest import decode_manifest
 from call_archive.matroska import decode_audio, decode_fragment
+from call_archive.pipeline import Conditions, FragmentSource, archive_call
+from call_archive.stream import Delivery, ListedFragment, MissingFragment, ReceivedFragment
 from call_archive.timeline import Timeline
+from fuzz.journey import MemoryArchive
 from local.encoder import (
     CLUSTER_ID,
+    FROM_CUSTOMER,
     INFO_ID,
     SIMPLE_BLOCK_ID,
     SIMPLE_TAG_ID,
@@ -41,9 +45,13 @@ from local.encoder import (
     TRACK_ENTRY_ID,
     TRACKS_ID,
     VOID_ID,
+    Block,
+    Cluster,
+    Track,
     encode_element,
+    encode_fragment,
 )
-from tests.properties.samples import BOTH, START_MS
+from tests.properties.samples import BOTH, START_MS, at_most_seconds
 
 HEADER = bytes.fromhex("1A45DFA38B428288") + b"matroska"
 SEGMENT = bytes.fromhex("1853806701FFFFFFFFFFFFFF")
@@ -231,6 +239,78 @@ def test_a_block_far_behind_its_fragment_makes_no_silence_in_either_track() -> N
     timeline.place(audio, None)
     timeline.finish()
     assert timeline.samples == 64
+
+
+# ------------------------------------------------------------------------------------------- calls
+
+
+class AllMissing:
+    """A stream of 100,000 listed fragments, none delivered, each for a reason of its own."""
+
+    def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
+        del from_ms, to_ms
+        return (ListedFragment(100 + at, START_MS, 1000, 1000) for at in range(100_000))
+
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+        for fragment in listed:
+            reason = f"NOT_EBML: garbage at byte {fragment.number} of the body"
+            yield MissingFragment(fragment.number, reason, may_improve=False)
+
+
+class EveryOther:
+    """A stream of fragments of 1 ms, each 100 ms after the one before: as many gaps."""
+
+    count = MAX_HOLES + 3
+
+    def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
+        del from_ms, to_ms
+        return (ListedFragment(100 + at, START_MS + at * 100, 1, 100) for at in range(self.count))
+
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+        for fragment in listed:
+            document = encode_fragment(
+                number=fragment.number,
+                server_timestamp_ms=fragment.server_timestamp_ms,
+                producer_timestamp_ms=fragment.server_timestamp_ms,
+                tracks=(Track(1, FROM_CUSTOMER),),
+                clusters=(Cluster(fragment.server_timestamp_ms, (Block(1, 0, b"\1" * 16),)),),
+                contact_tags={"ContactId": "c-1"},
+            )
+            for read in read_fragments([document]):
+                yield ReceivedFragment(decode_fragment(read))
+
+
+def archive(source: FragmentSource) -> MemoryArchive:
+    archive = MemoryArchive()
+    conditions = Conditions(
+        tracks=BOTH[:1],
+        trigger=Trigger.FLOW,
+        settle=True,
+        now_ms=lambda: START_MS + 7_200_000,
+        check_time=lambda: None,
+    )
+    job = decode_job({**JOB, "requestedAt": START_MS + 3_600_000})
+    archive_call(job, source, archive, conditions)
+    return archive
+
+
+def test_each_of_many_missing_fragments_costs_the_same() -> None:
+    """A minute is a hundred times what it takes; comparing each with each takes several."""
+    with at_most_seconds(60), pytest.raises(MediaError) as caught:
+        archive(AllMissing())
+    assert caught.value.reason.count("NOT_EBML") == MAX_REASONS
+
+
+def test_a_manifest_says_that_it_does_not_list_every_gap() -> None:
+    manifest = archive(EveryOther()).manifest
+    assert manifest is not None
+    assert manifest["complete"] is False
+    assert manifest["reasons"] == [
+        "TOO_MANY_HOLES: the manifest lists 10000 gaps and overlaps at most, and not 2 more"
+    ]
+    gaps = manifest["gaps"]
+    assert isinstance(gaps, list)
+    assert len(gaps) == MAX_HOLES
 
 
 # ------------------------------------------------------------------------------------------- JSON
