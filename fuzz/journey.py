@@ -178,7 +178,8 @@ def _check(archive: MemoryArchive, outcome: Archived, channels: int) -> None:
     """The published recording, its header and its manifest agree."""
     header, length = archive.recording.header, archive.recording.pcm_bytes
     assert length and length % (2 * channels) == 0, "frames are whole"
-    assert header[:4] == b"RIFF" and int.from_bytes(header[40:44], "little") == length
+    riff_bytes, pcm_bytes = (int.from_bytes(header[at : at + 4], "little") for at in (4, 40))
+    assert header[:4] == b"RIFF" and (riff_bytes, pcm_bytes) == (length + 36, length)
     assert length == outcome.call.samples * 2 * channels, "every channel is as long as it is said"
     counts = outcome.call.fragments
     assert counts.received == counts.accepted + counts.foreign + counts.untagged
