@@ -37,9 +37,9 @@ def _check_job(job: ArchiveJob) -> None:
     for key in (recording_key("p/", job), manifest_key("p/", job)):
         top, kind, year, month, day, contact, name = key.split("/")
         assert (top, contact) == ("p", job.contact_id)
-        assert kind in ("recordings", "manifests") and year < month * 0 + "z"
-        assert day.startswith("day=") and not name.startswith(".")
-        assert contact not in ("", ".", "..") and key.isascii() and key.isprintable()
+        assert kind in ("recordings", "manifests") and name[0].isdigit() and contact[0].isalnum()
+        assert [part.partition("=")[0] for part in (year, month, day)] == ["year", "month", "day"]
+        assert key.isascii() and key.isprintable()
         assert len(key) + 510 <= _MOST_KEY_BYTES, "the longest prefix has no room"
 
 
