@@ -78,7 +78,7 @@ def _fuzz(target: str, seconds: int) -> Outcome:
     )
     found = tuple(sorted({*findings.iterdir()} - before))
     if result.returncode:
-        sys.stderr.write(result.stderr[-8_000:])
+        sys.stderr.write(f"{result.stdout}\n{result.stderr[-2_000:]}")
     return _outcome(target, result, found)
 
 

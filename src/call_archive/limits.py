@@ -90,7 +90,8 @@ MAX_HELD_FRAGMENTS = 32
 # ---------------------------------------------------------------------------------- what is written
 
 MAX_PREFIX_CHARACTERS = 512
-"""ARCHIVE_PREFIX: an object key has at most 1,024 bytes (S3), and ours takes up to 427 of them."""
+"""The environment's ARCHIVE_PREFIX. An object key has at most 1,024 bytes (S3); ours has
+up to 426 behind its prefix."""
 
 MAX_RECORDING_BYTES = 4_294_967_295
 """A RIFF file: its size field has 32 bits."""
