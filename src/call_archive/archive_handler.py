@@ -22,6 +22,7 @@ from call_archive.contacts import Contacts
 from call_archive.errors import (
     ArchiveError,
     IncompleteRecordingError,
+    NotYetError,
     OutOfTimeError,
     QueueFaultError,
     RequestError,
@@ -118,15 +119,23 @@ def _dispose(record: Mapping[str, object], failure: ArchiveError, receives: int)
     )
     metrics.add_metric("JobsRetried" if comes_back else "JobsFailed", MetricUnit.Count, 1)
     if comes_back:
-        delay_s = min(FIRST_DELAY_S << (receives - 1), LONGEST_DELAY_S)
         RetryQueue(aws.sqs_client(), settings.failed_jobs_queue_url).hold(
-            str(record.get("eventSourceARN", "")), str(record.get("receiptHandle", "")), delay_s
+            str(record.get("eventSourceARN", "")),
+            str(record.get("receiptHandle", "")),
+            _delay_s(failure, receives),
         )
         return False
     FailedJobsQueue(aws.sqs_client(), settings.failed_jobs_queue_url).send(
         str(record.get("body", "")), failure, str(record.get("messageId", ""))
     )
     return True
+
+
+def _delay_s(failure: ArchiveError, receives: int) -> int:
+    """When a message comes back: as the failure says, or doubling with each receive."""
+    if isinstance(failure, NotYetError) and failure.retry_after_s is not None:
+        return failure.retry_after_s
+    return min(FIRST_DELAY_S << (receives - 1), LONGEST_DELAY_S)
 
 
 def _archive_message(record: Mapping[str, object], context: LambdaContext, *, settle: bool) -> None:

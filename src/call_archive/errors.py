@@ -66,9 +66,17 @@ class QueueFaultError(ArchiveError):
 
 
 class NotYetError(ArchiveError):
-    """What the job needs is not there yet: it comes back by itself."""
+    """What the job needs is not there yet: it comes back by itself.
+
+    Attributes:
+        retry_after_s: when it is worth looking again; None leaves that to the receive count.
+    """
 
     retryable = True
+
+    def __init__(self, code: str, text: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(code, text)
+        self.retry_after_s = retry_after_s
 
 
 class OutOfTimeError(ArchiveError):

@@ -36,6 +36,13 @@ from call_archive.limits import (
 RECORDINGS_WAIT_MS = 600_000
 """How long after the end of a call DescribeContact is asked for a recording that it lacks."""
 
+SECOND_LOOK_MS = 100_000
+"""How long after the end a contact that shows no sign of streaming is looked at for the second time.
+
+Most such contacts were never streamed, and DescribeContact has 10 calls a second for all of an
+account: so it is asked three times, at once, after this, and when the wait is over.
+"""
+
 KVS_STORAGE = "KINESIS_VIDEO_STREAM"
 
 CLI_SOURCE = "call-archive"
@@ -118,8 +125,8 @@ def take_in(
             "the message is neither an ArchiveJob nor a contact event nor a contact record",
         )
     contact = describe_contact(ended.instance_arn, ended.contact_id)
-    is_over = now_ms - ended.ended_at_ms >= RECORDINGS_WAIT_MS
-    return _order_of_contact(trigger, ended, contact, is_over=is_over, settle=settle)
+    age_ms = now_ms - ended.ended_at_ms
+    return _order_of_contact(trigger, ended, contact, age_ms=age_ms, settle=settle)
 
 
 def contact_of(body: str) -> str | None:
@@ -196,7 +203,7 @@ def _order_of_contact(
     ended: EndedContact,
     contact: Mapping[str, object],
     *,
-    is_over: bool,
+    age_ms: int,
     settle: bool,
 ) -> Order:
     """What DescribeContact's answer gives, as soon as it gives anything.
@@ -207,13 +214,24 @@ def _order_of_contact(
     """
     if not _holds_unfilled(contact) and (order := _order(trigger, ended, contact)):
         return order
-    if not is_over and not (settle and _has_saved(contact)):
-        raise NotYetError("NO_RECORDING_YET", "DescribeContact shows no KVS recording yet")
+    if age_ms < RECORDINGS_WAIT_MS and not (settle and _has_saved(contact)):
+        was_streamed = bool(_kvs_recordings(contact)) or _has_saved(contact)
+        raise NotYetError(
+            "NO_RECORDING_YET",
+            "DescribeContact shows no KVS recording yet",
+            retry_after_s=None if was_streamed else _until_next_look_s(age_ms),
+        )
     if _holds_unfilled(contact) and not _has_saved(contact):
         raise RequestError(
             "UNFILLED_RECORDING", "Connect names a KVS recording and not where it starts"
         )
     return _saved_order(trigger, ended, contact)
+
+
+def _until_next_look_s(age_ms: int) -> int:
+    """Until a contact without any sign of streaming is looked at again."""
+    look_ms = SECOND_LOOK_MS if age_ms < SECOND_LOOK_MS else RECORDINGS_WAIT_MS
+    return -(-(look_ms - age_ms) // 1000)
 
 
 def _kvs_recordings(contact: Mapping[str, object]) -> list[Mapping[str, object]]:

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,11 +14,12 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.sqs.models import sqs_backends
 
 from local.call import Call
 from local.demo_call import VOICES, demo_calls
 from local.pcm import read_wav
-from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function
+from local.runtime import ACCOUNT_ID, ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function
 from local.sample_events import build_sqs_event
 from tests.integration.journey import (
     RESOURCES,
@@ -342,6 +344,18 @@ def test_message_that_comes_back_is_hidden_for_seconds_only(mono: Journey) -> No
     mono.aws.clock.advance_ms(5000)
     assert source.poll(wait_s=8) == 1
     assert mono.pcm() == caller()
+
+
+def test_contact_without_a_sign_of_streaming_is_hidden_until_its_next_look(mono: Journey) -> None:
+    """150 s after its end, a contact that may never have been streamed: 450 s until ten minutes."""
+    silent = call(start_ms=time.time_ns() // 1_000_000 - 156_000)
+    mono.place(silent)
+    mono.behave(recordings_delay_ms=3_600_000)
+    queue = mono.sqs.get_queue_url(QueueName=RESOURCES.queue)["QueueUrl"]
+    mono.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(silent.contact_event()))
+    assert EventSource(mono.sqs, queue, mono.function).poll() == 0
+    (message,) = sqs_backends[ACCOUNT_ID]["eu-west-2"].queues[RESOURCES.queue]._messages
+    assert 400_000 < message.visible_at - time.time_ns() // 1_000_000 <= 451_000
 
 
 def test_start_that_connects_clock_puts_ten_minutes_late_is_found(mono: Journey) -> None:

@@ -361,6 +361,28 @@ def test_after_ten_minutes_the_contact_was_never_streamed() -> None:
         order(EVENT, Connect(), now_ms=late_ms - 1)
 
 
+@pytest.mark.parametrize(
+    ("age_s", "retry_after_s"),
+    [(0, 100), (10, 90), (99, 1), (100, 500), (250, 350), (599, 1)],
+)
+@pytest.mark.parametrize("contact", [{}, {"Recordings": [S3_ENTRY]}, {"Attributes": {"a": "b"}}])
+def test_a_contact_without_a_sign_of_streaming_is_looked_at_three_times(
+    contact: dict[str, object], age_s: int, retry_after_s: int
+) -> None:
+    with pytest.raises(NotYetError) as caught:
+        order(EVENT, Connect(contact), now_ms=STOP_MS + 1000 + age_s * 1000)
+    assert caught.value.retry_after_s == retry_after_s
+
+
+@pytest.mark.parametrize(
+    "contact", [{"Recordings": [{**KVS_ENTRY, "StartTimestamp": None}]}, {"Attributes": SAVED}]
+)
+def test_a_contact_that_was_streamed_comes_back_like_any_job(contact: dict[str, object]) -> None:
+    with pytest.raises(NotYetError) as caught:
+        order(EVENT, Connect(contact))
+    assert caught.value.retry_after_s is None
+
+
 def test_recordings_are_waited_for_before_the_flows_attributes_are_used() -> None:
     connect = Connect({"Recordings": [S3_ENTRY], "Attributes": SAVED})
     with pytest.raises(NotYetError):
