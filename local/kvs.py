@@ -203,8 +203,10 @@ class KinesisVideo:
         if not arn and not name:
             raise invalid_argument("Either StreamARN or StreamName must be specified.")
         with self._changed:
+            if arn in self._streams:
+                return self._streams[arn]
             for stream in self._streams.values():
-                if stream.arn == arn if arn else stream.name == name:
+                if not arn and stream.name == name:
                     return stream
         raise ServiceError(
             404,

@@ -42,6 +42,9 @@ REGION: Final = "eu-west-2"
 # SO_LINGER on with no time: close() sends a reset instead of a FIN.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _SHUTDOWN_POLL_S: Final = 0.02
+_QUOTA_ERRORS: Final = frozenset(
+    {"ClientLimitExceededException", "ConnectionLimitExceededException", "ThrottlingException"}
+)
 
 
 class LocalApplication:
@@ -54,6 +57,7 @@ class LocalApplication:
         self._lock = threading.Lock()
         self._moto: WsgiApplication | None = None
         self._counts: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
         self.is_stopping = threading.Event()
         self._routes: dict[tuple[str, str], tuple[str, Handler]] = {
             ("POST", "/getDataEndpoint"): ("GetDataEndpoint", self._get_data_endpoint),
@@ -66,19 +70,27 @@ class LocalApplication:
             ("POST", "/getMedia"): ("GetMedia", self._get_media),
             ("PUT", "/_local/behaviour"): ("", self._put_behaviour),
             ("GET", "/_local/requests"): ("", lambda _: _json_response(self.requests)),
+            ("GET", "/_local/refusals"): ("", lambda _: _json_response(self.refusals)),
             ("POST", "/_local/calls"): ("", self._post_call),
         }
 
     @property
     def requests(self) -> dict[str, int]:
-        """How often each API of ours was called, and `moto` for the rest."""
+        """How often each API was called; moto's by service: `S3 PUT`, `SQS SendMessage`."""
         with self._lock:
             return dict(self._counts)
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How many calls of each API of ours a quota has refused."""
+        with self._lock:
+            return dict(self._refusals)
 
     def reset(self) -> None:
         """Forgets the counts, and what moto holds."""
         with self._lock:
             self._counts.clear()
+            self._refusals.clear()
             if self._moto is not None:
                 _reset_moto()
 
@@ -93,6 +105,9 @@ class LocalApplication:
         try:
             response = handler(Request(environ))
         except ServiceError as error:
+            if error.error_type in _QUOTA_ERRORS:
+                with self._lock:
+                    self._refusals[api] += 1
             response = _error_response(error)
         response.headers["x-amzn-RequestId"] = str(uuid.uuid4())
         return response(environ, start_response)
@@ -106,7 +121,7 @@ class LocalApplication:
         is_connect = "/connect/aws4_request" in environ.get("HTTP_AUTHORIZATION", "")
         if method == "GET" and is_connect and path.startswith("/contacts/"):
             return "DescribeContact", self._describe_contact
-        return "moto", None
+        return _name_other_call(environ), None
 
     def _moto_application(self) -> WsgiApplication:
         # Importing moto takes two seconds: not before somebody wants S3 or SQS.
@@ -223,6 +238,11 @@ class LocalServer:
         return self._application.requests
 
     @property
+    def refusals(self) -> dict[str, int]:
+        """How many calls of each API a quota has refused."""
+        return self._application.refusals
+
+    @property
     def port(self) -> int:
         """The port, also when 0 was asked for."""
         return self._servers[0].port
@@ -325,6 +345,11 @@ class LocalAws:
         """How often each API was called."""
         return self._server.requests
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How many calls of each API a quota has refused."""
+        return self._server.refusals
+
     def place(
         self, *calls: Call, retention_hours: int = 24, ended_s_ago: float | None = 30
     ) -> None:
@@ -377,6 +402,13 @@ class _HttpServer(ThreadedWSGIServer):
             self.close_request(request)
         else:
             super().shutdown_request(request)
+
+
+def _name_other_call(environ: Environ) -> str:
+    """The service that signed, and its method or operation: `S3 PUT`, `SQS ReceiveMessage`."""
+    service = environ.get("HTTP_AUTHORIZATION", "").partition("/aws4_request")[0].rpartition("/")[2]
+    operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    return f"{service.upper()} {operation or environ['REQUEST_METHOD']}"
 
 
 def _body(request: Request) -> Json:

@@ -37,10 +37,10 @@ RECORDINGS_WAIT_MS = 600_000
 """How long after the end of a call DescribeContact is asked for a recording that it lacks."""
 
 SECOND_LOOK_MS = 100_000
-"""How long after the end a contact that shows no sign of streaming is looked at for the second time.
+"""When, after its end, a contact that shows no sign of streaming is looked at again.
 
-Most such contacts were never streamed, and DescribeContact has 10 calls a second for all of an
-account: so it is asked three times, at once, after this, and when the wait is over.
+Most such contacts were never streamed, and DescribeContact takes 10 calls a second from the whole
+account: so they are looked at three times, at once, then, and when the wait is over.
 """
 
 KVS_STORAGE = "KINESIS_VIDEO_STREAM"

@@ -304,6 +304,7 @@ def test_describe_contact_is_throttled(aws: LocalAws) -> None:
     connect.close()
 
     assert code_and_status(error) == ("ThrottlingException", 429)
+    assert aws.refusals == {"DescribeContact": 1}
 
 
 def test_s3_and_sqs_are_behind_the_same_address(aws: LocalAws) -> None:
@@ -318,6 +319,8 @@ def test_s3_and_sqs_are_behind_the_same_address(aws: LocalAws) -> None:
     stored = s3.get_object(Bucket="contacts", Key="a/b.wav")
     queue_url = sqs.create_queue(QueueName="jobs")["QueueUrl"]
     sqs.send_message(QueueUrl=queue_url, MessageBody="job")
+    counted = {"S3 PUT": 3, "S3 GET": 1, "SQS CreateQueue": 1, "SQS SendMessage": 1}
+    assert counted.items() <= aws.requests.items()
     (message,) = sqs.receive_message(QueueUrl=queue_url)["Messages"]
 
     with stored["Body"] as body:
