@@ -132,6 +132,11 @@ $(FUZZ_STAMP): $(STAMP)
 fuzz: $(FUZZ_STAMP) ## Fuzz all targets for SECONDS=60 together, or one: TARGET=media
 	python -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
 
+# JOBS: calls that end at once; 1000 takes several minutes and 5 GB of temporary disk.
+.PHONY: load
+load: $(STAMP) ## Archive many calls at once and write docs/capacity.md (JOBS="1 10 100 1000" WORKERS=10)
+	python -m bench.load --write docs/capacity.md $(if $(JOBS),--jobs $(JOBS)) $(if $(WORKERS),--workers $(WORKERS))
+
 .PHONY: build
 build: $(STAMP) ## Build the deployment packages into .aws-sam
 	sam build

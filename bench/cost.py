@@ -95,9 +95,13 @@ def estimate_cost(cost: CallCost) -> Section:
     )
 
 
+def estimate_duration_s(cost: CallCost, memory_mb: int) -> float:
+    """How long one invocation takes on Lambda, warm."""
+    return max(_floor_s(cost), cost.cpu_s * MB_OF_A_VCPU / memory_mb) + _waits_s(cost)
+
+
 def _estimate(cost: CallCost, memory_mb: int) -> _Estimate:
-    share = memory_mb / MB_OF_A_VCPU
-    duration_s = max(_floor_s(cost), cost.cpu_s / share) + _waits_s(cost)
+    duration_s = estimate_duration_s(cost, memory_mb)
     usd = duration_s * memory_mb / 1024 * USD_PER_GB_S + USD_PER_MILLION_REQUESTS / 1e6
     return _Estimate(duration_s, usd)
 

@@ -15,9 +15,14 @@ _OURS = ("boto3", "botocore", "aws-lambda-powertools", "ebmlite")
 _RIVALS = ("av", "kvsparser", "ebmlite")
 
 
-def describe_machine() -> Table:
-    """Everything that a reader needs to judge the numbers, now."""
+def describe_machine(*, with_rivals: bool = True) -> Table:
+    """Everything that a reader needs to judge the numbers, now.
+
+    Args:
+        with_rivals: also what Call Archive is compared with; needs the benchmarks' environment.
+    """
     ours = ", ".join(f"{name} {version(name)}" for name in _OURS)
+    rivals = [("compared with", f"{_rivals()}, {_ffmpeg()}")] if with_rivals else []
     return Table(
         ("machine", ""),
         [
@@ -25,7 +30,7 @@ def describe_machine() -> Table:
             ("memory", _memory()),
             ("kernel", f"{platform.system()} {platform.release()}"),
             ("Python", f"{platform.python_implementation()} {platform.python_version()}, {ours}"),
-            ("compared with", f"{_rivals()}, {_ffmpeg()}"),
+            *rivals,
             ("commit", _commit()),
             ("measured", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
             ("load at the start", " ".join(f"{load:.2f}" for load in os.getloadavg())),

@@ -24,32 +24,22 @@ class PlacedCall:
     size_bytes: int
 
 
-class AwsServer:
-    """`bench.aws_server`, and its commands.
+class ServerProcess:
+    """A module of ours in a process of its own: a command a line, a JSON answer a line.
 
     Attributes:
-        introduction: the environments and events of the functions.
-        calls: by their length in seconds.
+        introduction: what it said before the first command.
     """
 
-    def __init__(self, lengths_s: Sequence[int]) -> None:
-        self._arguments = tuple(map(str, lengths_s))
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = python("-m", module, *arguments)
         self.introduction: Json = {}
-        self.calls: Mapping[int, PlacedCall] = {}
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            python("-m", "bench.aws_server", *self._arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
         self.introduction = self._read_answer()
-        self.calls = {
-            int(seconds): PlacedCall(int(seconds), call["event"], call["fragments"], call["bytes"])
-            for seconds, call in self.introduction["calls"].items()
-        }
         return self
 
     def __exit__(
@@ -60,27 +50,12 @@ class AwsServer:
     ) -> None:
         _, _ = self._process.communicate()
 
-    def limit(self, *, quotas: bool) -> None:
-        """Makes the services as fast as KVS's quotas allow, or as they can be."""
-        self._ask("quotas" if quotas else "no-quotas")
-
-    def count_requests(self) -> int:
-        """How many requests all services have had so far."""
-        counts: Mapping[str, int] = self._ask("requests")
-        return sum(counts.values())
-
-    def settle(self, call: PlacedCall) -> None:
-        """Checks the one recording that there is, and removes it.
+    def ask(self, command: str) -> Any:  # noqa: ANN401 - JSON
+        """The answer to a command.
 
         Raises:
-            RuntimeError: it is not what was said.
+            RuntimeError: the process has ended.
         """
-        verdict = self._ask(f"verify {call.seconds}")
-        if verdict != "exact":
-            raise RuntimeError(f"the recording of {call.seconds} s: {verdict}")
-        self._ask("clear")
-
-    def _ask(self, command: str) -> Any:  # noqa: ANN401 - JSON
         if self._process.stdin is None:
             raise RuntimeError("the local AWS has no pipes")
         self._process.stdin.write(f"{command}\n")
@@ -94,6 +69,47 @@ class AwsServer:
         if not answer:
             raise RuntimeError("the local AWS has ended")
         return json.loads(answer)
+
+
+class AwsServer(ServerProcess):
+    """`bench.aws_server`, and its commands.
+
+    Attributes:
+        introduction: the environments and events of the functions.
+        calls: by their length in seconds.
+    """
+
+    def __init__(self, lengths_s: Sequence[int]) -> None:
+        super().__init__("bench.aws_server", *map(str, lengths_s))
+        self.calls: Mapping[int, PlacedCall] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.calls = {
+            int(seconds): PlacedCall(int(seconds), call["event"], call["fragments"], call["bytes"])
+            for seconds, call in self.introduction["calls"].items()
+        }
+        return self
+
+    def limit(self, *, quotas: bool) -> None:
+        """Makes the services as fast as KVS's quotas allow, or as they can be."""
+        self.ask("quotas" if quotas else "no-quotas")
+
+    def count_requests(self) -> int:
+        """How many requests all services have had so far."""
+        counts: Mapping[str, int] = self.ask("requests")
+        return sum(counts.values())
+
+    def settle(self, call: PlacedCall) -> None:
+        """Checks the one recording that there is, and removes it.
+
+        Raises:
+            RuntimeError: it is not what was said.
+        """
+        verdict = self.ask(f"verify {call.seconds}")
+        if verdict != "exact":
+            raise RuntimeError(f"the recording of {call.seconds} s: {verdict}")
+        self.ask("clear")
 
 
 @contextmanager
