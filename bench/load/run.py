@@ -137,7 +137,8 @@ def _measure(
         sent.result()
     pollers_cpu_s = time.process_time() - pollers_cpu_s
     after = server.ask('{"counts": {}}')
-    exact, verified_bytes = _verify(server, placed["calls"])
+    s3 = boto3.client("s3", **options)
+    exact, verified_bytes = verify(s3, server.introduction["bucket"], placed["calls"])
     return LoadResult(
         load=load,
         wall_s=max(one.ended_s for one in crew.invocations) - began_s,
@@ -178,10 +179,14 @@ def _difference(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str
     return {api: count - before.get(api, 0) for api, count in after.items()}
 
 
-def _verify(server: ServerProcess, calls: Sequence[Json]) -> tuple[int, int]:
-    """How many recordings are exact, with a complete manifest that says so; and their bytes."""
-    s3 = boto3.client("s3", **server.introduction["client_options"])
-    bucket = server.introduction["bucket"]
+def verify(s3: Any, bucket: str, calls: Sequence[Json]) -> tuple[int, int]:  # noqa: ANN401 - a boto3 client
+    """How many recordings are exact, with a complete manifest that says so; and their bytes.
+
+    Args:
+        s3: a boto3 S3 client.
+        bucket: where they are.
+        calls: `contact_id` and `sha256`, what the recording's should be, of each.
+    """
     keys = _keys_by_contact(s3, bucket)
     exact = verified_bytes = 0
     for call in calls:
