@@ -93,7 +93,8 @@ class Behaviour:
         recordings_delay_ms: DescribeContact shows Recordings so long after the contact has ended.
         body_bytes_per_s: pace of each media session.
         media_sessions: concurrent GetMediaForFragmentList sessions of a stream.
-        fragments_per_s: pace of a stream in GetMediaForFragmentList.
+        fragments_per_s: fragments of a stream that GetMediaForFragmentList is asked for.
+        listed_fragments_per_s: sum of MaxResults of a stream's ListFragments calls.
         data_endpoint_calls_per_s: GetDataEndpoint calls of a stream and API name.
         get_media_connections: concurrent GetMedia sessions of a stream.
         get_media_calls_per_s: GetMedia calls of a stream.
@@ -116,6 +117,7 @@ class Behaviour:
     body_bytes_per_s: int | None = 25_000_000
     media_sessions: int | None = 5
     fragments_per_s: int | None = 500
+    listed_fragments_per_s: int | None = 10_000
     data_endpoint_calls_per_s: int | None = 5
     get_media_connections: int | None = 3
     get_media_calls_per_s: int | None = 5
@@ -127,6 +129,7 @@ UNLIMITED: Final = Behaviour(
     body_bytes_per_s=None,
     media_sessions=None,
     fragments_per_s=None,
+    listed_fragments_per_s=None,
     data_endpoint_calls_per_s=None,
     get_media_connections=None,
     get_media_calls_per_s=None,

@@ -147,6 +147,8 @@ class KinesisVideo:
         stream = self._stream(request)
         page = self._page(request, stream)
         size = self._page_size(request)
+        # Counted as asked for, not as found ("Fragment-metadata quota" of KVS's service quotas).
+        self._limit_rate(("ListFragments", stream.arn), self.behaviour.listed_fragments_per_s, size)
         numbers = self._listing(stream, page)
         listed = numbers[page.offset : page.offset + size]
         answer: Json = {"Fragments": [build_entry(stream.fragments[n]) for n in listed]}
@@ -164,10 +166,11 @@ class KinesisVideo:
             # Which text the service has for this is not documented.
             raise invalid_argument("The stream has no data retention.")
         fragments = self._requested_fragments(stream, request.get("Fragments"))
+        self._limit_rate((api, stream.arn), self.behaviour.fragments_per_s, len(fragments))
         end_session = self._open_session(
             api, stream, self.behaviour.media_sessions, "ClientLimitExceededException"
         )
-        documents = self._listed_documents(stream, fragments)
+        documents = self._listed_documents(fragments)
         sent = cut_short(self.faults, api, documents)
         return MediaBody(cut_writes(sent, self.behaviour.body_write_bytes), end_session)
 
@@ -214,8 +217,8 @@ class KinesisVideo:
             f"The requested stream is not found or not active: {arn or name}",
         )
 
-    def _limit_rate(self, key: object, calls_per_s: int | None) -> None:
-        if not self._rates.admits(key, calls_per_s):
+    def _limit_rate(self, key: object, points_per_s: int | None, cost: int = 1) -> None:
+        if not self._rates.admits(key, points_per_s, cost):
             raise ServiceError(400, "ClientLimitExceededException", "Rate exceeded")
 
     def _open_session(
@@ -303,12 +306,9 @@ class KinesisVideo:
             random.Random(self.behaviour.seed).shuffle(fragments)  # noqa: S311 - an order
         return fragments
 
-    def _listed_documents(
-        self, stream: Stream, fragments: Sequence[StoredFragment]
-    ) -> Iterator[bytes]:
+    def _listed_documents(self, fragments: Sequence[StoredFragment]) -> Iterator[bytes]:
         pacer = Pacer()
         for fragment in fragments:
-            stream.pacer.take(1, self.behaviour.fragments_per_s)
             fault = self.faults.fragment_fault("GetMediaForFragmentList", fragment.number)
             if fault is None:
                 documents = [fragment.document()]

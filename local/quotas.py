@@ -15,25 +15,29 @@ _BURST_S: Final = 0.05
 
 
 class RateLimit:
-    """So many calls in any one second, for each key."""
+    """So many calls, or points that calls cost, in any one second, for each key."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._calls: dict[Hashable, deque[float]] = defaultdict(deque)
+        self._calls: dict[Hashable, deque[tuple[float, int]]] = defaultdict(deque)
 
-    def admits(self, key: Hashable, calls_per_s: int | None) -> bool:
-        """Counts a call of `key`, if it is within the limit, and says whether it is."""
-        if calls_per_s is None:
+    def admits(self, key: Hashable, points_per_s: int | None, cost: int = 1) -> bool:
+        """Counts a call of `key`, if it is within the limit, and says whether it is.
+
+        A call that costs more than the whole limit is admitted where it is the only one.
+        """
+        if points_per_s is None:
             return True
         with self._lock:
             now = self._monotonic()
             calls = self._calls[key]
-            while calls and calls[0] <= now - 1:
+            while calls and calls[0][0] <= now - 1:
                 calls.popleft()
-            if len(calls) >= calls_per_s:
+            spent = sum(points for _, points in calls)
+            if spent and spent + cost > points_per_s:
                 return False
-            calls.append(now)
+            calls.append((now, cost))
             return True
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from local.call import StoredFragment
-from local.quotas import Pacer
 
 _HOUR_MS: Final = 3_600_000
 # CreateStream, DataRetentionInHours: without retention the host buffer still serves GetMedia for
@@ -26,7 +25,6 @@ class Stream:
     kms_key_id: str
     numbers: list[int] = field(default_factory=list)
     fragments: dict[int, StoredFragment] = field(default_factory=dict)
-    pacer: Pacer = field(default_factory=Pacer)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ Source: Kinesis Video Streams API reference (ListFragments, GetMediaForFragmentL
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
     from botocore.response import StreamingBody
     from mypy_boto3_kinesis_video_archived_media import KinesisVideoArchivedMediaClient
-    from mypy_boto3_kinesis_video_archived_media.type_defs import FragmentTypeDef
+    from mypy_boto3_kinesis_video_archived_media.type_defs import (
+        FragmentTypeDef,
+        ListFragmentsInputTypeDef,
+        ListFragmentsOutputTypeDef,
+    )
     from mypy_boto3_kinesisvideo import KinesisVideoClient
 
 READ_BYTES = 65_536
@@ -47,9 +52,14 @@ RETRY_DELAYS_S = (0.2, 0.5, 1.0)
 """Before the second, third and fourth try of what a batch left out; an error document for one
 fragment is often gone by then."""
 
+FRAGMENTS_PER_S = 500
+"""Of a stream, over all calls: KVS counts a list's fragments when it is asked for, and refuses
+what is more (service quotas, "Fragment-media quota")."""
+
 SHORT_BY_MS = 20
 """How much shorter than listed a fragment at the end of a body may be before it is doubted."""
 
+_OVER_QUOTA = "ClientLimitExceededException"
 _PERMANENT_CODES = frozenset(
     (
         "NotAuthorizedException",
@@ -113,6 +123,40 @@ class DataEndpoints:
             self._kept.pop(key, None)
 
 
+class MediaPace:
+    """Keeps what is asked of a stream within its quota, in any one second; one call at a time.
+
+    A call counts from its answer on: KVS has counted it by then, however long it was on its way.
+    """
+
+    def __init__(
+        self,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._asked: deque[tuple[float, int]] = deque()
+
+    @contextlib.contextmanager
+    def turn(self, fragments: int) -> Iterator[None]:
+        """Waits until so many more may be asked for; the call is to be made inside."""
+        with self._lock:
+            while self._asked and self._spent() + fragments > FRAGMENTS_PER_S:
+                answered_s, _ = self._asked.popleft()
+                wait_s = answered_s + 1 - self._monotonic()
+                if wait_s > 0:
+                    self._sleep(wait_s)
+            try:
+                yield
+            finally:
+                self._asked.append((self._monotonic(), fragments))
+
+    def _spent(self) -> int:
+        return sum(fragments for _, fragments in self._asked)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamReader:
     """One KVS stream.
@@ -125,6 +169,7 @@ class StreamReader:
     stream_arn: str
     check_time: Callable[[], None]
     sleep: Callable[[float], None] = time.sleep
+    pace: MediaPace = field(default_factory=MediaPace)
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
         """Every fragment that KVS began to receive in the range, in any order.
@@ -133,24 +178,45 @@ class StreamReader:
             StreamFaultError: KVS refused or failed.
         """
         client = self.endpoints.client(self.stream_arn, "LIST_FRAGMENTS")
-        pages = client.get_paginator("list_fragments").paginate(
-            StreamARN=self.stream_arn,
-            FragmentSelector={
+        request: ListFragmentsInputTypeDef = {
+            "StreamARN": self.stream_arn,
+            "MaxResults": MAX_FRAGMENTS_PER_READ,
+            "FragmentSelector": {
                 "FragmentSelectorType": "SERVER_TIMESTAMP",
                 "TimestampRange": {
                     "StartTimestamp": _datetime(from_ms),
                     "EndTimestamp": _datetime(to_ms),
                 },
             },
-            PaginationConfig={"PageSize": MAX_FRAGMENTS_PER_READ},
-        )
+        }
         try:
-            for page in pages:
+            while True:
+                page = self._list_page(client, request)
                 self.check_time()
                 yield from map(_listed, page["Fragments"])
+                if not page.get("NextToken"):
+                    return
+                request["NextToken"] = page["NextToken"]
         except (BotoCoreError, ClientError) as error:
             self.endpoints.forget(self.stream_arn)
             raise fault("ListFragments", error) from error
+
+    def _list_page(
+        self, client: KinesisVideoArchivedMediaClient, request: ListFragmentsInputTypeDef
+    ) -> ListFragmentsOutputTypeDef:
+        """One page; asked for again where the stream's quota refuses it.
+
+        A page counts a thousand, and KVS lists ten thousand a second: to begin a long call's
+        listing anew would end at the same page again.
+        """
+        for delay_s in RETRY_DELAYS_S:
+            try:
+                return client.list_fragments(**request)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != _OVER_QUOTA:
+                    raise
+            self.sleep(delay_s)
+        return client.list_fragments(**request)
 
     def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
         """Each listed fragment once, in their order, received or missing.
@@ -180,9 +246,10 @@ class StreamReader:
     def open_media(self, numbers: Sequence[int]) -> StreamingBody:
         """The body of one GetMediaForFragmentList call."""
         client = self.endpoints.client(self.stream_arn, "GET_MEDIA_FOR_FRAGMENT_LIST")
-        return client.get_media_for_fragment_list(
-            StreamARN=self.stream_arn, Fragments=[str(number) for number in numbers]
-        )["Payload"]
+        with self.pace.turn(len(numbers)):
+            return client.get_media_for_fragment_list(
+                StreamARN=self.stream_arn, Fragments=[str(number) for number in numbers]
+            )["Payload"]
 
 
 class _BatchFetch:

@@ -9,6 +9,7 @@ import pytest
 from local.behaviour import BodyFault, CallFault, FragmentFault
 from local.call import Delivery
 from local.encoder import Layout
+from local.pcm import synthetic_pcm
 from tests.integration.journey import (
     GIVES_UP,
     RESOURCES,
@@ -205,6 +206,24 @@ def test_throttling_and_server_errors_pass(mono: Journey, fault: CallFault) -> N
     done = [mono.archive(one, receives=receives) for receives in (1, 2, 3)]
     assert done[-1]
     assert mono.pcm() == caller()
+
+
+def test_listing_of_more_pages_than_the_quota_of_a_second(mono: Journey) -> None:
+    """A page that is refused is asked for again: a listing from the start would end there, too."""
+    one = mono.place(call())
+    mono.behave(page_limit=3, listed_fragments_per_s=6)
+    assert mono.archive(one)
+    assert mono.aws.refusals["ListFragments"] >= 1
+    assert mono.pcm() == caller()
+
+
+def test_media_is_asked_for_no_faster_than_the_quota(mono: Journey) -> None:
+    """Eleven minutes: 688 fragments, of which 500 may be asked for in the first second."""
+    customer, agent = synthetic_pcm(660, 1), synthetic_pcm(660, 2)
+    assert mono.archive(mono.place(call(customer=customer, to_customer=agent)))
+    assert mono.manifest()["fragments"]["accepted"] == 688
+    assert "GetMediaForFragmentList" not in mono.aws.refusals
+    assert mono.pcm() == customer[0 : len(customer)]
 
 
 @pytest.mark.parametrize(

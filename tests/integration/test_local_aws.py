@@ -166,7 +166,8 @@ def test_five_sessions_at_once_and_then_five_more(archive: Any) -> None:
         assert bodies == [DOCUMENTS] * 5
 
 
-def test_a_session_too_many(archive: Any) -> None:
+def test_a_session_too_many(aws: LocalAws, archive: Any) -> None:
+    aws.behaviour = Behaviour(fragments_per_s=None)
     answers = [
         archive.get_media_for_fragment_list(StreamARN=STREAM_ARN, Fragments=NUMBERS * 40)
         for _ in range(5)
@@ -178,6 +179,22 @@ def test_a_session_too_many(archive: Any) -> None:
     assert code_and_status(error) == ("ClientLimitExceededException", 400)
     for answer in answers:
         answer["Payload"].close()
+
+
+def test_fragments_too_many_a_second(aws: LocalAws, archive: Any) -> None:
+    aws.behaviour = Behaviour(fragments_per_s=len(NUMBERS), listed_fragments_per_s=1000)
+    listing = {"StreamARN": STREAM_ARN, "FragmentSelector": SELECTOR, "MaxResults": 1000}
+
+    get_media(archive, NUMBERS)
+    with pytest.raises(ClientError) as media:
+        get_media(archive, NUMBERS[:1])
+    archive.list_fragments(**listing)
+    with pytest.raises(ClientError) as listed:
+        archive.list_fragments(**listing)
+
+    assert code_and_status(media) == ("ClientLimitExceededException", 400)
+    assert code_and_status(listed) == ("ClientLimitExceededException", 400)
+    assert aws.refusals == {"GetMediaForFragmentList": 1, "ListFragments": 1}
 
 
 def test_errors_are_what_botocore_expects(aws: LocalAws, archive: Any) -> None:

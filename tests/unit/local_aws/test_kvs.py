@@ -465,6 +465,16 @@ def test_a_rate_is_counted_over_the_last_second() -> None:
     assert [limit.admits("key", 2) for _ in range(6)] == [True, True, False, True, False, True]
 
 
+def test_a_call_counts_with_what_it_costs() -> None:
+    times = iter([0.0, 0.1, 0.2, 1.0, 1.05, 2.1, 2.2])
+    limit = RateLimit(lambda: next(times))
+
+    admitted = [limit.admits("key", 500, cost) for cost in (250, 250, 1, 250, 1, 1000, 1)]
+
+    # The window slides; a call of more than the whole limit is admitted where it is alone.
+    assert admitted == [True, True, False, True, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("take", "least_s"),
     [
