@@ -34,9 +34,10 @@ its own, KVS, S3 and SQS are `local.server` in another one, over loopback HTTP. 
 function's process alone. Every recording is compared with what was said, byte for byte.
 
 “First” is the first invocation of a process, which makes the clients; “with start” adds the \
-interpreter and the imports; “warm” is the second. With quotas on, the local KVS sends \
-{per_s} fragments a second for a stream and 25 MB/s for a session, as KVS documents: no client can \
-be faster than max({fragments} / {per_s}, {megabytes:.0f} / 25) = {floor:.2f} s."""
+interpreter and the imports; “warm” is the second. With quotas on, the local KVS lets {per_s} \
+fragments of a stream be asked for in a second, refuses what is more, and sends 25 MB/s for a \
+session, as KVS documents; the floor is max({fragments} / {per_s}, {megabytes:.0f} / 25) = \
+{floor:.2f} s. ArchiveFunction keeps to that pace by itself, with quotas off as well."""
 
 _MEMORY_TEXT = """\
 VmHWM of the function's process after one invocation, quotas off, each in a new process; highest \

@@ -212,6 +212,8 @@ class Quota:
 def quotas(needs: CallNeeds, looks: int, wait_s: float, streamed: float) -> Sequence[Quota]:
     """Every quota on the way of a call.
 
+    A stream's own quotas are what one run asks of it at most in a second.
+
     Args:
         needs: of one call.
         looks: DescribeContact calls for a contact that was not streamed.
@@ -248,7 +250,7 @@ def quotas(needs: CallNeeds, looks: int, wait_s: float, streamed: float) -> Sequ
         Quota(
             "fragments read a second, stream",
             FRAGMENT_MEDIA_OF_A_STREAM_PER_S,
-            lambda _: needs.fragments,
+            lambda _: min(needs.fragments, FRAGMENT_MEDIA_OF_A_STREAM_PER_S),
             "Kinesis Video Streams, fragment-media quota [h]",
         ),
         Quota(
@@ -264,13 +266,19 @@ def quotas(needs: CallNeeds, looks: int, wait_s: float, streamed: float) -> Sequ
             "Amazon Connect, DescribeContact, RateLimit 10, BurstLimit 15",
         ),
         Quota(
-            "DescribeContact a second, contact events on",
+            "DescribeContact a second, contact events on, every contact streamed",
+            DESCRIBE_CONTACT_PER_S,
+            lambda demand: demand.ends_per_s,
+            "the same",
+        ),
+        Quota(
+            f"DescribeContact a second, contact events on, {streamed:.0%} streamed",
             DESCRIBE_CONTACT_PER_S,
             lambda demand: demand.ends_per_s * (1 + others * looks),
             "the same",
         ),
         Quota(
-            "SQS messages in flight, contact events on",
+            f"SQS messages in flight, contact events on, {streamed:.0%} streamed",
             IN_FLIGHT_MESSAGES,
             lambda demand: demand.archive_runs + demand.ends_per_s * others * wait_s,
             "SQS, Messages per queue (in flight)",
@@ -288,7 +296,7 @@ def quotas(needs: CallNeeds, looks: int, wait_s: float, streamed: float) -> Sequ
             "S3, GET/HEAD per partitioned prefix",
         ),
         Quota(
-            "EventBridge invocations a second, contact events on",
+            f"EventBridge invocations a second, contact events on, {streamed:.0%} streamed",
             EVENTBRIDGE_INVOCATIONS_PER_S,
             lambda demand: demand.ends_per_s / streamed,
             "EventBridge, Invocations throttle limit, of the smallest regions",

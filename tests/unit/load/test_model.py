@@ -96,9 +96,10 @@ def test_use_of_quotas_by_nine_thousand_calls() -> None:
         quota.name: quota.used(demand) for quota in quotas(NEEDS, looks=3, wait_s=600, streamed=0.5)
     }
     assert used["GetDataEndpoint a second, account"] == 60
+    assert used["DescribeContact a second, contact events on, every contact streamed"] == 30
     # As many contacts that were not streamed as were: one look and three looks.
-    assert used["DescribeContact a second, contact events on"] == 120
-    assert used["SQS messages in flight, contact events on"] == 18_015
+    assert used["DescribeContact a second, contact events on, 50% streamed"] == 120
+    assert used["SQS messages in flight, contact events on, 50% streamed"] == 18_015
     assert used["S3 PUT a second, prefix"] == 60
 
 
