@@ -1,9 +1,8 @@
 """template.yaml → the settings that decide what Lambda and SQS let through."""
 
 from dataclasses import dataclass
-from typing import Any, override
 
-import yaml
+from samcli.yamlhelper import yaml_parse
 
 from bench.measure import ROOT
 
@@ -18,21 +17,9 @@ class Settings:
     queue_delay_s: int
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's own tags, which nothing here looks at."""
-
-    @override
-    def construct_undefined(self, node: Any) -> Any:
-        return None
-
-
-_Loader.add_constructor(None, _Loader.construct_undefined)
-
-
 def read_settings() -> Settings:
     """The template's own."""
-    with (ROOT / "template.yaml").open() as file:
-        template = yaml.load(file, _Loader)  # noqa: S506 - a SafeLoader that skips tags
+    template = yaml_parse((ROOT / "template.yaml").read_text())
     resources = template["Resources"]
     return Settings(
         maximum_concurrency=template["Parameters"]["MaximumConcurrency"]["Default"],
