@@ -4,7 +4,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import batched
@@ -42,13 +41,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What a load took, from the first message sent to the last message done with.
+    """What a load took, from the last message sent to the last message done with.
 
     Attributes:
-        ages_s: of each message when it was done with.
+        began_s: when all messages were in the queue, seconds since the epoch.
         requests, refusals: calls by API in that time.
         server_cpu_s: CPU of the local AWS in that time.
-        pollers_cpu_s: CPU of the pollers, and of who sent the messages.
+        pollers_cpu_s: CPU of the pollers.
         failed: messages in the queue of failed jobs.
         exact: recordings whose bytes are what the customer said, with a complete manifest.
         verified_bytes: of those.
@@ -56,7 +55,7 @@ class LoadResult:
     """
 
     load: Load
-    wall_s: float
+    began_s: float
     invocations: Sequence[Invocation]
     requests: Mapping[str, int]
     refusals: Mapping[str, int]
@@ -71,8 +70,13 @@ class LoadResult:
 
     @property
     def ages_s(self) -> list[float]:
-        """Of every message when it was done with."""
-        return [one.age_s for one in self.invocations if one.is_done]
+        """Of every message when it was done with; all became due when the last was sent."""
+        return [one.ended_s - self.began_s for one in self.invocations if one.is_done]
+
+    @property
+    def wall_s(self) -> float:
+        """Until the last message was done with."""
+        return max(self.ages_s)
 
     @property
     def audio_s(self) -> float:
@@ -129,19 +133,17 @@ def _measure(
     options, queue_url = server.introduction["client_options"], server.introduction["queue_url"]
     crew = Crew(functions, options, queue_url)
     sqs = boto3.client("sqs", **options)
+    _send(sqs, queue_url, [call["message"] for call in placed["calls"]])
     before = server.ask('{"counts": {}}')
     pollers_cpu_s, began_s = time.process_time(), time.time()
-    with ThreadPoolExecutor(1) as sender:
-        sent = sender.submit(_send, sqs, queue_url, [call["message"] for call in placed["calls"]])
-        crew.work_off(load.jobs, max(_LEAST_S, load.jobs * _SLOWEST_S_A_CALL))
-        sent.result()
+    crew.work_off(load.jobs, max(_LEAST_S, load.jobs * _SLOWEST_S_A_CALL))
     pollers_cpu_s = time.process_time() - pollers_cpu_s
     after = server.ask('{"counts": {}}')
     s3 = boto3.client("s3", **options)
     exact, verified_bytes = verify(s3, server.introduction["bucket"], placed["calls"])
     return LoadResult(
         load=load,
-        wall_s=max(one.ended_s for one in crew.invocations) - began_s,
+        began_s=began_s,
         invocations=crew.invocations,
         requests=_difference(after["requests"], before["requests"]),
         refusals=_difference(after["refusals"], before["refusals"]),

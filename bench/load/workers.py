@@ -29,13 +29,11 @@ class Invocation:
 
     Attributes:
         receives: how often SQS has delivered the message, this time included.
-        age_s: from when the message was sent to when this run had ended.
-        ended_s: when that was, seconds since the epoch.
+        ended_s: when this run had ended, seconds since the epoch.
         is_done: the message left the queue.
     """
 
     receives: int
-    age_s: float
     ended_s: float
     wall_s: float
     cpu_s: float
@@ -57,12 +55,10 @@ class MeasuredFunction(Function):
         outcome = super().invoke(event)
         ended_s = time.time()
         (record,) = event["Records"]
-        attributes = record["attributes"]
         answer = outcome["answer"]
         self.invocations.append(
             Invocation(
-                receives=int(attributes["ApproximateReceiveCount"]),
-                age_s=ended_s - int(attributes["SentTimestamp"]) / 1000,
+                receives=int(record["attributes"]["ApproximateReceiveCount"]),
                 ended_s=ended_s,
                 wall_s=ended_s - began_s,
                 cpu_s=outcome["cpu_s"],
