@@ -283,12 +283,15 @@ def test_a_client_that_leaves_frees_its_connection(aws: LocalAws, live: Any) -> 
     assert time.monotonic() < deadline
 
 
-def test_the_pace_is_500_fragments_a_second(aws: LocalAws, archive: Any) -> None:
+def test_the_pace_is_25_megabytes_a_second(aws: LocalAws, archive: Any) -> None:
+    """This quota makes wait; that of fragments a second refuses."""
+    aws.behaviour = Behaviour(fragments_per_s=None)
     begin = time.monotonic()
-    get_media(archive, NUMBERS * 12)
 
-    # 252 fragments, of which a twentieth of a second is free.
-    assert time.monotonic() - begin >= 0.4
+    body = get_media(archive, NUMBERS * 12)
+
+    # A twentieth of a second is free, and as much may be owed at the end.
+    assert time.monotonic() - begin >= len(body) / 25e6 - 0.1
 
 
 def test_describe_contact(aws: LocalAws) -> None:
