@@ -30,9 +30,11 @@ def create_resources(endpoint_url: str, resources: Resources) -> None:
     import boto3  # noqa: PLC0415 - see above
 
     session = boto3.Session("test", "test", region_name=REGION)
-    session.client("s3", endpoint_url=endpoint_url).create_bucket(
+    s3 = session.client("s3", endpoint_url=endpoint_url)
+    s3.create_bucket(
         Bucket=resources.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
+    s3.put_bucket_versioning(Bucket=resources.bucket, VersioningConfiguration={"Status": "Enabled"})
     sqs = session.client("sqs", endpoint_url=endpoint_url)
     failed_url = sqs.create_queue(QueueName=resources.failed_queue)["QueueUrl"]
     failed = sqs.get_queue_attributes(QueueUrl=failed_url, AttributeNames=["QueueArn"])

@@ -32,6 +32,7 @@ from call_archive.job import (
     ArchiveJob,
     account_of,
     check_instance,
+    instance_id_of,
     manifest_key,
     recording_key,
     region_of,
@@ -189,6 +190,7 @@ def _archive(job: ArchiveJob, order: Order, context: LambdaContext, *, settle: b
             location.bucket,
             recording_key(location.prefix, job),
             manifest_key(location.prefix, job),
+            instance_id_of(job.instance_arn),
         ),
         Conditions(
             tracks=_DIRECTIONS[settings.tracks],

@@ -3,8 +3,9 @@
 The header needs the length, and the length is known last: so the first part is kept, with room
 for the header, until the end and uploaded last, which S3 allows. A recording is published whole
 by one conditional call or not at all, and never over a better one. The manifest follows, last.
+Both objects carry tags, which lifecycle rules and policies can see; none is ever untrue.
 
-Source: S3 API reference (multipart upload, conditional writes).
+Source: S3 API reference (multipart upload, conditional writes, PutObjectTagging).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, TypedDict
+from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
@@ -64,6 +66,10 @@ _MISSING = frozenset(("NoSuchKey", "404", "NotFound"))
 _MANIFEST_TRIES = 3
 _RUN_ID = "run-id"
 _RECORDING_ETAG = "recording-etag"
+_INSTANCE_TAG = "instance-id"
+_COMPLETE_TAG = "complete"
+_NO_VERSION = frozenset(("", "null"))
+"""What S3 says instead of a version's id where versioning is off or suspended."""
 
 
 class Condition(TypedDict, total=False):
@@ -74,13 +80,30 @@ class Condition(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
+class _Version:
+    """An object that S3 has taken.
+
+    Attributes:
+        version_id: "" or "null" in a bucket without versions.
+    """
+
+    etag: str
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class S3Archive:
-    """Where one job's recording and manifest go."""
+    """Where one job's recording and manifest go.
+
+    Attributes:
+        instance_id: of the Connect instance, the value of a tag.
+    """
 
     client: S3Client
     bucket: str
     recording_key: str
     manifest_key: str
+    instance_id: str
 
     def find_manifest(self) -> PublishedManifest | None:
         """What an earlier run published, if the recording that it describes is there.
@@ -120,7 +143,7 @@ class S3Archive:
     def open_recording(self) -> Iterator[MultipartRecording]:
         """A new recording; leaving without a commit leaves no trace."""
         recording = MultipartRecording(
-            self.client, self.bucket, self.recording_key, self.find_manifest
+            self.client, self.bucket, self.recording_key, self.instance_id, self.find_manifest
         )
         try:
             yield recording
@@ -161,9 +184,13 @@ class S3Archive:
             self.client.put_object(
                 Bucket=self.bucket,
                 Key=self.manifest_key,
-                Body=json.dumps(manifest, indent=2).encode(),
+                # On one line, as Athena's JSON readers want it.
+                Body=json.dumps(manifest).encode() + b"\n",
                 ContentType="application/json",
                 Metadata={_RECORDING_ETAG: recording.etag},
+                Tagging=urlencode(
+                    _build_tags(self.instance_id, is_complete=manifest["complete"] is True)
+                ),
                 **condition,
             )
         except _FAILURES as error:
@@ -189,9 +216,11 @@ class MultipartRecording:
         client: S3Client,
         bucket: str,
         key: str,
+        instance_id: str,
         find_manifest: Callable[[], PublishedManifest | None],
     ) -> None:
         self.pcm_bytes = 0
+        self._instance_id = instance_id
         self._find_manifest = find_manifest
         self._client = client
         self._bucket = bucket
@@ -231,23 +260,26 @@ class MultipartRecording:
         Raises:
             StorageFaultError: S3 failed, or another run is publishing; nothing was published.
         """
-        publish = self._prepare(header)
-        etag = publish({"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"})
-        if not etag:
+        tags = _build_tags(self._instance_id, is_complete=is_complete)
+        publish = self._prepare(header, tags)
+        version = publish({"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"})
+        if version is None:
             existing, is_orphan = self._describe_existing()
             described = self._find_manifest()
             if (is_complete and (described is None or not described.is_complete)) or (
                 is_orphan and described is None
             ):
-                etag = publish({"IfMatch": existing})
-        if not etag:
+                version = publish({"IfMatch": existing})
+        if version is None:
             raise StorageFaultError(
                 "PUBLISHED_MEANWHILE", "another run is publishing this call", retryable=True
             )
-        self._upload_id = ""
+        if self._upload_id:
+            self._upload_id = ""
+            self._tag(version, tags)
         return StoredRecording(
             uri=f"s3://{self._bucket}/{self._key}",
-            etag=etag,
+            etag=version.etag,
             size_bytes=len(header) + self.pcm_bytes,
             sha256=self._hash(),
         )
@@ -301,6 +333,8 @@ class MultipartRecording:
                 Key=self._key,
                 ContentType="audio/wav",
                 Metadata={_RUN_ID: self._run_id},
+                # Whether it is complete is not known yet.
+                Tagging=urlencode({_INSTANCE_TAG: self._instance_id}),
             )["UploadId"]
         except _FAILURES as error:
             raise _fault("CreateMultipartUpload", error) from error
@@ -319,7 +353,9 @@ class MultipartRecording:
             raise _fault("UploadPart", error) from error
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
-    def _prepare(self, header: bytes) -> Callable[[Condition], str]:
+    def _prepare(
+        self, header: bytes, tags: dict[str, str]
+    ) -> Callable[[Condition], _Version | None]:
         """Uploads what is left, header last; returns the call that publishes on a condition."""
         self._flush()
         self._send_part()
@@ -327,7 +363,9 @@ class MultipartRecording:
         first.seek(0)
         first.write(header)
         if len(self._files) == 1:
-            return lambda condition: self._publish("PutObject", lambda: self._put(first, condition))
+            return lambda condition: self._publish(
+                "PutObject", lambda: self._put(first, tags, condition)
+            )
         while self._uploads:
             self._collect()
         self._parts.insert(0, self._upload(1, first))
@@ -335,7 +373,7 @@ class MultipartRecording:
             "CompleteMultipartUpload", lambda: self._complete(condition)
         )
 
-    def _put(self, file: IO[bytes], condition: Condition) -> str:
+    def _put(self, file: IO[bytes], tags: dict[str, str], condition: Condition) -> _Version:
         file.seek(0)
         answer = self._client.put_object(
             Bucket=self._bucket,
@@ -343,11 +381,12 @@ class MultipartRecording:
             Body=file,
             ContentType="audio/wav",
             Metadata={_RUN_ID: self._run_id},
+            Tagging=urlencode(tags),
             **condition,
         )
-        return answer["ETag"]
+        return _Version(answer["ETag"], answer.get("VersionId", ""))
 
-    def _complete(self, condition: Condition) -> str:
+    def _complete(self, condition: Condition) -> _Version:
         answer = self._client.complete_multipart_upload(
             Bucket=self._bucket,
             Key=self._key,
@@ -355,29 +394,46 @@ class MultipartRecording:
             MultipartUpload={"Parts": self._parts},
             **condition,
         )
-        return answer["ETag"]
+        return _Version(answer["ETag"], answer.get("VersionId", ""))
 
-    def _publish(self, api: str, call: Callable[[], str]) -> str:
-        """The ETag of the object that is now ours; "" where the condition does not hold."""
+    def _tag(self, version: _Version, tags: dict[str, str]) -> None:
+        """Adds what was not known when the upload was begun, to this run's own version only.
+
+        Without versions another run's recording may lie there by now, so the tag is left out.
+        """
+        if version.version_id in _NO_VERSION:
+            return
+        try:
+            self._client.put_object_tagging(
+                Bucket=self._bucket,
+                Key=self._key,
+                VersionId=version.version_id,
+                Tagging={"TagSet": [{"Key": key, "Value": tags[key]} for key in tags]},
+            )
+        except _FAILURES as error:
+            raise _fault("PutObjectTagging", error) from error
+
+    def _publish(self, api: str, call: Callable[[], _Version]) -> _Version | None:
+        """The object that is now ours; None where the condition does not hold."""
         try:
             return call()
         except _FAILURES as error:
             code = _code(error)
             may_be_ours = code in _EXISTS or code == "NoSuchUpload"
-            if may_be_ours and (etag := self._own_etag()):
-                return etag  # an answer was lost, and botocore asked again
+            if may_be_ours and (own := self._find_own()):
+                return own  # an answer was lost, and botocore asked again
             if code in _EXISTS:
-                return ""
+                return None
             raise _fault(api, error) from error
 
-    def _own_etag(self) -> str:
-        """The ETag of the object at the key, if it is this run's; "" otherwise."""
+    def _find_own(self) -> _Version | None:
+        """The object at the key, if it is this run's."""
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
         except _FAILURES:
-            return ""
+            return None
         is_ours = answer.get("Metadata", {}).get(_RUN_ID) == self._run_id
-        return answer["ETag"] if is_ours else ""
+        return _Version(answer["ETag"], answer.get("VersionId", "")) if is_ours else None
 
     def _describe_existing(self) -> tuple[str, bool]:
         """The ETag of the recording that is there, and whether a killed run has left it."""
@@ -395,6 +451,10 @@ class MultipartRecording:
             while piece := file.read(READ_BYTES):
                 digest.update(piece)
         return digest.hexdigest()
+
+
+def _build_tags(instance_id: str, *, is_complete: bool) -> dict[str, str]:
+    return {_INSTANCE_TAG: instance_id, _COMPLETE_TAG: "true" if is_complete else "false"}
 
 
 def _open_part() -> IO[bytes]:

@@ -23,7 +23,7 @@ def archive(shared_aws: LocalAws) -> S3Archive:
     shared_aws.reset()
     create_resources(shared_aws.endpoint_url, Resources(bucket=BUCKET))
     client = boto3.client("s3", **shared_aws.client_options)
-    return S3Archive(client, BUCKET, "recordings/call.wav", "manifests/call.json")
+    return S3Archive(client, BUCKET, "recordings/call.wav", "manifests/call.json", "instance-1")
 
 
 def recorded(samples: int, *, complete: bool) -> RecordedCall:

@@ -138,4 +138,6 @@ class _Stack:
     def _sub(self, argument: str | list[Any]) -> str:
         text, own = (argument, {}) if isinstance(argument, str) else argument
         own = self.resolve(own)
-        return _REFERENCE.sub(lambda m: str(own.get(m[1]) or self._ref(m[1])), text)
+        resolved = _REFERENCE.sub(lambda m: str(own.get(m[1]) or self._ref(m[1])), text)
+        # ${!name} stands for ${name} itself.
+        return resolved.replace("${!", "${")

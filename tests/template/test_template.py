@@ -200,6 +200,8 @@ class TestRoles:
             "kms:GenerateDataKey",
             "connect:DescribeContact",
             "s3:PutObject",
+            "s3:PutObjectTagging",
+            "s3:PutObjectVersionTagging",
             "s3:GetObject",
             "s3:AbortMultipartUpload",
             "s3:ListBucket",
