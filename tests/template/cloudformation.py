@@ -6,7 +6,8 @@ becomes `<LogicalId>` and its attribute `<LogicalId.Attribute>`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ type Json = dict[str, Any]
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 REGION = "eu-west-2"
 ACCOUNT = "111122223333"
+CODE_BUCKET = "packages"
+CODE_KEY = "call-archive.zip"
 PSEUDO_PARAMETERS = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
@@ -36,19 +39,31 @@ def load() -> Json:
     return template
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """What a stack would be.
+
+    Attributes:
+        resources: by logical id, without those whose condition is false.
+        outputs: by name, likewise.
+        references: what a resource or an output refers to, as `LogicalId` or `LogicalId.Attribute`;
+            parameters and pseudo parameters left out.
+    """
+
+    resources: dict[str, Json]
+    outputs: dict[str, Json]
+    references: dict[str, set[str]]
+
+
 def deploy(parameters: Mapping[str, str | int]) -> dict[str, Json]:
     """Resources by logical id, as they are with these parameters and the defaults of the others."""
-    translated, stack = _translate(parameters)
-    return {
-        logical_id: stack.resolve(resource)
-        for logical_id, resource in translated["Resources"].items()
-        if "Condition" not in resource or stack.holds(resource["Condition"])
-    }
+    return deploy_stack(translate(parameters), parameters).resources
 
 
 def refusals(parameters: Mapping[str, str | int]) -> list[str]:
     """What CloudFormation says against these parameters, by the template's Rules."""
-    translated, stack = _translate(parameters)
+    translated = translate(parameters)
+    stack = _build_stack(translated, parameters, {})
     return [
         assertion["AssertDescription"]
         for rule in translated["Rules"].values()
@@ -58,18 +73,58 @@ def refusals(parameters: Mapping[str, str | int]) -> list[str]:
     ]
 
 
-def _translate(parameters: Mapping[str, str | int]) -> tuple[Json, "_Stack"]:
+def translate(parameters: Mapping[str, str | int]) -> Json:
+    """The template as CloudFormation gets it, with its intrinsic functions."""
     template = load()
     unknown = parameters.keys() - template["Parameters"].keys()
     assert not unknown, f"no such parameters: {unknown}"
     # `sam package` does this to a local path.
-    template["Globals"]["Function"]["CodeUri"] = "s3://packages/call-archive.zip"
-    names = {name: str(p["Default"]) for name, p in template["Parameters"].items()}
-    names |= {name: str(value) for name, value in parameters.items()}
-    translated = Translator(
+    template["Globals"]["Function"]["CodeUri"] = f"s3://{CODE_BUCKET}/{CODE_KEY}"
+    translated: Json = Translator(
         managed_policy_map={}, sam_parser=Parser(), boto_session=Session(region_name=REGION)
-    ).translate(sam_template=template, parameter_values=dict(names))
-    return translated, _Stack(names | PSEUDO_PARAMETERS, translated.get("Conditions", {}))
+    ).translate(sam_template=template, parameter_values=values_of(template, parameters))
+    return translated
+
+
+def values_of(template: Json, parameters: Mapping[str, str | int]) -> dict[str, str]:
+    """Every parameter's value: the one given, or the default."""
+    defaults = {name: str(p.get("Default", "")) for name, p in template["Parameters"].items()}
+    return defaults | {name: str(value) for name, value in parameters.items()}
+
+
+def deploy_stack(
+    translated: Json,
+    parameters: Mapping[str, str | int],
+    physical: Mapping[str, str] | None = None,
+) -> Deployed:
+    """The translated template without conditions and intrinsic functions.
+
+    Args:
+        translated: by `translate`.
+        parameters: the values that differ from the defaults.
+        physical: values of `LogicalId` and `LogicalId.Attribute`, where they are known.
+    """
+    stack = _build_stack(translated, parameters, physical or {})
+    references: dict[str, set[str]] = {}
+
+    def resolve_all(section: str) -> dict[str, Json]:
+        resolved = {}
+        for name, part in translated.get(section, {}).items():
+            if "Condition" in part and not stack.holds(part["Condition"]):
+                continue
+            stack.references = set()
+            resolved[name] = stack.resolve(part)
+            references[f"{section}.{name}"] = stack.references
+        return resolved
+
+    return Deployed(resolve_all("Resources"), resolve_all("Outputs"), references)
+
+
+def _build_stack(
+    translated: Json, parameters: Mapping[str, str | int], physical: Mapping[str, str]
+) -> "_Stack":
+    names = values_of(translated, parameters) | PSEUDO_PARAMETERS | dict(physical)
+    return _Stack(names, translated["Parameters"].keys(), translated.get("Conditions", {}))
 
 
 def of_type(resources: Mapping[str, Json], resource_type: str) -> dict[str, Json]:
@@ -82,13 +137,17 @@ def of_type(resources: Mapping[str, Json], resource_type: str) -> dict[str, Json
 
 
 class _Stack:
-    def __init__(self, names: Mapping[str, str], conditions: Json) -> None:
+    def __init__(
+        self, names: Mapping[str, str], parameters: Collection[str], conditions: Json
+    ) -> None:
         self._names = names
+        self._parameters = parameters
         self._conditions = conditions
+        self.references: set[str] = set()
 
     def holds(self, condition: str) -> bool:
         """Whether a named condition is true."""
-        return bool(self.resolve(self._conditions[condition]))
+        return self._decide(self._conditions[condition])
 
     def resolve(self, value: Any) -> Any:
         """The value without intrinsic functions."""
@@ -108,10 +167,14 @@ class _Stack:
         return {key: item for key, item in pairs if item is not _NO_VALUE}
 
     def _ref(self, name: str) -> Any:
-        return _NO_VALUE if name == "AWS::NoValue" else self._names.get(name, f"<{name}>")
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        if name not in PSEUDO_PARAMETERS and name not in self._parameters:
+            self.references.add(name)
+        return self._names.get(name, f"<{name}>")
 
-    def _getatt(self, argument: str | list[str]) -> str:
-        return f"<{argument if isinstance(argument, str) else '.'.join(argument)}>"
+    def _getatt(self, argument: str | list[str]) -> Any:
+        return self._ref(argument if isinstance(argument, str) else ".".join(argument))
 
     def _if(self, argument: list[Any]) -> Any:
         condition, then, otherwise = argument
@@ -122,10 +185,19 @@ class _Stack:
         return left == right
 
     def _not(self, argument: list[Any]) -> bool:
-        return not self.resolve(argument[0])
+        return not self._decide(argument[0])
 
     def _and(self, argument: list[Any]) -> bool:
-        return all(self.resolve(argument))
+        return all(self._decide(part) for part in argument)
+
+    def _or(self, argument: list[Any]) -> bool:
+        return any(self._decide(part) for part in argument)
+
+    def _decide(self, argument: Json) -> bool:
+        """A condition, or the name of one."""
+        if argument.keys() == {"Condition"}:
+            return self.holds(argument["Condition"])
+        return bool(self.resolve(argument))
 
     def _join(self, argument: list[Any]) -> str:
         separator, parts = argument
