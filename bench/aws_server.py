@@ -82,8 +82,11 @@ class Desk:
             yield read
 
     def _clear(self) -> None:
-        for key in self._keys():
-            self._s3.delete_object(Bucket=RESOURCES.bucket, Key=key)
+        found = self._s3.list_object_versions(Bucket=RESOURCES.bucket)
+        for entry in (*found.get("Versions", []), *found.get("DeleteMarkers", [])):
+            self._s3.delete_object(
+                Bucket=RESOURCES.bucket, Key=entry["Key"], VersionId=entry["VersionId"]
+            )
 
 
 def main() -> None:
