@@ -87,10 +87,11 @@ _AFTER: Final = """\
   data stream.
 
 What Kinesis Video Streams ingests and keeps is paid for live media streaming, with or without an
-archive. Stereo doubles a recording's bytes (storage), not what is fetched. A call that needs retries
-repeats Lambda, SQS and KVS for each. Storage is what grows: {year:.2f} USD for the {calls:,}
-calls when they have been kept for a year, at the monthly rate of S3 Standard; lifecycle rules and
-`RetentionDays` bound it."""
+archive. Stereo doubles a recording's bytes (storage), not what is fetched. A call that needs
+retries repeats Lambda, SQS and KVS for each.
+
+Storage is what grows: {year:.2f} USD for the {calls:,} calls when they have been kept for a year,
+at the monthly rate of S3 Standard; lifecycle rules and `RetentionDays` bound it."""
 
 
 @dataclass(frozen=True, slots=True)
