@@ -27,6 +27,7 @@ CALLS: Final = 1000
 MINUTES: Final = 5
 RETENTION_HOURS: Final = 24
 GB: Final = 1e9
+TEMPLATE: Final = Path(__file__).parents[1] / "template.yaml"
 HOURS_A_MONTH: Final = 730
 PRICES_OF: Final = "US East (N. Virginia), November 2026"
 
@@ -58,6 +59,7 @@ PRICES: Final[Mapping[str, tuple[float, str]]] = {
     "log": (0.50, "CloudWatch Logs, a GB ingested"),
     "metric": (0.30, "CloudWatch, a metric for a month (10 are free)"),
     "alarm": (0.10, "CloudWatch, an alarm for a month (10 are free)"),
+    "dashboard": (3.00, "CloudWatch, a dashboard for a month (3 are free)"),
     "trace": (5.00 / 1e6, "X-Ray, a trace (100,000 a month are free)"),
 }
 
@@ -81,8 +83,8 @@ _AFTER: Final = """\
   for 10,000 requests.
 * Athena: 5 USD a TB of manifests read, at least 10 MB a query. The table and the saved queries
   cost nothing.
-* The stack's topic, dashboard and further alarms, where it has them; S3 requests and transfer of
-  whoever reads.
+* The alarms' topic and its key (1 USD a month), with `AlarmEmail`; S3 requests and transfer of whoever
+  reads.
 * Contact records as a trigger: EventBridge Pipes, 0.40 USD a million requests, and the Kinesis
   data stream.
 
@@ -227,6 +229,7 @@ def build_monthly(usage: Usage) -> list[Item]:
 
 def build_standing() -> list[Item]:
     """What the stack costs each month without a call."""
+    alarms = TEMPLATE.read_text().count("Type: AWS::CloudWatch::Alarm")
     return [
         Item(
             "SQS, an empty queue",
@@ -235,7 +238,8 @@ def build_standing() -> list[Item]:
             "sqs",
         ),
         Item("Metrics", f"{METRICS}, in a month in which all occur", METRICS, "metric"),
-        Item("Alarm", "1", 1, "alarm"),
+        Item("Alarms", str(alarms), alarms, "alarm"),
+        Item("Dashboard", "1", 1, "dashboard"),
     ]
 
 

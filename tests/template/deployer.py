@@ -8,6 +8,7 @@ properties are those APIs' parameters, but for what is written here. What nobody
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from tests.template.cloudformation import (
 
 STACK_NAME = "call-archive"
 NOT_IN_MOTO = "not-made-by-moto"
+# As Fn::Sub writes it: ${LogicalId} or ${LogicalId.Attribute}.
+_REFERENCE = re.compile(r"\$\{(\w+)(?:\.\w+)?\}")
 
 
 @dataclass
@@ -110,6 +113,8 @@ def without(value: Any, unknown: set[str]) -> Any:
     """The template's part, with a text wherever it names what moto does not make."""
     if isinstance(value, list):
         return [without(item, unknown) for item in value]
+    if isinstance(value, str):
+        return _REFERENCE.sub(lambda m: NOT_IN_MOTO if m[1] in unknown else m[0], value)
     if not isinstance(value, dict):
         return value
     if value.get("Ref") in unknown:
@@ -212,6 +217,15 @@ def put_queue_policy(stack: Stack, _: str, properties: Json) -> None:
         )
 
 
+def put_topic_policy(stack: Stack, _: str, properties: Json) -> None:
+    for arn in properties["Topics"]:
+        stack.client("sns").set_topic_attributes(
+            TopicArn=arn,
+            AttributeName="Policy",
+            AttributeValue=json.dumps(properties["PolicyDocument"]),
+        )
+
+
 def put_alarm(stack: Stack, name: str, properties: Json) -> None:
     stack.client("cloudwatch").put_metric_alarm(**{"AlarmName": name} | properties)
 
@@ -246,6 +260,7 @@ FINISHERS: dict[str, Callable[[Stack, str, Json], None]] = {
     "AWS::S3::Bucket": finish_bucket,
     "AWS::S3::BucketPolicy": put_bucket_policy,
     "AWS::SQS::QueuePolicy": put_queue_policy,
+    "AWS::SNS::TopicPolicy": put_topic_policy,
     "AWS::CloudWatch::Alarm": put_alarm,
     "AWS::Pipes::Pipe": create_pipe,
     "AWS::Glue::Database": create_database,

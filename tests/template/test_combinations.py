@@ -59,7 +59,11 @@ ASCII = st.characters(min_codepoint=33, max_codepoint=126)
 
 @cache
 def combinations() -> list[Values]:
-    """Rows in which every two values of two parameters occur together, the fullest row first."""
+    """Rows in which every two values of two parameters occur together; first and last values, too.
+
+    The first row leaves out everything that can be left out, the second asks for everything at
+    once: conditions that need several parameters hold there.
+    """
     names = list(choices())
     open_pairs = {
         ((a, x), (b, y))
@@ -67,7 +71,9 @@ def combinations() -> list[Values]:
         for x in choices()[a]
         for y in choices()[b]
     }
-    rows: list[Values] = []
+    rows = [{name: values[0] for name, values in choices().items()}]
+    rows.append({name: values[-1] for name, values in choices().items()})
+    open_pairs = {pair for pair in open_pairs if not any(pair_in(pair, row) for row in rows)}
     while open_pairs:
         row = dict(min(open_pairs))
         for name in names:

@@ -19,7 +19,6 @@ from tests.template.cloudformation import REGION, Json
 from tests.template.deployer import Stack, create_stack
 
 ARCHIVE_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/66666666-7777-8888-9999-000000000000"
-TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:on-call"
 FULL: dict[str, str | int] = {
     "ConnectInstanceArn": INSTANCE_ARN,
     "StreamPrefix": "call-archive",
@@ -28,7 +27,7 @@ FULL: dict[str, str | int] = {
     "ArchiveKmsKeyArn": ARCHIVE_KEY,
     "RetentionDays": 365,
     "Tracks": "both",
-    "AlarmTopicArn": TOPIC,
+    "AlarmEmail": "on-call@example.com",
 }
 SETTINGS: dict[str, dict[str, str | int]] = {
     "minimal": {},
@@ -59,7 +58,7 @@ def attributes(stack: Stack, queue: str) -> Json:
 
 class TestWhatStands:
     def test_only_what_moto_has_no_api_for_is_missing(self, stack: Stack) -> None:
-        assert {name.split("::")[1] for name in stack.missing} <= {"Connect", "SNS", "Lambda"}
+        assert {name.split("::")[1] for name in stack.missing} <= {"Connect", "Logs"}
 
     def test_jobs_that_keep_failing_are_moved(self, stack: Stack) -> None:
         jobs, failed = attributes(stack, "ArchiveQueue"), attributes(stack, "FailedJobsQueue")
