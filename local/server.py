@@ -10,13 +10,12 @@ chunked bodies.
 """
 
 import json
-import select
 import socket
-import struct
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self, override
 
@@ -27,38 +26,66 @@ from local.behaviour import CONNECT_DEFAULTS, Behaviour, decode_behaviour
 from local.call import Call, simulate_call
 from local.clock import Clock
 from local.connect import Connect
+from local.connections import is_closed, is_to_be_reset, reset_on_close
 from local.faults import BodyResetError, ServiceError
 from local.kvs import KinesisVideo
 from local.media_body import MediaBody
+from local.moto_faults import (
+    Environ,
+    MotoFault,
+    MotoFaults,
+    StartResponse,
+    WsgiApplication,
+    decode_moto_faults,
+    operation_of,
+)
 from local.pcm import synthetic_pcm
+from local.s3_writes import S3Writes
 
 type Json = dict[str, Any]
-type Environ = dict[str, Any]
-type StartResponse = Callable[..., Any]
-type WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 type Handler = Callable[[Request], Response]
+type Watcher = Callable[[Step], None]
 
 REGION: Final = "eu-west-2"
-# SO_LINGER on with no time: close() sends a reset instead of a FIN.
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _SHUTDOWN_POLL_S: Final = 0.02
 _QUOTA_ERRORS: Final = frozenset(
     {"ClientLimitExceededException", "ConnectionLimitExceededException", "ThrottlingException"}
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request on its way.
+
+    Attributes:
+        api: the operation; "" for those of S3 that have no key.
+        has_effect: False when it has arrived, True when it is done and not yet answered.
+    """
+
+    api: str
+    has_effect: bool
+
+
 class LocalApplication:
-    """The WSGI application: ours by path, moto's by default."""
+    """The WSGI application: ours by path, moto's by default.
+
+    Attributes:
+        watcher: is told every step of every request, and holds it until it returns; a request is
+            dropped by raising ConnectionError.
+        is_stopping: set when no client is to be held any longer.
+    """
 
     def __init__(self, kvs: KinesisVideo, connect: Connect, clock: Clock) -> None:
         self._kvs = kvs
         self._connect = connect
         self._clock = clock
         self._lock = threading.Lock()
-        self._moto: WsgiApplication | None = None
+        self._moto: S3Writes | None = None
         self._counts: Counter[str] = Counter()
         self._refusals: Counter[str] = Counter()
+        self.watcher: Watcher | None = None
         self.is_stopping = threading.Event()
+        self.moto_faults = MotoFaults(self._call_moto, self.is_stopping)
         self._routes: dict[tuple[str, str], tuple[str, Handler]] = {
             ("POST", "/getDataEndpoint"): ("GetDataEndpoint", self._get_data_endpoint),
             ("POST", "/describeStream"): ("DescribeStream", self._describe_stream),
@@ -69,6 +96,7 @@ class LocalApplication:
             ),
             ("POST", "/getMedia"): ("GetMedia", self._get_media),
             ("PUT", "/_local/behaviour"): ("", self._put_behaviour),
+            ("PUT", "/_local/moto-faults"): ("", self._put_moto_faults),
             ("GET", "/_local/requests"): ("", lambda _: _json_response(self.requests)),
             ("GET", "/_local/refusals"): ("", lambda _: _json_response(self.refusals)),
             ("POST", "/_local/calls"): ("", self._post_call),
@@ -88,11 +116,13 @@ class LocalApplication:
 
     def reset(self) -> None:
         """Forgets the counts, and what moto holds."""
+        self.moto_faults.faults = ()
         with self._lock:
             self._counts.clear()
             self._refusals.clear()
             if self._moto is not None:
                 _reset_moto()
+                self._moto.reset()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request."""
@@ -100,8 +130,20 @@ class LocalApplication:
         if api:
             with self._lock:
                 self._counts[api] += 1
+        watcher = self.watcher
+        if watcher is None:
+            return self._answer(handler, environ, start_response)
+        step = Step(operation_of(environ) if handler is None else api, has_effect=False)
+        watcher(step)
+        answer = self._answer(handler, environ, start_response)
+        watcher(replace(step, has_effect=True))
+        return answer
+
+    def _answer(
+        self, handler: Handler | None, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
         if handler is None:
-            return self._moto_application()(environ, start_response)
+            return self.moto_faults(environ, start_response)
         try:
             response = handler(Request(environ))
         except ServiceError as error:
@@ -123,6 +165,9 @@ class LocalApplication:
             return "DescribeContact", self._describe_contact
         return _name_other_call(environ), None
 
+    def _call_moto(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return self._moto_application()(environ, start_response)
+
     def _moto_application(self) -> WsgiApplication:
         # Importing moto takes two seconds: not before somebody wants S3 or SQS.
         with self._lock:
@@ -132,7 +177,7 @@ class LocalApplication:
                     create_backend_app,
                 )
 
-                self._moto = DomainDispatcherApplication(create_backend_app)
+                self._moto = S3Writes(DomainDispatcherApplication(create_backend_app))
             return self._moto
 
     def _get_data_endpoint(self, request: Request) -> Response:
@@ -153,7 +198,7 @@ class LocalApplication:
     def _get_media(self, request: Request) -> Response:
         connection: socket.socket = request.environ["werkzeug.socket"]
         body = self._kvs.get_media(
-            _body(request), lambda: self.is_stopping.is_set() or _is_closed(connection)
+            _body(request), lambda: self.is_stopping.is_set() or is_closed(connection)
         )
         return _media_response(body, request)
 
@@ -165,6 +210,13 @@ class LocalApplication:
         try:
             self._kvs.behaviour = decode_behaviour(_body(request))
         except (ValueError, TypeError) as error:
+            raise ServiceError(400, "ValidationException", str(error)) from error
+        return _json_response({})
+
+    def _put_moto_faults(self, request: Request) -> Response:
+        try:
+            self.moto_faults.faults = decode_moto_faults(json.loads(request.get_data()))
+        except ValueError as error:
             raise ServiceError(400, "ValidationException", str(error)) from error
         return _json_response({})
 
@@ -231,6 +283,11 @@ class LocalServer:
     @behaviour.setter
     def behaviour(self, behaviour: Behaviour) -> None:
         self.kvs.behaviour = behaviour
+
+    @property
+    def application(self) -> LocalApplication:
+        """What answers."""
+        return self._application
 
     @property
     def requests(self) -> dict[str, int]:
@@ -341,6 +398,24 @@ class LocalAws:
         self._server.behaviour = behaviour
 
     @property
+    def moto_faults(self) -> tuple[MotoFault, ...]:
+        """The trouble with S3 and SQS; may be replaced at any time."""
+        return self._server.application.moto_faults.faults
+
+    @moto_faults.setter
+    def moto_faults(self, faults: Iterable[MotoFault]) -> None:
+        self._server.application.moto_faults.faults = faults
+
+    @property
+    def watcher(self) -> Watcher | None:
+        """Is told every step of every request; see LocalApplication."""
+        return self._server.application.watcher
+
+    @watcher.setter
+    def watcher(self, watcher: Watcher | None) -> None:
+        self._server.application.watcher = watcher
+
+    @property
     def requests(self) -> dict[str, int]:
         """How often each API was called."""
         return self._server.requests
@@ -379,6 +454,13 @@ class _Request(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Says nothing: requests are counted, not printed."""
 
+    @override
+    def connection_dropped(
+        self, error: BaseException, environ: dict[str, Any] | None = None
+    ) -> None:
+        """Waits for no further request where an answer has broken off."""
+        self.close_connection = True
+
 
 class _HttpServer(ThreadedWSGIServer):
     # A client opens a connection for each request; the default of 5 that may wait is soon used up.
@@ -397,8 +479,7 @@ class _HttpServer(ThreadedWSGIServer):
     @override
     def shutdown_request(self, request: Any) -> None:
         """Closes a connection; without the usual FIN where a reset is wanted."""
-        linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET_ON_CLOSE))
-        if linger == _RESET_ON_CLOSE:
+        if is_to_be_reset(request):
             self.close_request(request)
         else:
             super().shutdown_request(request)
@@ -448,16 +529,8 @@ def _resettable(body: MediaBody, connection: socket.socket) -> Iterable[bytes]:
     try:
         yield from body
     except BodyResetError as error:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(connection)
         raise ConnectionResetError from error
-
-
-def _is_closed(connection: socket.socket) -> bool:
-    readable, _, _ = select.select([connection], [], [], 0)
-    try:
-        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
-    except OSError:
-        return True
 
 
 def _reset_moto() -> None:
