@@ -50,6 +50,7 @@ ORPHAN_AGE = timedelta(minutes=15)
 
 _PERMANENT_CODES = frozenset(
     (
+        "403",  # AccessDenied as the answer to HEAD, which has no body for the code
         "AccessDenied",
         "AccessDeniedException",
         "AllAccessDisabled",
@@ -418,11 +419,10 @@ class MultipartRecording:
         try:
             return call()
         except _FAILURES as error:
-            code = _code(error)
-            may_be_ours = code in _EXISTS or code == "NoSuchUpload"
-            if may_be_ours and (own := self._find_own()):
-                return own  # an answer was lost, and botocore asked again
-            if code in _EXISTS:
+            # Whatever the last answer was, one that was lost before it may have been a success.
+            if own := self._find_own():
+                return own
+            if _code(error) in _EXISTS:
                 return None
             raise _fault(api, error) from error
 

@@ -114,6 +114,13 @@ def interleave(left: bytes, right: bytes) -> bytes:
     return b"".join(left[i : i + 2] + right[i : i + 2] for i in range(0, len(left), 2))
 
 
+def deliver(function: Function, message: Mapping[str, Any], receives: int = 1) -> bool:
+    """Hands a function one message as SQS would; whether it is done with it."""
+    event = build_sqs_event(message, START_MS)
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
+    return not function.invoke(event)["batchItemFailures"]
+
+
 class Journey:
     """An empty AWS, one function, and what comes out of it."""
 
@@ -138,10 +145,7 @@ class Journey:
 
     def run(self, message: Mapping[str, Any], receives: int = 1) -> bool:
         """Hands the function one message; whether it is done with it."""
-        event = build_sqs_event(message, START_MS)
-        event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
-        answer = self.function.invoke(event)
-        return not answer["batchItemFailures"]
+        return deliver(self.function, message, receives)
 
     def archive(self, middle: Call, receives: int = 1) -> bool:
         """Runs the flow's job for a call."""

@@ -18,12 +18,16 @@ BUCKET = "call-archive-publish"
 HEADER = b"RIFF" + bytes(40)
 
 
-@pytest.fixture
-def archive(shared_aws: LocalAws) -> S3Archive:
+# Bytes of a recording for each sample of its call: one PutObject, or a multipart upload.
+SCALES = {"recordings/small.wav": 1, "recordings/large.wav": 6000}
+
+
+@pytest.fixture(params=SCALES)
+def archive(shared_aws: LocalAws, request: pytest.FixtureRequest) -> S3Archive:
     shared_aws.reset()
     create_resources(shared_aws.endpoint_url, Resources(bucket=BUCKET))
     client = boto3.client("s3", **shared_aws.client_options)
-    return S3Archive(client, BUCKET, "recordings/call.wav", "manifests/call.json", "instance-1")
+    return S3Archive(client, BUCKET, request.param, "manifests/call.json", "instance-1")
 
 
 def recorded(samples: int, *, complete: bool) -> RecordedCall:
@@ -52,9 +56,9 @@ def manifest_of(call: RecordedCall) -> dict[str, object]:
 def commit(
     archive: S3Archive, call: RecordedCall, published: PublishedManifest | None
 ) -> StoredRecording:
-    """The run's recording: as many bytes of one value as the call has samples."""
+    """The run's recording: bytes of one value, as many as the call has samples, times the scale."""
     with archive.open_recording() as recording:
-        recording.write(bytes([call.samples % 251]) * call.samples)
+        recording.write(bytes([call.samples % 251]) * call.samples * SCALES[archive.recording_key])
         return recording.commit(
             HEADER,
             replaces=published.recording_etag if published else "",
@@ -68,9 +72,10 @@ def publish(archive: S3Archive, call: RecordedCall) -> None:
     archive.put_manifest(manifest_of(call), stored, published)
 
 
-def wav_bytes(archive: S3Archive) -> int:
+def published_samples(archive: S3Archive) -> int:
+    """The samples of the call whose recording is there."""
     answer = archive.client.head_object(Bucket=BUCKET, Key=archive.recording_key)
-    return answer["ContentLength"] - len(HEADER)
+    return (answer["ContentLength"] - len(HEADER)) // SCALES[archive.recording_key]
 
 
 def test_nothing_is_there_before_the_first_run(archive: S3Archive) -> None:
@@ -83,7 +88,7 @@ def test_partial_gives_way_to_complete(archive: S3Archive) -> None:
     published = archive.find_manifest()
     assert published is not None
     assert published.is_complete
-    assert wav_bytes(archive) == 2000
+    assert published_samples(archive) == 2000
 
 
 def test_partial_run_that_was_overtaken_by_a_complete_one_publishes_nothing(
@@ -96,7 +101,7 @@ def test_partial_run_that_was_overtaken_by_a_complete_one_publishes_nothing(
         commit(archive, recorded(1500, complete=False), seen_by_slow_run)
     assert caught.value.code == "PUBLISHED_MEANWHILE"
     assert caught.value.retryable
-    assert wav_bytes(archive) == 2000
+    assert published_samples(archive) == 2000
 
 
 def test_partial_run_that_is_overtaken_before_the_manifest_publishes_nothing(
@@ -107,20 +112,20 @@ def test_partial_run_that_is_overtaken_before_the_manifest_publishes_nothing(
     commit(archive, recorded(2000, complete=True), seen_by_both)
     with pytest.raises(StorageFaultError, match="another run"):
         commit(archive, recorded(1500, complete=False), archive.find_manifest())
-    assert wav_bytes(archive) == 2000
+    assert published_samples(archive) == 2000
 
 
 def test_partial_run_leaves_a_recording_without_a_manifest_alone(archive: S3Archive) -> None:
     commit(archive, recorded(2000, complete=True), None)
     with pytest.raises(StorageFaultError, match="another run"):
         commit(archive, recorded(1500, complete=False), None)
-    assert wav_bytes(archive) == 2000
+    assert published_samples(archive) == 2000
 
 
 def test_complete_run_replaces_what_a_killed_run_left(archive: S3Archive) -> None:
     commit(archive, recorded(1500, complete=False), None)
     publish(archive, recorded(2000, complete=True))
-    assert wav_bytes(archive) == 2000
+    assert published_samples(archive) == 2000
 
 
 def test_complete_manifest_wins_over_a_partial_one_that_was_faster(archive: S3Archive) -> None:
@@ -148,7 +153,7 @@ def test_slow_complete_run_never_replaces_a_longer_complete_recording(archive: S
     publish(archive, recorded(2000, complete=True))
     with pytest.raises(StorageFaultError, match="another run"):
         commit(archive, recorded(1500, complete=True), None)
-    assert wav_bytes(archive) == 2000
+    assert published_samples(archive) == 2000
 
 
 def test_manifest_without_its_recording_counts_for_nothing(archive: S3Archive) -> None:
@@ -180,7 +185,8 @@ def test_disk_that_takes_less_than_it_was_given(
     with archive.open_recording() as recording:
         recording.write(b"x" * 300_000)
         recording.commit(HEADER, replaces="", is_complete=True)
-    assert wav_bytes(archive) == 300_000
+    head = archive.client.head_object(Bucket=BUCKET, Key=archive.recording_key)
+    assert head["ContentLength"] == len(HEADER) + 300_000
 
 
 def test_later_stop_fragment_makes_an_early_recording_whole() -> None:

@@ -1,0 +1,11 @@
+"""The fixtures of the whole journey."""
+
+from tests.integration.conftest import (
+    archive_functions,
+    flow_function,
+    mono,
+    shared_aws,
+    stereo,
+)
+
+__all__ = ["archive_functions", "flow_function", "mono", "shared_aws", "stereo"]
