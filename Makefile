@@ -89,6 +89,13 @@ test: $(STAMP) ## Run every test, with coverage; those that need Docker say so w
 	@$(DOCKER_ANSWERS) || echo "tests/sam_local: NOT RUN, no Docker engine answers here"
 	pytest --cov=call_archive $(PYTEST_ARGS)
 
+KILLS ?= 200
+SEED ?= 1
+
+.PHONY: test-kills
+test-kills: $(STAMP) ## Kill the functions at every step of KILLS runs, and see that nothing is half-published, lost or doubled
+	python -m tests.faults.kill_campaign --kills $(KILLS) --seed $(SEED)
+
 .PHONY: test-sam
 test-sam: $(STAMP) ## Run only the tests of both functions in Lambda containers, with `sam local`
 	pytest tests/sam_local $(PYTEST_ARGS)

@@ -166,35 +166,38 @@ class EventSource:
         ).get("Messages", [])
         if not received:
             return 0
-        answer = self.function.invoke({"Records": [self._record(message) for message in received]})
+        region = self.sqs.meta.region_name
+        records = [build_sqs_record(message, self.queue_url, region) for message in received]
+        answer = self.function.invoke({"Records": records})
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         done = [message for message in received if message["MessageId"] not in failed]
         for message in done:
             self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
         return len(done)
 
-    def _record(self, message: Mapping[str, Any]) -> Json:
-        name = self.queue_url.rpartition("/")[2]
-        region = self.sqs.meta.region_name
-        return {
-            "messageId": message["MessageId"],
-            "receiptHandle": message["ReceiptHandle"],
-            "body": message["Body"],
-            "attributes": message["Attributes"],
-            "messageAttributes": {
-                name: {
-                    "stringValue": attribute["StringValue"],
-                    "stringListValues": [],
-                    "binaryListValues": [],
-                    "dataType": attribute["DataType"],
-                }
-                for name, attribute in message.get("MessageAttributes", {}).items()
-            },
-            "md5OfBody": message["MD5OfBody"],
-            "eventSource": "aws:sqs",
-            "eventSourceARN": f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{name}",
-            "awsRegion": region,
-        }
+
+def build_sqs_record(message: Mapping[str, Any], queue_url: str, region: str) -> Json:
+    """A message as ReceiveMessage gives it → the record that the event source makes of it."""
+    queue = queue_url.rpartition("/")[2]
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": {
+            name: {
+                "stringValue": attribute["StringValue"],
+                "stringListValues": [],
+                "binaryListValues": [],
+                "dataType": attribute["DataType"],
+            }
+            for name, attribute in message.get("MessageAttributes", {}).items()
+        },
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{queue}",
+        "awsRegion": region,
+    }
 
 
 def _serve(handler_name: str, answers: IO[str]) -> None:
