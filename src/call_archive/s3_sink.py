@@ -273,7 +273,9 @@ class MultipartRecording:
                 version = publish({"IfMatch": existing})
         if version is None:
             raise StorageFaultError(
-                "PUBLISHED_MEANWHILE", "another run is publishing this call", retryable=True
+                "PUBLISHED_MEANWHILE",
+                "another run is publishing this call, or has left a longer recording",
+                retryable=True,
             )
         if self._upload_id:
             self._upload_id = ""
@@ -436,12 +438,18 @@ class MultipartRecording:
         return _Version(answer["ETag"], answer.get("VersionId", "")) if is_ours else None
 
     def _describe_existing(self) -> tuple[str, bool]:
-        """The ETag of the recording that is there, and whether a killed run has left it."""
+        """The ETag of the recording that is there, and whether it may give way without a manifest.
+
+        It may where a killed run has left it, unless it is longer than this one: it can be
+        complete, and its media gone.
+        """
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
         except _FAILURES as error:
             raise _fault("HeadObject", error) from error
-        return answer["ETag"], datetime.now(UTC) - answer["LastModified"] > ORPHAN_AGE
+        is_old = datetime.now(UTC) - answer["LastModified"] > ORPHAN_AGE
+        is_longer = answer["ContentLength"] > HEADER_BYTES + self.pcm_bytes
+        return answer["ETag"], is_old and not is_longer
 
     def _hash(self) -> str:
         """SHA-256 of everything that was sent."""

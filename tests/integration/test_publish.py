@@ -3,15 +3,17 @@
 import hashlib
 import tempfile
 from dataclasses import replace
+from datetime import timedelta
 
 import boto3
 import pytest
+from moto.s3.models import s3_backends
 
 from call_archive.errors import StorageFaultError
 from call_archive.manifest import FragmentCounts, PublishedManifest, RecordedCall, StoredRecording
 from call_archive.matroska import Direction
 from call_archive.s3_sink import PART_BYTES, S3Archive
-from local.resources import Resources, create_resources
+from local.resources import ACCOUNT_ID, Resources, create_resources
 from local.server import LocalAws
 
 BUCKET = "call-archive-publish"
@@ -119,6 +121,31 @@ def test_partial_run_leaves_a_recording_without_a_manifest_alone(archive: S3Arch
     commit(archive, recorded(2000, complete=True), None)
     with pytest.raises(StorageFaultError, match="another run"):
         commit(archive, recorded(1500, complete=False), None)
+    assert published_samples(archive) == 2000
+
+
+def grow_old(archive: S3Archive) -> None:
+    """Makes the recording older than any run."""
+    recording = s3_backends[ACCOUNT_ID]["aws"].get_object(BUCKET, archive.recording_key)
+    assert recording is not None
+    recording.last_modified -= timedelta(minutes=16)
+
+
+def test_partial_run_replaces_what_a_killed_run_left_long_ago(archive: S3Archive) -> None:
+    commit(archive, recorded(1500, complete=False), None)
+    grow_old(archive)
+    publish(archive, recorded(1500, complete=False))
+    published = archive.find_manifest()
+    assert published is not None
+    assert published.accepted == 15
+
+
+def test_partial_run_leaves_a_longer_recording_that_may_be_complete(archive: S3Archive) -> None:
+    commit(archive, recorded(2000, complete=True), None)
+    grow_old(archive)
+    with pytest.raises(StorageFaultError) as caught:
+        commit(archive, recorded(1500, complete=False), None)
+    assert caught.value.code == "PUBLISHED_MEANWHILE"
     assert published_samples(archive) == 2000
 
 
