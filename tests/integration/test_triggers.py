@@ -14,7 +14,7 @@ import pytest
 
 from local.call import Call
 from local.demo_call import INSTANCE_ARN
-from local.runtime import ACCOUNT_ID, EventSource
+from local.runtime import ACCOUNT_ID, EventSource, build_sqs_record
 from tests.integration.journey import RESOURCES, SETTLES, Journey, call, caller
 from tests.template.cloudformation import ACCOUNT, Json, deploy, of_type
 
@@ -152,7 +152,8 @@ def _receive(journey: Journey) -> list[Json]:
     received = journey.sqs.receive_message(
         QueueUrl=source.queue_url, MessageSystemAttributeNames=["All"]
     )["Messages"]
-    return [source._record(message) for message in received]
+    region = journey.sqs.meta.region_name
+    return [build_sqs_record(message, source.queue_url, region) for message in received]
 
 
 # ------------------------------------------------------------------ contact records
