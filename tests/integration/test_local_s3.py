@@ -234,3 +234,10 @@ def test_watcher_sees_every_step_and_can_drop_a_request(aws: LocalAws) -> None:
         Step("PutObject", has_effect=True),
         Step("HeadObject", has_effect=False),
     ]
+
+
+def test_reset_forgets_what_another_server_of_the_process_holds(aws: LocalAws) -> None:
+    client(aws).put_object(Bucket=BUCKET, Key=KEY, Body=b"x")
+    with LocalAws() as other:
+        other.reset()
+        assert client(other).list_buckets()["Buckets"] == []
