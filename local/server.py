@@ -135,15 +135,19 @@ class LocalApplication:
                 self._counts[api] += 1
         watcher = self.watcher
         if watcher is None:
-            return self._answer(handler, environ, start_response)
+            return self._answer(api, handler, environ, start_response)
         step = Step(operation_of(environ) if handler is None else api, has_effect=False)
         watcher(step)
-        answer = self._answer(handler, environ, start_response)
+        answer = self._answer(api, handler, environ, start_response)
         watcher(replace(step, has_effect=True))
         return answer
 
     def _answer(
-        self, handler: Handler | None, environ: Environ, start_response: StartResponse
+        self,
+        api: str,
+        handler: Handler | None,
+        environ: Environ,
+        start_response: StartResponse,
     ) -> Iterable[bytes]:
         if handler is None:
             return self.moto_faults(environ, start_response)
