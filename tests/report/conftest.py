@@ -51,6 +51,11 @@ def write_wav(path: Path, *channels: Samples) -> Path:
     return path
 
 
+def fragment_number(server_ms: int, sequence: int = 7) -> str:
+    """A fragment number as public samples show them: sequence, server time, random bits."""
+    return str(((2**64 + sequence) << 92) | (server_ms << 28) | 12345)
+
+
 def manifest(tracks: tuple[str, ...], duration_ms: int, **changes: Any) -> dict[str, Any]:
     """A manifest of version 1, as docs/architecture.md has it."""
     return {
@@ -77,7 +82,7 @@ def manifest(tracks: tuple[str, ...], duration_ms: int, **changes: Any) -> dict[
             "foreign": 0,
             "untagged": 0,
             "missing": [],
-            "last": "1",
+            "last": fragment_number(STARTED_MS + duration_ms * 9 // 10, 17),
         },
         "gaps": [],
         "overlaps": [],
@@ -95,11 +100,6 @@ def write_call(directory: Path, name: str, *channels: Samples, **changes: Any) -
     wav = write_wav(directory / f"{name}.wav", *channels)
     wav.with_suffix(".json").write_text(json.dumps(manifest(tracks, duration_ms, **changes)))
     return wav
-
-
-def fragment_number(server_ms: int, sequence: int = 7) -> str:
-    """A fragment number as public samples show them: sequence, server time, random bits."""
-    return str(((2**64 + sequence) << 92) | (server_ms << 28) | 12345)
 
 
 @pytest.fixture(scope="session")

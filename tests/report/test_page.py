@@ -29,7 +29,9 @@ def calls(tmp_path: Path) -> Path:
     """Two calls: one of both sides with a gap, an overlap and a missing fragment, one whole."""
     loud_late = np.concatenate([silence(10), tone(10, 0.3)])
     loud_early = np.concatenate([tone(10, 0.3, 700), silence(10)])
-    fragments = manifest((), 0)["fragments"] | {"missing": [fragment_number(STARTED_MS + 15_000)]}
+    fragments = manifest((), SECONDS * 1000)["fragments"] | {
+        "missing": [fragment_number(STARTED_MS + 15_000)]
+    }
     write_call(
         tmp_path,
         "a",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from call_archive_cli.words import clock, count, track_name
@@ -52,18 +51,24 @@ def _holes(kind: str, holes: list[Mapping[str, Any]], tracks: list[str]) -> Iter
 
 
 def _missing(manifest: Mapping[str, Any]) -> Iterator[Mark]:
-    """Missing fragments whose number tells when KVS received them.
+    """Missing fragments, as far before the recording's last fragment as KVS received them.
 
     A fragment number holds the server's time in its middle bits. That is seen, not documented:
     enough to show a place, and nothing else depends on it.
     """
-    started_ms = round(datetime.fromisoformat(manifest["startedAt"]).timestamp() * 1000)
-    for number in manifest["fragments"]["missing"]:
-        at_ms = (int(number) >> SERVER_MS_SHIFT & SERVER_MS_MASK) - started_ms
-        if -NEAR_MS <= at_ms <= manifest["durationMs"] + NEAR_MS:
-            shown_ms = min(max(at_ms, 0), manifest["durationMs"])
+    fragments, duration_ms = manifest["fragments"], manifest["durationMs"]
+    last_ms = _server_ms(fragments["last"])
+    last_starts_ms = duration_ms - duration_ms // max(1, fragments["listed"])
+    for number in fragments["missing"]:
+        at_ms = last_starts_ms - (last_ms - _server_ms(number))
+        if -NEAR_MS <= at_ms <= duration_ms + NEAR_MS:
+            shown_ms = min(max(at_ms, 0), duration_ms)
             text = f"about {clock(shown_ms)}: fragment {number} is missing"
             yield Mark("missing", shown_ms, 0, None, text)
+
+
+def _server_ms(number: str) -> int:
+    return int(number) >> SERVER_MS_SHIFT & SERVER_MS_MASK
 
 
 def summary(marks: list[Mark]) -> str:
