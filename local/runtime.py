@@ -157,6 +157,8 @@ class EventSource:
 
     def poll(self, wait_s: int = 2) -> int:
         """One receive and one invocation; how many messages are done with."""
+        # By its attributes Lambda decides how many pollers a queue gets.
+        self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["All"])
         received = self.sqs.receive_message(
             QueueUrl=self.queue_url,
             MaxNumberOfMessages=self.batch_size,

@@ -260,6 +260,8 @@ def place(call: Call, kvs: KinesisVideo, connect: Connect, *, retention_hours: i
 class LocalServer:
     """Both services and their HTTP server, on one or several addresses.
 
+    `wrap` puts middleware in front of everything.
+
     Attributes:
         clock: the services' time.
         kvs: Kinesis Video Streams.
@@ -272,11 +274,13 @@ class LocalServer:
         port: int = 0,
         behaviour: Behaviour = CONNECT_DEFAULTS,
         clock: Clock | None = None,
+        wrap: Callable[[WsgiApplication], WsgiApplication] = lambda application: application,
     ) -> None:
         self.clock = clock or Clock()
         self.kvs = KinesisVideo(self.clock, behaviour)
         self.connect = Connect(self.clock, lambda: self.kvs.faults)
         self._application = LocalApplication(self.kvs, self.connect, self.clock)
+        self._wrapped = wrap(self._application)
         self._hosts = hosts
         self._port = port
         self._servers: list[_HttpServer] = []
@@ -324,7 +328,7 @@ class LocalServer:
         port = self._port
         try:
             for host in self._hosts:
-                server = _HttpServer(host, port, self._application)
+                server = _HttpServer(host, port, self._wrapped)
                 self._servers.append(server)
                 port = server.port
         except OSError:
@@ -361,8 +365,13 @@ class LocalAws:
     moto keeps its state for the process: two of these at once share their buckets and queues.
     """
 
-    def __init__(self, behaviour: Behaviour = CONNECT_DEFAULTS, clock: Clock | None = None) -> None:
-        self._server = LocalServer(behaviour=behaviour, clock=clock)
+    def __init__(
+        self,
+        behaviour: Behaviour = CONNECT_DEFAULTS,
+        clock: Clock | None = None,
+        wrap: Callable[[WsgiApplication], WsgiApplication] = lambda application: application,
+    ) -> None:
+        self._server = LocalServer(behaviour=behaviour, clock=clock, wrap=wrap)
         self.kvs = self._server.kvs
         self.connect = self._server.connect
         self.clock = self._server.clock
@@ -473,7 +482,7 @@ class _HttpServer(ThreadedWSGIServer):
     # A client opens a connection for each request; the default of 5 that may wait is soon used up.
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int, application: LocalApplication) -> None:
+    def __init__(self, host: str, port: int, application: WsgiApplication) -> None:
         # Bound here, because werkzeug answers an address in use with sys.exit.
         listener = socket.create_server(
             (host, port), backlog=self.request_queue_size, reuse_port=False

@@ -55,9 +55,14 @@ class Deployed:
     references: dict[str, set[str]]
 
 
-def deploy(parameters: Mapping[str, str | int]) -> dict[str, Json]:
-    """Resources by logical id, as they are with these parameters and the defaults of the others."""
-    return deploy_stack(translate(parameters), parameters).resources
+def deploy(
+    parameters: Mapping[str, str | int], physical: Mapping[str, str] | None = None
+) -> dict[str, Json]:
+    """Resources by logical id, as they are with these parameters and the defaults of the others.
+
+    `physical` has what references give, by `LogicalId`, `LogicalId.Attribute` or pseudo parameter.
+    """
+    return deploy_stack(translate(parameters), parameters, physical).resources
 
 
 def refusals(parameters: Mapping[str, str | int]) -> list[str]:

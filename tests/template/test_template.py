@@ -14,6 +14,7 @@ SRC = Path(__file__).parents[2] / "src"
 INSTANCE = f"arn:aws:connect:{REGION}:{ACCOUNT}:instance/0f8a3b1c-5d2e-4f60-9a71-b2c3d4e5f607"
 MEDIA_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
 ARCHIVE_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/66666666-7777-8888-9999-000000000000"
+RECORD_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/22222222-3333-4444-5555-666666666666"
 RECORD_STREAM = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/contact-records"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
 REDRIVE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/operators/redrive"
@@ -22,6 +23,7 @@ FULL: dict[str, str | int] = {
     "StreamPrefix": "ivr",
     "MediaKmsKeyArn": MEDIA_KEY,
     "ContactRecordStreamArn": RECORD_STREAM,
+    "ContactRecordKmsKeyArn": RECORD_KEY,
     "ArchivePrefix": "calls/",
     "ArchiveKmsKeyArn": ARCHIVE_KEY,
     "RetentionDays": 365,
@@ -142,10 +144,10 @@ class TestFunctions:
             assert function["Environment"]["Variables"]["ARCHIVE_BUCKET"] == "kept-elsewhere"
         assert not of_type(resources, "AWS::S3::Bucket")
         assert not of_type(resources, "AWS::S3::BucketPolicy")
-        assert statement(resources, "ArchiveRole", "WriteRecordings")["Resource"] == [
-            "arn:aws:s3:::kept-elsewhere/recordings/*",
-            "arn:aws:s3:::kept-elsewhere/manifests/*",
-        ]
+        for sid, folder in (("WriteRecordings", "recordings"), ("WriteManifests", "manifests")):
+            assert statement(resources, "ArchiveRole", sid)["Resource"] == (
+                f"arn:aws:s3:::kept-elsewhere/{folder}/*"
+            )
 
 
 class TestRoles:
@@ -221,10 +223,8 @@ class TestRoles:
             "ReadMedia": f"arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/ivr-connect-*/*",
             "DecryptMedia": MEDIA_KEY,
             "DescribeContacts": f"{INSTANCE}/contact/*",
-            "WriteRecordings": [
-                "arn:aws:s3:::<ArchiveBucket>/calls/recordings/*",
-                "arn:aws:s3:::<ArchiveBucket>/calls/manifests/*",
-            ],
+            "WriteRecordings": "arn:aws:s3:::<ArchiveBucket>/calls/recordings/*",
+            "WriteManifests": "arn:aws:s3:::<ArchiveBucket>/calls/manifests/*",
             "TellMissingFromForbidden": "arn:aws:s3:::<ArchiveBucket>",
             "EncryptRecordings": ARCHIVE_KEY,
             "WriteLogs": "<ArchiveLogGroup.Arn>",
@@ -396,7 +396,13 @@ class TestTriggers:
     ) -> None:
         (pipe,) = of_type(full, "AWS::Pipes::Pipe").values()
         assert (pipe["Source"], pipe["Target"]) == (RECORD_STREAM, "<ArchiveQueue.Arn>")
-        assert pipe["TargetParameters"] == {"InputTemplate": "<$.data>"}
+        assert re.findall(r"<([^>]+)>", pipe["TargetParameters"]["InputTemplate"]) == [
+            "$.data.ContactId",
+            "$.data.InitialContactId",
+            "$.data.InstanceARN",
+            "$.data.DisconnectTimestamp",
+            "$.data.Recordings",
+        ]
         assert not of_type(minimal, "AWS::Pipes::Pipe")
 
 
@@ -415,7 +421,7 @@ class TestBucket:
 
     def test_it_is_reached_over_tls_only(self, stack: dict[str, Json]) -> None:
         policy = of_type(stack, "AWS::S3::BucketPolicy")["ArchiveBucketPolicy"]
-        (deny,) = policy["PolicyDocument"]["Statement"]
+        deny = policy["PolicyDocument"]["Statement"][0]
         assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
         assert deny["Resource"] == ["<ArchiveBucket.Arn>", "<ArchiveBucket.Arn>/*"]
         assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -467,7 +473,18 @@ class TestBucket:
         assert not [rule for rule in kept["Rules"] if "ExpirationInDays" in rule]
         (expire,) = [rule for rule in expiring["Rules"] if "ExpirationInDays" in rule]
         assert int(expire["ExpirationInDays"]) == 365
-        assert expire["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+    def test_what_was_replaced_or_deleted_is_gone_in_the_end(
+        self, minimal: dict[str, Json], full: dict[str, Json]
+    ) -> None:
+        for resources, days in ((minimal, 30), (full, 1)):
+            bucket = of_type(resources, "AWS::S3::Bucket")["ArchiveBucket"]
+            assert {
+                "Id": "remove-replaced-versions",
+                "Status": "Enabled",
+                "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+                "ExpiredObjectDeleteMarker": True,
+            } in bucket["LifecycleConfiguration"]["Rules"]
 
 
 class TestParameters:
