@@ -6,6 +6,7 @@ boto3 is imported on first use, because the flow function answers most events wi
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,27 @@ _CONNECT_TIMEOUT_S = 3.0
 _READ_TIMEOUT_S = 10.0
 _ATTEMPTS = 3
 """At its worst a call takes 45 s: three tries and the pauses between them."""
+
+_CODE = re.compile(r"[A-Za-z0-9_.]{1,64}")
+
+
+def refusal_code(error: Exception) -> str:
+    """The service's code of a refused call, if it is a word; "" for a call that failed on the way.
+
+    A service's sentence can quote anything, and nobody but the service knows what: none is kept.
+    """
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - as below
+
+    if not isinstance(error, ClientError):
+        return ""
+    code = str(error.response["Error"].get("Code", ""))
+    return code if _CODE.fullmatch(code) else "UNNAMED"
+
+
+def failure_text(api: str, error: Exception) -> str:
+    """What became of a call, in words that are ours."""
+    code = refusal_code(error)
+    return f"{api} answered {code}" if code else f"{api} failed: {type(error).__name__}"
 
 
 @cache

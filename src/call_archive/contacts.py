@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from call_archive.aws import failure_text, refusal_code
 from call_archive.errors import ContactFaultError
 from call_archive.job import instance_id_of
 
@@ -37,16 +38,14 @@ class Contacts:
                 InstanceId=instance_id_of(instance_arn), ContactId=contact_id
             )
         except ClientError as error:
-            code = error.response["Error"]["Code"]
+            code = refusal_code(error)
             raise ContactFaultError(
                 f"CONNECT_{code}",
-                f"DescribeContact answered {code}",
+                failure_text("DescribeContact", error),
                 retryable=code not in _PERMANENT_CODES,
             ) from error
         except BotoCoreError as error:
             raise ContactFaultError(
-                "CONNECT_UNREACHABLE",
-                f"DescribeContact failed: {type(error).__name__}",
-                retryable=True,
+                "CONNECT_UNREACHABLE", failure_text("DescribeContact", error), retryable=True
             ) from error
         return {**answer["Contact"]}

@@ -115,7 +115,7 @@ def check_job(job: ArchiveJob) -> ArchiveJob:
     """Returns the job if its parts agree with each other.
 
     Raises:
-        RequestError: the range is reversed or too long, or the stream is another account's.
+        RequestError: the range is reversed or too long, or the stream is not where the instance is.
     """
     if job.stop_fragment_number is not None and (
         job.stop_fragment_number < job.start_fragment_number
@@ -125,8 +125,10 @@ def check_job(job: ArchiveJob) -> ArchiveJob:
         raise RequestError("REVERSED_RANGE", "streaming stopped before it started")
     if job.end_bound_ms - job.start_timestamp_ms > MAX_CALL_MS:
         raise RequestError("CALL_TOO_LONG", f"the range is longer than {MAX_CALL_MS} ms")
-    if account_of(job.stream_arn) != account_of(job.instance_arn):
-        raise RequestError("FOREIGN_STREAM", "the stream and the instance have different accounts")
+    if _place_of(job.stream_arn) != _place_of(job.instance_arn):
+        raise RequestError(
+            "FOREIGN_STREAM", "the stream and the instance have different regions or accounts"
+        )
     return job
 
 
@@ -251,6 +253,12 @@ def decode_timestamp_ms(field: object) -> int:
 def account_of(arn: str) -> str:
     """The account id of a checked ARN."""
     return arn.split(":")[4]
+
+
+def _place_of(arn: str) -> tuple[str, str, str]:
+    """Partition, region and account: Connect streams into its own instance's."""
+    _, partition, _, region, account, _ = arn.split(":", 5)
+    return partition, region, account
 
 
 def region_of(arn: str) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from call_archive.aws import failure_text, refusal_code
 from call_archive.errors import ArchiveError, MediaError, StreamFaultError
 from call_archive.fragments import ElementId, Ending, read_fragments
 from call_archive.limits import MAX_FRAGMENTS_PER_READ
@@ -407,15 +408,12 @@ class _BatchFetch:
 
 def fault(api: str, error: Exception) -> StreamFaultError:
     """A refused or failed call as one of ours; what to do, where that is known."""
-    if not isinstance(error, ClientError):
-        return StreamFaultError(
-            "KVS_UNREACHABLE", f"{api} failed: {type(error).__name__}", retryable=True
-        )
-    code = error.response["Error"]["Code"]
+    code = refusal_code(error)
+    if not code:
+        return StreamFaultError("KVS_UNREACHABLE", failure_text(api, error), retryable=True)
     return StreamFaultError(
         f"KVS_{code}",
-        f"{api} answered {code}: {error.response['Error'].get('Message', '')}"
-        f"{_WHAT_TO_DO.get(code, '')}",
+        f"{failure_text(api, error)}{_WHAT_TO_DO.get(code, '')}",
         retryable=code not in _PERMANENT_CODES,
     )
 

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from call_archive.aws import failure_text
 from call_archive.errors import ArchiveError, QueueFaultError
 from call_archive.job import ArchiveJob, build_job_message
 from call_archive.limits import MAX_ATTRIBUTE_CHARACTERS, MAX_VISIBILITY_S
@@ -38,7 +39,7 @@ class ArchiveQueue:
                 QueueUrl=self.url, MessageBody=json.dumps(build_job_message(job))
             )
         except (BotoCoreError, ClientError) as error:
-            raise QueueFaultError("JOB_NOT_QUEUED", f"SQS did not take the job: {error}") from error
+            raise QueueFaultError("JOB_NOT_QUEUED", failure_text("SendMessage", error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class FailedJobsQueue:
             )
         except (BotoCoreError, ClientError) as error:
             raise QueueFaultError(
-                "FAILED_JOB_NOT_QUEUED", f"SQS did not take the failed job: {error}"
+                "FAILED_JOB_NOT_QUEUED", failure_text("SendMessage", error)
             ) from error
 
 
@@ -105,7 +106,7 @@ class RetryQueue:
             )
         except (BotoCoreError, ClientError) as error:
             raise QueueFaultError(
-                "VISIBILITY_NOT_CHANGED", f"SQS did not change the message's visibility: {error}"
+                "VISIBILITY_NOT_CHANGED", failure_text("ChangeMessageVisibility", error)
             ) from error
 
 

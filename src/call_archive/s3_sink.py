@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from call_archive.aws import failure_text, refusal_code
 from call_archive.errors import StorageFaultError
 from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
@@ -127,7 +128,7 @@ class S3Archive:
                     recording_etag=answer["Metadata"].get(_RECORDING_ETAG, ""),
                 )
         except _FAILURES as error:
-            if _code(error) in _MISSING:
+            if refusal_code(error) in _MISSING:
                 return None
             raise _fault("GetObject", error) from error
 
@@ -136,7 +137,7 @@ class S3Archive:
         try:
             return self.client.head_object(Bucket=self.bucket, Key=self.recording_key)["ETag"]
         except _FAILURES as error:
-            if _code(error) in _MISSING:
+            if refusal_code(error) in _MISSING:
                 return ""
             raise _fault("HeadObject", error) from error
 
@@ -195,7 +196,7 @@ class S3Archive:
                 **condition,
             )
         except _FAILURES as error:
-            if _code(error) in _EXISTS:
+            if refusal_code(error) in _EXISTS:
                 return False
             raise _fault("PutObject", error) from error
         return True
@@ -424,7 +425,7 @@ class MultipartRecording:
             # Whatever the last answer was, one that was lost before it may have been a success.
             if own := self._find_own():
                 return own
-            if _code(error) in _EXISTS:
+            if refusal_code(error) in _EXISTS:
                 return None
             raise _fault(api, error) from error
 
@@ -469,17 +470,10 @@ def _open_part() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def _code(error: Exception) -> str:
-    """S3's own code of a refused call; "" for a call that failed on the way."""
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-
-
 def _fault(api: str, error: Exception) -> StorageFaultError:
-    code = _code(error)
+    code = refusal_code(error)
     if not code:
-        return StorageFaultError(
-            "S3_UNREACHABLE", f"{api} failed: {type(error).__name__}", retryable=True
-        )
+        return StorageFaultError("S3_UNREACHABLE", failure_text(api, error), retryable=True)
     return StorageFaultError(
-        f"S3_{code}", f"{api} answered {code}", retryable=code not in _PERMANENT_CODES
+        f"S3_{code}", failure_text(api, error), retryable=code not in _PERMANENT_CODES
     )

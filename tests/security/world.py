@@ -9,7 +9,7 @@ import copy
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -77,13 +77,22 @@ def statements_of(resources: Mapping[str, Json], role: str) -> list[Json]:
 
 
 class World:
-    """One stack, its functions running, for the time of a `with`."""
+    """One stack, its functions running, for the time of a `with`.
 
-    def __init__(self, parameters: Mapping[str, str | int], logs: Path, **environment: str) -> None:
+    `behind` is middleware for requests that were authorized; `environment` is for both functions.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, str | int],
+        logs: Path,
+        behind: Callable[[Any], Any] = lambda application: application,
+        **environment: str,
+    ) -> None:
         self.stack = f"stack-{uuid.uuid4().hex[:8]}"
         self.parameters = parameters
         self.authorization = Authorization(ACCOUNT)
-        self.aws = LocalAws(wrap=self.authorization.wrap)
+        self.aws = LocalAws(wrap=lambda aws: self.authorization.wrap(behind(aws)))
         self.logs = logs
         self._environment = environment
         self._running = ExitStack()
@@ -237,7 +246,7 @@ class World:
         **fields: Any,
     ) -> Call:
         """A call of a contact of its own on a stream of its own."""
-        customer: Pcm = synthetic_pcm(seconds, 1)
+        customer: Pcm = fields.pop("customer", None) or synthetic_pcm(seconds, 1)
         call = simulate_call(
             customer,
             synthetic_pcm(seconds, 2),

@@ -457,7 +457,8 @@ def test_a_huge_message_is_named_as_such() -> None:
 @pytest.mark.parametrize("name", ["archive-job", "contact-disconnected", "contact-record"])
 def test_sample_events(name: str) -> None:
     (message,) = json.loads((EVENTS / f"{name}.json").read_text())["Records"]
-    recording = {**KVS_ENTRY, "Location": STREAM_ARN.replace("032998046382", "123456789012")}
+    stream = STREAM_ARN.replace("us-west-2:032998046382", "eu-west-2:123456789012")
+    recording = {**KVS_ENTRY, "Location": stream}
     connect = Connect({"Recordings": [recording]})
     (job,) = order(message["body"], connect, check_instance=lambda _: None).jobs
     assert job.contact_id == "8c2b1f0e-6d1f-4c58-9a5e-0d6a4d1f7c21"

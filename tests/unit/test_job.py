@@ -151,6 +151,14 @@ CONTRADICTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "FOREIGN_STREAM",
         {"streamArn": "arn:aws:kinesisvideo:eu-west-2:210987654321:stream/x/1"},
     ),
+    "stream_of_another_region": (
+        "FOREIGN_STREAM",
+        {"streamArn": "arn:aws:kinesisvideo:us-east-1:123456789012:stream/x/1"},
+    ),
+    "stream_of_another_partition": (
+        "FOREIGN_STREAM",
+        {"streamArn": "arn:aws-cn:kinesisvideo:eu-west-2:123456789012:stream/x/1"},
+    ),
 }
 
 
