@@ -148,6 +148,10 @@ load: $(STAMP) ## Archive many calls at once and write docs/capacity.md (JOBS="1
 build: $(STAMP) ## Build the deployment packages into .aws-sam
 	sam build
 
+.PHONY: bundle
+bundle: build ## List what is in the deployment packages; fail on anything unexpected
+	@python -m local.bundle .aws-sam/build/FlowFunction .aws-sam/build/ArchiveFunction
+
 .PHONY: requirements
 requirements: $(STAMP) ## Write src/requirements.txt from uv.lock
 	$(UV) export --locked --no-dev --no-emit-project --no-header --format requirements.txt \
