@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError, ResponseStreamingError
 from local.behaviour import UNLIMITED, Behaviour, BodyFault, CallFault
 from local.call import Call, simulate_call
 from local.pcm import synthetic_pcm
+from local.resources import Resources, create_resources
 from local.server import LocalAws, LocalServer
 
 INSTANCE_ARN = (
@@ -457,3 +458,10 @@ def test_an_address_in_use_is_an_error_message() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("local: ")
     assert "Address already in use" in done.stderr
+
+
+def test_what_another_local_aws_left_is_forgotten() -> None:
+    with LocalAws() as first, LocalAws() as second:
+        create_resources(first.endpoint_url, Resources(bucket="left-behind"))
+        second.reset()
+        create_resources(second.endpoint_url, Resources(bucket="left-behind"))
