@@ -20,7 +20,7 @@ LONG_CALL_S = 700
 def flow_stops(world: World) -> None:
     """The flow reports the stop, the event source runs the job, and the queue is empty."""
     call = world.place()
-    answer = world.flow.invoke(call.flow_event("stopped"))
+    answer = world.invoke_flow(call.flow_event("stopped"))
     assert answer["archiveStatus"] == "QUEUED"
     assert world.source.poll() == 1
     pcm = synthetic_pcm(SECONDS, 1)
@@ -32,7 +32,7 @@ def flow_stops(world: World) -> None:
 
 def flow_starts(world: World) -> None:
     """The flow asks before the stop: an answer, and nothing is queued."""
-    assert world.flow.invoke(world.place().flow_event("started"))["archiveStatus"] == "PENDING"
+    assert world.invoke_flow(world.place().flow_event("started"))["archiveStatus"] == "PENDING"
     assert world.drain(world.queue_url) == []
 
 

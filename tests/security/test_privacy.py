@@ -246,7 +246,7 @@ def run(world: World, message: Any, receives: int = 1) -> None:
 def test_flow_events(world: World, state: Any) -> None:
     event = secret_call(world).flow_event(state, {"archive": "now"})
     for variant in variants(event, UNDERSTOOD):
-        answer = world.flow.invoke(variant)
+        answer = world.invoke_flow(variant)
         assert leaks(json.dumps(answer)) == []
 
 
@@ -357,7 +357,7 @@ def test_refusals_of_sqs(world: World, spite: Spite, code: str) -> None:
     call = secret_call(world)
     spite.answers["sqs"] = lambda: sqs_error(code)
     with pytest.raises(FunctionError) as caught:
-        world.flow.invoke(call.flow_event("stopped"))
+        world.invoke_flow(call.flow_event("stopped"))
     assert leaks(str(caught.value)) == []
     for receives in (1, GIVES_UP):
         run(world, {"kind": HOSTILE}, receives)

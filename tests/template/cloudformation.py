@@ -5,6 +5,7 @@ CloudFormation does then: conditions, and the functions that the template uses. 
 becomes `<LogicalId>` and its attribute `<LogicalId.Attribute>`.
 """
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -139,6 +140,12 @@ def of_type(resources: Mapping[str, Json], resource_type: str) -> dict[str, Json
         for logical_id, resource in resources.items()
         if resource["Type"] == resource_type
     }
+
+
+def pipe_message(pipe: Json, record: Json) -> str:
+    """What a pipe sends of a Kinesis record (EventBridge user guide, "Input transformation")."""
+    template: str = pipe["TargetParameters"]["InputTemplate"]
+    return re.sub(r"<\$\.data\.(\w+)>", lambda path: json.dumps(record[path[1]]), template)
 
 
 class _Stack:

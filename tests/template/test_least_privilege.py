@@ -7,11 +7,12 @@ import pytest
 from tests.template.cloudformation import Json, deploy, load, of_type
 from tests.template.test_template import FULL, as_list, role_statements
 
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, str | int]] = {
     "none": {},
     "all": FULL,
     **{f"only {name}": {name: value} for name, value in FULL.items()},
     **{f"all but {name}": {n: v for n, v in FULL.items() if n != name} for name in FULL},
+    "alarms by mail": {"AlarmEmail": "on-call@example.com"},
     "existing bucket": FULL | {"ArchiveBucketName": "theirs"},
 }
 
@@ -32,9 +33,9 @@ def resources(request: pytest.FixtureRequest) -> dict[str, Json]:
 
 
 def policies(resources: dict[str, Json]) -> list[Json]:
-    """Every statement of every role, queue and bucket."""
+    """Every statement of every role, queue, bucket and topic."""
     found = [statement for _, statement in role_statements(resources)]
-    for kind in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"):
+    for kind in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy"):
         for policy in of_type(resources, kind).values():
             found += policy["PolicyDocument"]["Statement"]
     return found
@@ -68,6 +69,7 @@ def test_nobody_is_allowed_who_is_not_named(resources: dict[str, Json]) -> None:
         assert statement["Effect"] == "Deny" or principal in (
             None,
             {"Service": "events.amazonaws.com"},
+            {"Service": "cloudwatch.amazonaws.com"},
         )
 
 
