@@ -57,6 +57,7 @@ _S3_OPERATIONS: Final[Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
     ("DELETE", "uploadId"): ("AbortMultipartUpload", ()),
     ("GET", "tagging"): ("GetObjectTagging", ()),
     ("PUT", "tagging"): ("PutObjectTagging", ()),
+    ("PUT", "tagging of a version"): ("PutObjectVersionTagging", ()),
 }
 _LISTING_PARAMETERS: Final = frozenset(
     (
@@ -281,6 +282,8 @@ def _s3_operation(
     """
     if key:
         about = next((name for name in ("tagging", "uploadId", "uploads") if name in query), "")
+        if "versionId" in query:
+            about += " of a version"
         return _S3_OPERATIONS.get((method, about), (f"{method.title()}Object", ()))
     is_listing = method == "GET" and query.keys() <= _LISTING_PARAMETERS
     return ("ListBucket" if is_listing else f"{method.title()}Bucket"), ()

@@ -254,7 +254,7 @@ def test_no_more_of_it_is_read() -> None:
     answer = {"Body": body, "ETag": "m", "Metadata": {}}
     client: Any = SimpleNamespace(get_object=lambda **_: answer)
     with pytest.raises(StorageFaultError) as caught:
-        S3Archive(client, "bucket", "recordings/a.wav", "manifests/a.json").find_manifest()
+        S3Archive(client, "bucket", "recordings/a.wav", "manifests/a.json", "i-1").find_manifest()
     assert caught.value.code == "FOREIGN_MANIFEST"
     assert body.bytes_read <= MAX_MANIFEST_BYTES + 1
 

@@ -181,6 +181,12 @@ class World:
         self.s3.create_bucket(
             Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
+        self.s3.put_bucket_versioning(
+            Bucket=self.bucket,
+            VersioningConfiguration=of_type(self.resources, "AWS::S3::Bucket")["ArchiveBucket"][
+                "VersioningConfiguration"
+            ],
+        )
         self._create_queues()
         own = self.authorization
         own.resource_policies = {
