@@ -1,7 +1,7 @@
 """How the simulated services behave: their own numbers and manners, and the faults a test wants.
 
-`Behaviour` is frozen and replaced whole, in the process or over HTTP as JSON. A fault with `times`
-is used up; the services count, and start again when the behaviour is replaced.
+`Behaviour` is frozen and replaced whole, in the process or over HTTP as JSON. A fault strikes
+`times` times, None for ever; the services count, and start again when the behaviour is replaced.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ type Api = Literal[
     "GetMedia",
     "DescribeContact",
 ]
+type Breakage = Literal["reset", "close", "stall"]
+"""How a connection ends: by a reset, by a close, or by silence until the client has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,6 @@ class FragmentFault:
             or sent twice.
         code: of the error document; "" is the family's usual one.
         detail: its message (`exception`) or its id (`error`); "" is the family's usual one.
-        times: how often; None is for ever.
         rest_follows: whether the rest of the body comes after an error document.
         api: where; GetMedia always ends at an error.
     """
@@ -56,12 +57,63 @@ _USUAL_ERRORS: Final[Mapping[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class BodyFault:
-    """A media body that stops early: in good order (`end`) or by a connection reset (`reset`)."""
+    """An answer's body that goes wrong behind `after_bytes`.
+
+    Attributes:
+        kind: it ends in good order; or the connection breaks; or 37 bytes that are not EBML come
+            in between (`garbage`), or the next byte's lowest bit is wrong (`flip`), and the rest
+            follows.
+    """
 
     after_bytes: int
-    kind: Literal["end", "reset"] = "end"
+    kind: Literal["end", "garbage", "flip"] | Breakage = "end"
     times: int | None = 1
-    api: Literal["GetMediaForFragmentList", "GetMedia"] = "GetMediaForFragmentList"
+    api: Api = "GetMediaForFragmentList"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFault:
+    """A connection that breaks before an answer's body: before anything, or inside the headers."""
+
+    api: Api
+    kind: Breakage = "reset"
+    stage: Literal["start", "headers"] = "start"
+    times: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFault:
+    """A data endpoint that does not work, as GetDataEndpoint names it; the next one may.
+
+    Attributes:
+        kind: nobody listens there; or it answers `after_calls` calls, and the others with 404.
+    """
+
+    kind: Literal["refused", "gone"] = "refused"
+    after_calls: int = 0
+    times: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PageFault:
+    """A page of ListFragments whose fragments are left out, or that comes again as the next one.
+
+    Attributes:
+        page: counted from 0; None is every page.
+    """
+
+    kind: Literal["lost", "repeated"]
+    page: int | None = None
+    times: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClockFault:
+    """The services' clock moves when an API is called: retention may end in between two calls."""
+
+    api: Api
+    advance_ms: int
+    times: int | None = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +139,11 @@ class Behaviour:
         seed: of both random orders.
         uninvited_fragments: numbers that GetMediaForFragmentList adds to every answer.
         unreadable_fragments: numbers that are listed, and invalid to GetMediaForFragmentList.
+        unlisted_fragments: numbers that are there, and that ListFragments never shows.
         body_write_bytes: size of the writes of a media body; None writes document by document.
-        fragment_faults, body_faults, call_faults: the faults.
+        requests_per_connection: after so many answers, a connection is reset by the next request.
+        fragment_faults, body_faults, connection_faults, call_faults, endpoint_faults, page_faults,
+            clock_faults: the faults.
         get_media_limit_s: GetMedia ends after so long.
         recordings_delay_ms: DescribeContact shows Recordings so long after the contact has ended.
         body_bytes_per_s: pace of each media session.
@@ -108,10 +163,16 @@ class Behaviour:
     seed: int = 0
     uninvited_fragments: tuple[int, ...] = ()
     unreadable_fragments: tuple[int, ...] = ()
+    unlisted_fragments: tuple[int, ...] = ()
     body_write_bytes: int | None = 65536
+    requests_per_connection: int | None = None
     fragment_faults: tuple[FragmentFault, ...] = ()
     body_faults: tuple[BodyFault, ...] = ()
+    connection_faults: tuple[ConnectionFault, ...] = ()
     call_faults: tuple[CallFault, ...] = ()
+    endpoint_faults: tuple[EndpointFault, ...] = ()
+    page_faults: tuple[PageFault, ...] = ()
+    clock_faults: tuple[ClockFault, ...] = ()
     get_media_limit_s: float = 45 * 60
     recordings_delay_ms: int = 0
     body_bytes_per_s: int | None = 25_000_000
@@ -147,7 +208,7 @@ def decode_behaviour(values: Mapping[str, Any]) -> Behaviour:
     for name, fault in _FAULTS.items():
         if name in named:
             named[name] = tuple(_decode(fault, entry) for entry in named[name])
-    for name in ("uninvited_fragments", "unreadable_fragments"):
+    for name in ("uninvited_fragments", "unreadable_fragments", "unlisted_fragments"):
         if name in named:
             named[name] = tuple(map(int, named[name]))
     behaviour: Behaviour = _decode(Behaviour, named)
@@ -157,11 +218,15 @@ def decode_behaviour(values: Mapping[str, Any]) -> Behaviour:
 _FAULTS: Final[Mapping[str, type[Any]]] = {
     "fragment_faults": FragmentFault,
     "body_faults": BodyFault,
+    "connection_faults": ConnectionFault,
     "call_faults": CallFault,
+    "endpoint_faults": EndpointFault,
+    "page_faults": PageFault,
+    "clock_faults": ClockFault,
 }
 
 
-def _decode(kind: type[Any], values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one of four types
+def _decode(kind: type[Any], values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a Behaviour or a fault
     unknown = values.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")

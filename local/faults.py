@@ -2,10 +2,24 @@
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
-from local.behaviour import Api, Behaviour, BodyFault, CallFault, FragmentFault
+from local.behaviour import (
+    Api,
+    Behaviour,
+    BodyFault,
+    Breakage,
+    CallFault,
+    ClockFault,
+    ConnectionFault,
+    EndpointFault,
+    FragmentFault,
+    PageFault,
+)
 
-type Fault = FragmentFault | BodyFault | CallFault
+type Fault = (
+    FragmentFault | BodyFault | CallFault | ConnectionFault | EndpointFault | PageFault | ClockFault
+)
 
 
 class ServiceError(Exception):
@@ -23,8 +37,12 @@ def invalid_argument(message: str) -> ServiceError:
     return ServiceError(400, "InvalidArgumentException", message)
 
 
-class BodyResetError(Exception):
-    """The connection is to be reset here, in the middle of the body."""
+class BrokenConnectionError(Exception):
+    """The connection is to break here."""
+
+    def __init__(self, kind: Breakage) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 class FaultPlan:
@@ -41,6 +59,25 @@ class FaultPlan:
             if fault.api == api and self.use(fault):
                 raise ServiceError(fault.status, fault.error_type, fault.message)
 
+    def connection_fault(self, api: str) -> ConnectionFault | None:
+        """The fault that breaks the connection of this call, used up once."""
+        return self._strike(self.behaviour.connection_faults, api)
+
+    def clock_fault(self, api: str) -> ClockFault | None:
+        """The fault that moves the clock at this call, used up once."""
+        return self._strike(self.behaviour.clock_faults, api)
+
+    def endpoint_fault(self) -> EndpointFault | None:
+        """The fault of the data endpoint that is about to be named, used up once."""
+        return next(filter(self.use, self.behaviour.endpoint_faults), None)
+
+    def page_fault(self, page: int) -> PageFault | None:
+        """The fault of a listing's page, counted from 0, used up once."""
+        for fault in self.behaviour.page_faults:
+            if fault.page in (None, page) and self.use(fault):
+                return fault
+        return None
+
     def fragment_fault(self, api: Api, number: int) -> FragmentFault | None:
         """The fault that strikes this fragment now, used up once."""
         for fault in self.behaviour.fragment_faults:
@@ -52,6 +89,9 @@ class FaultPlan:
         """The faults of this API's bodies, the earliest first; `use` the one that strikes."""
         faults = [fault for fault in self.behaviour.body_faults if fault.api == api]
         return sorted(faults, key=lambda fault: fault.after_bytes)
+
+    def _strike[F: (ConnectionFault, ClockFault)](self, faults: Sequence[F], api: str) -> F | None:
+        return next((fault for fault in faults if fault.api == api and self.use(fault)), None)
 
     def use(self, fault: Fault) -> bool:
         """Counts one use and says whether the fault still had one."""

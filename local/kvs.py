@@ -31,7 +31,7 @@ from local.listing import (
     epoch_ms,
     select_numbers,
 )
-from local.media_body import MediaBody, cut_short, cut_writes, split_writes
+from local.media_body import MediaBody, cut_writes, split_writes, spoil
 from local.quotas import Pacer, RateLimit, Sessions
 from local.stream import Stream
 
@@ -42,6 +42,8 @@ _LARGEST_PAGE: Final = 1000
 _MOST_FRAGMENTS: Final = 1000
 # How long a live GetMedia sleeps at most: tests move the clock under it.
 _LIVE_POLL_S: Final = 0.05
+# Port 1 is tcpmux's, which no machine has run for decades.
+_NOBODY_LISTENS: Final = "http://127.0.0.1:1"
 _API_NAMES: Final = frozenset(
     {
         "PUT_MEDIA",
@@ -66,6 +68,7 @@ class KinesisVideo:
         self._rates = RateLimit()
         self._sessions = Sessions()
         self._listings: dict[object, list[int]] = {}
+        self._calls_left: dict[int, int] = {}
         self.faults = FaultPlan(behaviour)
 
     @property
@@ -108,12 +111,13 @@ class KinesisVideo:
         with self._changed:
             self._streams.clear()
             self._listings.clear()
+            self._calls_left.clear()
             self._rates = RateLimit()
             self._sessions = Sessions()
             self._changed.notify_all()
 
     def get_data_endpoint(self, request: Mapping[str, Any], endpoint_url: str) -> Json:
-        """GetDataEndpoint: the address that the client itself used."""
+        """GetDataEndpoint: the address that the client used, unless a fault names another."""
         self.faults.refuse("GetDataEndpoint")
         stream = self._stream(request)
         api_name = request.get("APIName")
@@ -122,7 +126,15 @@ class KinesisVideo:
         self._limit_rate(
             ("GetDataEndpoint", stream.arn, api_name), self.behaviour.data_endpoint_calls_per_s
         )
-        return {"DataEndpoint": endpoint_url}
+        return {"DataEndpoint": self._data_endpoint(endpoint_url)}
+
+    def use_endpoint(self, number: int) -> None:
+        """Counts a call to an endpoint that works for a while, or refuses it."""
+        with self._changed:
+            left = self._calls_left.get(number, 0)
+            self._calls_left[number] = left - 1
+        if left <= 0:
+            raise ServiceError(404, "ResourceNotFoundException", "The endpoint is gone.")
 
     def describe_stream(self, request: Mapping[str, Any]) -> Json:
         """DescribeStream."""
@@ -151,10 +163,15 @@ class KinesisVideo:
         self._limit_rate(("ListFragments", stream.arn), self.behaviour.listed_fragments_per_s, size)
         numbers = self._listing(stream, page)
         listed = numbers[page.offset : page.offset + size]
+        following = page.offset + size
+        fault = self.faults.page_fault(page.offset // size)
+        if fault is not None:
+            listed = [] if fault.kind == "lost" else listed
+            following -= 0 if fault.kind == "lost" else size
         answer: Json = {"Fragments": [build_entry(stream.fragments[n]) for n in listed]}
-        if page.offset + size < len(numbers):
-            following = Page(page.selector, page.as_of_ms, page.offset + size)
-            answer["NextToken"] = encode_token(stream, following)
+        if following < len(numbers):
+            token = Page(page.selector, page.as_of_ms, following)
+            answer["NextToken"] = encode_token(stream, token)
         return answer
 
     def get_media_for_fragment_list(self, request: Mapping[str, Any]) -> MediaBody:
@@ -171,7 +188,7 @@ class KinesisVideo:
             api, stream, self.behaviour.media_sessions, "ClientLimitExceededException"
         )
         documents = self._listed_documents(fragments)
-        sent = cut_short(self.faults, api, documents)
+        sent = spoil(self.faults, api, documents)
         return MediaBody(cut_writes(sent, self.behaviour.body_write_bytes), end_session)
 
     def get_media(
@@ -198,7 +215,7 @@ class KinesisVideo:
         )
         documents = self._live_documents(stream, selector, client_is_gone)
         # Document by document: a live reader must not wait for a write to fill up.
-        sent = cut_short(self.faults, api, documents)
+        sent = spoil(self.faults, api, documents)
         return MediaBody(split_writes(sent, self.behaviour.body_write_bytes), end_session)
 
     def _stream(self, request: Mapping[str, Any]) -> Stream:
@@ -228,6 +245,17 @@ class KinesisVideo:
         if not sessions.opens(key, most):
             raise ServiceError(400, error_type, f"More than {most} concurrent sessions")
         return lambda: sessions.close(key)
+
+    def _data_endpoint(self, endpoint_url: str) -> str:
+        fault = self.faults.endpoint_fault()
+        if fault is None:
+            return endpoint_url
+        if fault.kind == "refused":
+            return _NOBODY_LISTENS
+        with self._changed:
+            number = len(self._calls_left) + 1
+            self._calls_left[number] = fault.after_calls
+        return f"{endpoint_url}/endpoint/{number}"
 
     # ListFragments
 
@@ -269,6 +297,7 @@ class KinesisVideo:
                 behaviour.list_order,
                 behaviour.listing_delay_ms,
                 behaviour.seed,
+                behaviour.unlisted_fragments,
             )
             if key not in self._listings:
                 if len(self._listings) >= 8:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import random
+import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ def select_numbers(stream: Stream, page: Page, behaviour: Behaviour) -> list[int
         if (fragment := stream.fragments[number]).server_end_ms <= listed_until_ms
         and fragment.server_timestamp_ms >= oldest_ms
         and page.selector.selects(fragment)
+        and number not in behaviour.unlisted_fragments
     ]
     if behaviour.list_order == "random":
         random.Random(behaviour.seed).shuffle(numbers)  # noqa: S311 - an order, not a secret
@@ -89,6 +91,8 @@ def encode_token(stream: Stream, page: Page) -> str:
         selector.end_ms,
         page.as_of_ms,
         page.offset,
+        # botocore's paginator refuses a token that it has just had.
+        uuid.uuid4().hex,
     ]
     return base64.b64encode(json.dumps(content).encode()).decode()
 
@@ -97,7 +101,7 @@ def decode_token(stream: Stream, token: str) -> Page:
     """The page that a NextToken stands for, or a ServiceError."""
     try:
         content = json.loads(base64.b64decode(token, validate=True))
-        checksum, kind, start_ms, end_ms, as_of_ms, offset = content
+        checksum, kind, start_ms, end_ms, as_of_ms, offset, _ = content
     except (binascii.Error, ValueError, TypeError) as error:
         raise invalid_argument("NextToken is not valid.") from error
     if checksum != zlib.crc32(stream.arn.encode()):

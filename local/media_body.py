@@ -1,12 +1,16 @@
 """Documents of EBML → the writes of a media body, and the session that it is.
 
-Invariant: the writes, joined, are the documents, up to where a fault ends the body.
+Invariant: the writes, joined, are the documents, but for what a fault of the body does to them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from local.behaviour import Api
-from local.faults import BodyResetError, FaultPlan
+from local.faults import BrokenConnectionError, FaultPlan
+
+# The first byte begins no element ID and no data size.
+_GARBAGE: Final = bytes([0, *range(200, 236)])
 
 
 class MediaBody:
@@ -32,21 +36,34 @@ class MediaBody:
             self._end_session()
 
 
-def cut_short(faults: FaultPlan, api: Api, documents: Iterator[bytes]) -> Iterator[bytes]:
-    """The documents, up to where a body fault of this API strikes."""
+def spoil(faults: FaultPlan, api: Api, documents: Iterable[bytes]) -> Iterator[bytes]:
+    """The documents, with the body faults of this API.
+
+    Raises:
+        BrokenConnectionError: where one of them breaks the connection.
+    """
     pending = faults.body_faults(api)
     sent = 0
     for document in documents:
-        while pending and pending[0].after_bytes <= sent + len(document):
+        rest = document
+        while pending and pending[0].after_bytes < sent + len(rest):
             fault = pending.pop(0)
             if not faults.use(fault):
                 continue
-            yield document[: fault.after_bytes - sent]
-            if fault.kind == "reset":
-                raise BodyResetError
-            return
-        sent += len(document)
-        yield document
+            at = max(0, fault.after_bytes - sent)
+            sent += at
+            yield rest[:at]
+            if fault.kind == "end":
+                return
+            if fault.kind == "garbage":
+                yield _GARBAGE
+                rest = rest[at:]
+            elif fault.kind == "flip":
+                rest = bytes([rest[at] ^ 1]) + rest[at + 1 :]
+            else:
+                raise BrokenConnectionError(fault.kind)
+        sent += len(rest)
+        yield rest
 
 
 def split_writes(documents: Iterator[bytes], write_bytes: int | None) -> Iterator[bytes]:
@@ -69,7 +86,7 @@ def cut_writes(documents: Iterator[bytes], write_bytes: int | None) -> Iterator[
             while len(held) >= write_bytes:
                 yield bytes(held[:write_bytes])
                 del held[:write_bytes]
-    except BodyResetError:
+    except BrokenConnectionError:
         yield bytes(held)
         raise
     if held:

@@ -10,27 +10,27 @@ chunked bodies.
 """
 
 import json
-import socket
+import re
 import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, Self, override
+from typing import Any, Final, Self
 
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
-from local.behaviour import CONNECT_DEFAULTS, Behaviour, decode_behaviour
+from local.behaviour import CONNECT_DEFAULTS, Api, Behaviour, decode_behaviour
 from local.call import Call, simulate_call
 from local.clock import Clock
 from local.connect import Connect
-from local.connections import is_closed, is_to_be_reset, reset_on_close
-from local.faults import BodyResetError, ServiceError
+from local.connections import is_closed
+from local.faults import BrokenConnectionError, ServiceError
+from local.http_server import BREAK_IN_HEADERS, HttpServer
 from local.kvs import KinesisVideo
-from local.media_body import MediaBody
+from local.media_body import MediaBody, spoil
 from local.moto_faults import (
     Environ,
     MotoFault,
@@ -48,6 +48,8 @@ type Handler = Callable[[Request], Response]
 type Watcher = Callable[[Step], None]
 
 REGION: Final = "eu-west-2"
+_ENDPOINT: Final = "local.endpoint"
+_ENDPOINT_PATH: Final = re.compile(r"/endpoint/(\d+)(/.*)")
 _SHUTDOWN_POLL_S: Final = 0.02
 _QUOTA_ERRORS: Final = frozenset(
     {"ClientLimitExceededException", "ConnectionLimitExceededException", "ThrottlingException"}
@@ -129,6 +131,9 @@ class LocalApplication:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request."""
+        endpoint = _ENDPOINT_PATH.fullmatch(environ["PATH_INFO"])
+        if endpoint:
+            environ[_ENDPOINT], environ["PATH_INFO"] = int(endpoint[1]), endpoint[2]
         api, handler = self._route(environ)
         if api:
             with self._lock:
@@ -151,7 +156,10 @@ class LocalApplication:
     ) -> Iterable[bytes]:
         if handler is None:
             return self.moto_faults(environ, start_response)
+        self._strike(api, environ)
         try:
+            if _ENDPOINT in environ:
+                self._kvs.use_endpoint(environ[_ENDPOINT])
             response = handler(Request(environ))
         except ServiceError as error:
             if error.error_type in _QUOTA_ERRORS:
@@ -160,6 +168,17 @@ class LocalApplication:
             response = _error_response(error)
         response.headers["x-amzn-RequestId"] = str(uuid.uuid4())
         return response(environ, start_response)
+
+    def _strike(self, api: str, environ: Environ) -> None:
+        """Breaks the connection, or moves the clock, where a fault wants it."""
+        faults = self._kvs.faults
+        if (clock_fault := faults.clock_fault(api)) is not None:
+            self._clock.advance_ms(clock_fault.advance_ms)
+        if (fault := faults.connection_fault(api)) is None:
+            return
+        if fault.stage == "start":
+            raise BrokenConnectionError(fault.kind)
+        environ[BREAK_IN_HEADERS] = fault.kind
 
     def _route(self, environ: Environ) -> tuple[str, Handler | None]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
@@ -188,30 +207,37 @@ class LocalApplication:
             return self._moto
 
     def _get_data_endpoint(self, request: Request) -> Response:
-        return _json_response(
-            self._kvs.get_data_endpoint(_body(request), request.host_url.rstrip("/"))
-        )
+        answer = self._kvs.get_data_endpoint(_body(request), request.host_url.rstrip("/"))
+        return self._json_answer("GetDataEndpoint", answer)
 
     def _describe_stream(self, request: Request) -> Response:
         return _json_response(self._kvs.describe_stream(_body(request)))
 
     def _list_fragments(self, request: Request) -> Response:
-        return _json_response(self._kvs.list_fragments(_body(request)))
+        return self._json_answer("ListFragments", self._kvs.list_fragments(_body(request)))
 
     def _get_media_for_fragment_list(self, request: Request) -> Response:
-        body = self._kvs.get_media_for_fragment_list(_body(request))
-        return _media_response(body, request)
+        return _media_response(self._kvs.get_media_for_fragment_list(_body(request)))
 
     def _get_media(self, request: Request) -> Response:
-        connection: socket.socket = request.environ["werkzeug.socket"]
+        connection = request.environ["werkzeug.socket"]
         body = self._kvs.get_media(
             _body(request), lambda: self.is_stopping.is_set() or is_closed(connection)
         )
-        return _media_response(body, request)
+        return _media_response(body)
 
     def _describe_contact(self, request: Request) -> Response:
         instance_id, _, contact_id = request.path.removeprefix("/contacts/").partition("/")
-        return _json_response(self._connect.describe_contact(instance_id, contact_id))
+        contact = self._connect.describe_contact(instance_id, contact_id)
+        return self._json_answer("DescribeContact", contact)
+
+    def _json_answer(self, api: Api, answer: Json) -> Response:
+        """An answer in JSON, with the faults of its body."""
+        whole = _json_response(answer)
+        if not self._kvs.faults.body_faults(api):
+            return whole
+        pieces = spoil(self._kvs.faults, api, [whole.get_data()])
+        return Response(pieces, content_type="application/json", direct_passthrough=True)
 
     def _put_behaviour(self, request: Request) -> Response:
         try:
@@ -283,7 +309,7 @@ class LocalServer:
         self._wrapped = wrap(self._application)
         self._hosts = hosts
         self._port = port
-        self._servers: list[_HttpServer] = []
+        self._servers: list[HttpServer] = []
         self._threads: list[threading.Thread] = []
 
     @property
@@ -328,7 +354,9 @@ class LocalServer:
         port = self._port
         try:
             for host in self._hosts:
-                server = _HttpServer(host, port, self._wrapped)
+                server = HttpServer(
+                    host, port, self._wrapped, lambda: self.behaviour.requests_per_connection
+                )
                 self._servers.append(server)
                 port = server.port
         except OSError:
@@ -462,45 +490,6 @@ class LocalAws:
         self._server.reset()
 
 
-class _Request(WSGIRequestHandler):
-    # A media body is many small writes, and its reader waits for each.
-    disable_nagle_algorithm = True
-
-    @override
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Says nothing: requests are counted, not printed."""
-
-    @override
-    def connection_dropped(
-        self, error: BaseException, environ: dict[str, Any] | None = None
-    ) -> None:
-        """Waits for no further request where an answer has broken off."""
-        self.close_connection = True
-
-
-class _HttpServer(ThreadedWSGIServer):
-    # A client opens a connection for each request; the default of 5 that may wait is soon used up.
-    request_queue_size = 128
-
-    def __init__(self, host: str, port: int, application: WsgiApplication) -> None:
-        # Bound here, because werkzeug answers an address in use with sys.exit.
-        listener = socket.create_server(
-            (host, port), backlog=self.request_queue_size, reuse_port=False
-        )
-        with listener:
-            super().__init__(
-                host, listener.getsockname()[1], application, _Request, fd=listener.fileno()
-            )
-
-    @override
-    def shutdown_request(self, request: Any) -> None:
-        """Closes a connection; without the usual FIN where a reset is wanted."""
-        if is_to_be_reset(request):
-            self.close_request(request)
-        else:
-            super().shutdown_request(request)
-
-
 def _name_other_call(environ: Environ) -> str:
     """The service that signed, and its method or operation: `S3 PUT`, `SQS ReceiveMessage`."""
     service = environ.get("HTTP_AUTHORIZATION", "").partition("/aws4_request")[0].rpartition("/")[2]
@@ -532,21 +521,16 @@ def _error_response(error: ServiceError) -> Response:
     return response
 
 
-def _media_response(body: MediaBody, request: Request) -> Response:
-    writes = _resettable(body, request.environ["werkzeug.socket"])
-    response = Response(writes, content_type="video/webm", direct_passthrough=True)
+def _media_response(body: MediaBody) -> Response:
+    response = Response(_after_headers(body), content_type="video/webm", direct_passthrough=True)
     response.call_on_close(body.close)
     return response
 
 
-def _resettable(body: MediaBody, connection: socket.socket) -> Iterable[bytes]:
+def _after_headers(body: MediaBody) -> Iterator[bytes]:
     # Sends the headers: a client of GetMedia gets its answer before there is a fragment.
     yield b""
-    try:
-        yield from body
-    except BodyResetError as error:
-        reset_on_close(connection)
-        raise ConnectionResetError from error
+    yield from body
 
 
 def _reset_moto() -> None:

@@ -20,7 +20,7 @@ from local.behaviour import (
 from local.call import Call
 from local.clock import Clock
 from local.connect import Connect
-from local.faults import BodyResetError, ServiceError
+from local.faults import BrokenConnectionError, ServiceError
 from local.kvs import KinesisVideo
 from local.quotas import Pacer, RateLimit
 from tests.unit.local_aws.matroska_reader import parse
@@ -295,7 +295,7 @@ class TestGetMediaForFragmentList:
         )
         received = bytearray()
 
-        with pytest.raises(BodyResetError):
+        with pytest.raises(BrokenConnectionError):
             drain(body, received)
 
         assert bytes(received) == b"".join(documents_of(call))[:40_000]
