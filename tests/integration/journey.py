@@ -67,15 +67,16 @@ def call(
     start_ms: int = START_MS,
     first_sequence: int = 4001,
     initial_contact_id: str | None = None,
+    stream_arn: str = STREAM_ARN,
 ) -> Call:
-    """A call of six seconds on the stream that every test uses."""
+    """A call of six seconds on the stream that most tests use."""
     return simulate_call(
         caller() if customer is None else customer,
         agent() if to_customer is None else to_customer,
         contact_id=contact_id,
         initial_contact_id=initial_contact_id,
         instance_arn=INSTANCE_ARN,
-        stream_arn=STREAM_ARN,
+        stream_arn=stream_arn,
         start_ms=start_ms,
         first_sequence=first_sequence,
         seed=first_sequence,
@@ -92,6 +93,7 @@ def neighbours(middle: Call) -> tuple[Call, Call]:
         contact_id=OTHER_CONTACT_ID,
         start_ms=middle.start_timestamp_ms - 2300,
         first_sequence=3001,
+        stream_arn=middle.stream_arn,
     )
     after = call(
         customer=noise,
@@ -99,6 +101,7 @@ def neighbours(middle: Call) -> tuple[Call, Call]:
         contact_id=OTHER_CONTACT_ID,
         start_ms=middle.stop_timestamp_ms + 100,
         first_sequence=5001,
+        stream_arn=middle.stream_arn,
     )
     return before, after
 
@@ -114,9 +117,11 @@ def interleave(left: bytes, right: bytes) -> bytes:
     return b"".join(left[i : i + 2] + right[i : i + 2] for i in range(0, len(left), 2))
 
 
-def deliver(function: Function, message: Mapping[str, Any], receives: int = 1) -> bool:
+def deliver(
+    function: Function, message: Mapping[str, Any], receives: int = 1, sent_ms: int = START_MS
+) -> bool:
     """Hands a function one message as SQS would; whether it is done with it."""
-    event = build_sqs_event(message, START_MS)
+    event = build_sqs_event(message, sent_ms)
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
     return not function.invoke(event)["batchItemFailures"]
 
@@ -143,9 +148,9 @@ class Journey:
             self.aws.behaviour = behaviour
         return middle
 
-    def run(self, message: Mapping[str, Any], receives: int = 1) -> bool:
+    def run(self, message: Mapping[str, Any], receives: int = 1, sent_ms: int = START_MS) -> bool:
         """Hands the function one message; whether it is done with it."""
-        return deliver(self.function, message, receives)
+        return deliver(self.function, message, receives, sent_ms)
 
     def archive(self, middle: Call, receives: int = 1) -> bool:
         """Runs the flow's job for a call."""
@@ -166,6 +171,10 @@ class Journey:
         """The only recording."""
         (key,) = [key for key in self.keys() if key.startswith("recordings/")]
         return self._read(key)
+
+    def failure_codes(self) -> list[str]:
+        """Why the messages in the failed-jobs queue are there."""
+        return [failed["code"] for failed in self.failed_jobs()]
 
     def pcm(self) -> bytes:
         """The only recording's frames, as Python's `wave` reads them."""

@@ -1,0 +1,84 @@
+"""Calls that are refused, throttled or broken: what passes is waited for, what stays is said."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.behaviour import (
+    Api,
+    CallFault,
+    FragmentFault,
+)
+from local.call import Call
+from local.demo_call import STREAM_ARN
+from tests.integration.journey import Journey, call, caller
+
+KVS_APIS: tuple[Api, ...] = ("GetDataEndpoint", "ListFragments", "GetMediaForFragmentList")
+
+
+def on_a_stream_of_its_own(name: str, **options: Any) -> Call:
+    """A call on a stream whose data endpoints the function has not asked for yet."""
+    return call(stream_arn=STREAM_ARN.replace("-contact-", f"-contact-{name}-"), **options)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        CallFault("ListFragments", "ClientLimitExceededException", 400, times=2),
+        CallFault("ListFragments", "InternalFailure", 500, times=2),
+        CallFault("GetDataEndpoint", "ClientLimitExceededException", 400, times=1),
+        CallFault("GetMediaForFragmentList", "ClientLimitExceededException", 400, times=2),
+        CallFault("GetMediaForFragmentList", "InternalFailure", 500, times=3),
+    ],
+    ids=lambda fault: f"{fault.api}-{fault.error_type}",
+)
+def test_throttling_and_server_errors_pass(mono: Journey, fault: CallFault) -> None:
+    one = mono.place(call())
+    mono.behave(call_faults=(fault,))
+    done = [mono.archive(one, receives=receives) for receives in (1, 2, 3)]
+    assert done[-1]
+    assert mono.pcm() == caller()
+
+
+@pytest.mark.parametrize(
+    ("error_type", "status"),
+    [("NotAuthorizedException", 401), ("ResourceNotFoundException", 404)],
+)
+def test_refusal_that_nothing_mends_goes_to_the_failed_jobs_queue(
+    mono: Journey, error_type: str, status: int
+) -> None:
+    one = mono.place(call())
+    mono.behave(call_faults=(CallFault("ListFragments", error_type, status, times=None),))
+    assert mono.archive(one)
+    (failed,) = mono.failed_jobs()
+    assert failed["code"] == f"KVS_{error_type}"
+    assert failed["body"] == one.archive_job()
+
+
+def test_media_endpoint_that_is_down_is_left_in_time(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(
+        call_faults=(CallFault("GetMediaForFragmentList", "InternalFailure", 500, times=None),)
+    )
+    mono.function.timeout_s, before = 62, mono.function.timeout_s
+    try:
+        began_s = time.monotonic()
+        assert not mono.archive(one)
+        assert time.monotonic() - began_s < 40
+    finally:
+        mono.function.timeout_s = before
+
+
+def test_failed_runs_leave_no_thread_and_no_connection(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(
+        fragment_faults=(FragmentFault(one.fragments[2].number, kind="left_out", times=None),)
+    )
+    assert not mono.archive(one)
+    threads = len(list(Path(f"/proc/{mono.function.process_id}/task").iterdir()))
+    for _ in range(3):
+        assert not mono.archive(one)
+    after = len(list(Path(f"/proc/{mono.function.process_id}/task").iterdir()))
+    assert after == threads

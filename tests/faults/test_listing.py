@@ -1,0 +1,59 @@
+"""ListFragments at its worst: pages, tails, holes, retention."""
+
+from local.call import Call, Delivery
+from tests.integration.journey import SETTLES, Journey, call, caller
+
+FRAGMENT_MS = 960
+
+
+def test_pages_in_random_order(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(page_limit=2, seed=99)
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+
+
+def test_tail_that_is_listed_late_is_waited_for(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.aws.clock.set_ms(one.fragments[-1].server_end_ms + 200)
+    assert not mono.archive(one)
+    assert mono.keys() == []
+    mono.aws.clock.advance_ms(2000)
+    assert mono.archive(one, receives=2)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+
+
+def test_tail_that_is_never_listed_makes_a_partial_recording(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.aws.clock.set_ms(one.fragments[-1].server_end_ms + 200)
+    assert not mono.archive(one, receives=SETTLES)
+    manifest = mono.manifest()
+    assert manifest["complete"] is False
+    assert manifest["fragments"]["missing"] == [str(one.stop_fragment_number)]
+    assert mono.pcm() == caller()[: len(mono.pcm())]
+    assert manifest["reasons"] == ["STOP_NOT_LISTED: KVS does not list the stop fragment"]
+
+
+def test_audio_outside_retention_is_said(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.aws.clock.advance_ms(48 * 3_600_000)
+    assert mono.archive(one)
+    (failed,) = mono.failed_jobs()
+    assert failed["code"] == "KVS_InvalidArgumentException"
+    assert "retention" in failed["reason"]
+
+
+SMALL_MS = 128
+DAY_MS = 24 * 3_600_000
+
+
+def _small_fragments(mono: Journey) -> Call:
+    """A call of 47 fragments that ended 30 s ago, on a stream that keeps 24 hours."""
+    return mono.place(call(Delivery(fragment_ms=SMALL_MS, server_jitter_ms=0)))
+
+
+def _media_calls(mono: Journey, one: Call) -> int:
+    before = mono.aws.requests.get("GetMediaForFragmentList", 0)
+    assert mono.archive(one)
+    return mono.aws.requests["GetMediaForFragmentList"] - before
