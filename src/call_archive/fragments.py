@@ -304,6 +304,9 @@ class FragmentReader:
 
     def _enter_segment(self, position: int, body: int, size: int | None) -> None:
         self._check_closed(position)
+        if any(element.id == ElementId.SEGMENT for element in self._elements):
+            # RFC 9559 section 5.1: one a document. Between two, an EBML header is damaged.
+            raise self._bad(position, "a second Segment")
         self._cluster_end = None
         self._segment_end = None if size is None else body + size
         self._check_size(position, self._segment_end or body)

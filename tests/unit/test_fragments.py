@@ -335,9 +335,12 @@ def test_the_error_names_the_byte_of_the_body() -> None:
         list(read_fragments([good, bad, b"\x00"]))
 
 
-def test_a_second_segment_of_unknown_size_is_read_on() -> None:
-    body = HEADER + segment(encode(INFO)) + segment(encode(TAGS))
-    assert elements_of(read_one(body)) == [EBML, SEGMENT, INFO, SEGMENT, TAGS]
+def test_a_second_segment_is_refused() -> None:
+    # RFC 9559 section 5.1: one Segment a document. The header between two fragments is damaged.
+    damaged = bytes([HEADER[0] ^ 1]) + HEADER[1:]
+    body = HEADER + segment(encode(INFO)) + damaged + segment(encode(TAGS))
+    with pytest.raises(MediaError, match="second Segment"):
+        list(read_fragments([body]))
 
 
 def test_tags_behind_a_segment_of_known_size_are_read_on() -> None:
