@@ -7,6 +7,7 @@ callable. A run publishes a recording and its manifest, or raises and leaves not
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from call_archive.errors import MediaError, NotYetError, StreamFaultError
@@ -174,11 +175,15 @@ class _Run:
             NotYetError: the beginning or the end is not listed yet.
             StreamFaultError: there is nothing to fetch, or more than a call can have.
         """
-        job = self._job
+        job, pad_ms = self._job, LISTING_PAD_MS
         self._await_settling()
-        listed = self._list(source, LISTING_PAD_MS)
+        listed = self._list(source, pad_ms)
         if job.start_fragment_number not in listed:
-            listed = self._list(source, WIDE_LISTING_PAD_MS)
+            pad_ms = WIDE_LISTING_PAD_MS
+            listed = self._list(source, pad_ms)
+        if listed.has_hole():
+            # The stream may have it, or a page was lost: only a second listing tells.
+            listed = FragmentListing(chain(listed, self._list(source, pad_ms)))
         for number, reason in (
             (job.start_fragment_number, "START_NOT_LISTED: KVS does not list the start fragment"),
             (self._stop(), "STOP_NOT_LISTED: KVS does not list the stop fragment"),

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from call_archive.matroska import MediaFragment
 
+HOLE_MS = 500
+"""A stretch without a listed fragment, half of what Connect's fragments last."""
+
 
 class ListedFragment(NamedTuple):
     """A fragment as ListFragments describes it.
@@ -49,6 +52,15 @@ class FragmentListing:
     def __contains__(self, number: int) -> bool:
         place = bisect_left(self._packed, number << _FACTS_BITS)
         return place < len(self._packed) and self._packed[place] >> _FACTS_BITS == number
+
+    def has_hole(self) -> bool:
+        """Whether, by KVS's clock, a fragment may lack between two that are listed."""
+        end_ms: int | None = None
+        for fragment in self:
+            if end_ms is not None and fragment.server_timestamp_ms > end_ms + HOLE_MS:
+                return True
+            end_ms = max(end_ms or 0, fragment.server_timestamp_ms + fragment.duration_ms)
+        return False
 
 
 _FACT_BITS = 44

@@ -1,7 +1,10 @@
 """ListFragments at its worst: pages, tails, holes, retention."""
 
+import pytest
+
+from local.behaviour import PageFault
 from local.call import Call, Delivery
-from tests.integration.journey import SETTLES, Journey, call, caller
+from tests.integration.journey import SETTLES, Journey, call, caller, silenced
 
 FRAGMENT_MS = 960
 
@@ -42,6 +45,26 @@ def test_audio_outside_retention_is_said(mono: Journey) -> None:
     (failed,) = mono.failed_jobs()
     assert failed["code"] == "KVS_InvalidArgumentException"
     assert "retention" in failed["reason"]
+
+
+@pytest.mark.parametrize("page", [0, 1, 3])
+def test_page_that_is_lost_once_leaves_a_hole_and_is_asked_for_again(
+    mono: Journey, page: int
+) -> None:
+    one = mono.place(call())
+    mono.behave(page_limit=4, list_order="number", page_faults=(PageFault("lost", page),))
+    done = [mono.archive(one, receives=receives) for receives in (1, 2)]
+    assert done[-1]
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+
+
+def test_hole_of_the_stream_itself_costs_one_more_listing(mono: Journey) -> None:
+    one = mono.place(call(Delivery(lost=frozenset((2,)))))
+    before = mono.aws.requests.get("ListFragments", 0)
+    assert mono.archive(one)
+    assert mono.aws.requests["ListFragments"] - before == 2
+    assert mono.pcm() == silenced(caller(), 2 * FRAGMENT_MS, 3 * FRAGMENT_MS)
 
 
 SMALL_MS = 128

@@ -55,3 +55,23 @@ def test_listing_of_twelve_hours_is_small() -> None:
     finally:
         tracemalloc.stop()
     assert len(listing) == 43_000
+
+
+def test_hole_in_a_listing_is_seen_from_half_a_second_on() -> None:
+    whole = [ListedFragment(n, 1_000 * n, 1_000, 1) for n in range(1, 6)]
+    assert not FragmentListing(whole).has_hole()
+    assert FragmentListing([*whole[:2], *whole[3:]]).has_hole()
+    late = [
+        listed._replace(server_timestamp_ms=listed.server_timestamp_ms + 501) for listed in whole
+    ]
+    assert FragmentListing([whole[0], late[1]]).has_hole()
+    nearly = late[1]._replace(server_timestamp_ms=late[1].server_timestamp_ms - 1)
+    assert not FragmentListing([whole[0], nearly]).has_hole()
+
+
+def test_listing_of_empty_and_of_long_fragments_has_no_hole() -> None:
+    long = ListedFragment(1, 0, 10_000, 1)
+    empty = ListedFragment(2, 3_000, 0, 1)
+    after = ListedFragment(3, 10_200, 1_000, 1)
+    assert not FragmentListing([long, empty, after]).has_hole()
+    assert not FragmentListing().has_hole()
