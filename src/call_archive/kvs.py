@@ -73,8 +73,11 @@ _PERMANENT_CODES = frozenset(
         "UnsupportedStreamMediaTypeException",
     )
 )
-_KEY_FAULT_CODES = frozenset(("4500", "4501", "4502", "4503", "4504", "4505", "4506"))
-"""Error documents about the stream's KMS key (GetMedia, "Errors"): nothing here can mend them."""
+_KEY_FAULT_CODES = frozenset(("4500", "4501", "4502", "4504", "4505", "4506"))
+"""Error documents about the stream's KMS key (GetMedia, "Errors"): nothing here can mend them.
+
+4503, a key that is not available, is one that KMS asks to try again (KeyUnavailableException).
+"""
 
 _WHAT_TO_DO = {
     "InvalidArgumentException": "; the range is outside the stream's retention, or retention is 0",

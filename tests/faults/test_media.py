@@ -50,6 +50,27 @@ def in_band(kind: Any, code: str, number: int | None, times: int | None) -> Frag
     return FragmentFault(number, kind, code="AN_ERROR", detail=code, times=times)
 
 
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("kind", ["exception", "error"])
+@pytest.mark.parametrize("code", CODES)
+def test_error_document_that_passes(mono: Journey, code: str, kind: Any, times: int) -> None:
+    one = mono.place(call())
+    mono.behave(fragment_faults=(in_band(kind, code, one.fragments[2].number, times),))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+
+
+def test_key_that_stays_unavailable_is_said(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(fragment_faults=(in_band("error", "4503", None, None),))
+    assert not mono.archive(one)
+    assert mono.archive(one, receives=GIVES_UP)
+    assert mono.keys() == []
+    (failed,) = mono.failed_jobs()
+    assert "KVS_4503" in failed["reason"]
+
+
 @pytest.mark.parametrize("kind", ["exception", "error", "left_out"])
 @pytest.mark.parametrize("rest_follows", [True, False])
 def test_fault_of_one_fragment_is_gone_at_the_second_try(
