@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from call_archive.aws import failure_text, refusal_code
 from call_archive.errors import ContactFaultError
@@ -37,6 +38,7 @@ class Contacts:
             answer = self.client.describe_contact(
                 InstanceId=instance_id_of(instance_arn), ContactId=contact_id
             )
+            return {**answer["Contact"]}
         except ClientError as error:
             code = refusal_code(error)
             raise ContactFaultError(
@@ -48,4 +50,10 @@ class Contacts:
             raise ContactFaultError(
                 "CONNECT_UNREACHABLE", failure_text("DescribeContact", error), retryable=True
             ) from error
-        return {**answer["Contact"]}
+        except (ResponseParserError, KeyError) as error:
+            # botocore reads an answer whose headers are cut off as one without members.
+            raise ContactFaultError(
+                "CONNECT_MALFORMED_ANSWER",
+                "DescribeContact answered without a contact",
+                retryable=True,
+            ) from error

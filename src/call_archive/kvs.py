@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from call_archive.aws import failure_text, refusal_code
@@ -87,6 +88,10 @@ _WHAT_TO_DO = {
     "NotAuthorizedException": "; allow the function's role to read the stream and to use its key",
 }
 
+_MALFORMED_ANSWER = (ResponseParserError, KeyError, ValueError)
+"""200 with less than an answer: botocore reads cut headers, or no JSON, as one without members."""
+
+_FAILED_CALL = (BotoCoreError, ClientError, *_MALFORMED_ANSWER)
 _BROKEN_BODY = (BotoCoreError, HTTPError, OSError)
 
 
@@ -116,9 +121,9 @@ class DataEndpoints:
                     StreamARN=stream_arn,
                     APIName=api_name,  # type: ignore[arg-type] # a literal in the stubs
                 )
-            except (BotoCoreError, ClientError) as error:
+                endpoint = self._kept[key] = answer["DataEndpoint"]
+            except _FAILED_CALL as error:
                 raise fault("GetDataEndpoint", error) from error
-            endpoint = self._kept[key] = answer["DataEndpoint"]
         return self.connect(endpoint)
 
     def forget(self, stream_arn: str) -> None:
@@ -201,7 +206,7 @@ class StreamReader:
                 if not page.get("NextToken"):
                     return
                 request["NextToken"] = page["NextToken"]
-        except (BotoCoreError, ClientError) as error:
+        except _FAILED_CALL as error:
             self.endpoints.forget(self.stream_arn)
             raise fault("ListFragments", error) from error
 
@@ -412,8 +417,12 @@ class _BatchFetch:
 def fault(api: str, error: Exception) -> StreamFaultError:
     """A refused or failed call as one of ours; what to do, where that is known."""
     code = refusal_code(error)
-    if not code:
+    if isinstance(error, _BROKEN_BODY):
         return StreamFaultError("KVS_UNREACHABLE", failure_text(api, error), retryable=True)
+    if not code:
+        return StreamFaultError(
+            "KVS_MALFORMED_ANSWER", f"{api} answered without what it has to say", retryable=True
+        )
     return StreamFaultError(
         f"KVS_{code}",
         f"{failure_text(api, error)}{_WHAT_TO_DO.get(code, '')}",

@@ -8,12 +8,14 @@ import pytest
 
 from local.behaviour import (
     Api,
+    BodyFault,
     CallFault,
+    ConnectionFault,
     FragmentFault,
 )
 from local.call import Call
 from local.demo_call import STREAM_ARN
-from tests.integration.journey import Journey, call, caller
+from tests.integration.journey import GIVES_UP, Journey, call, caller
 
 KVS_APIS: tuple[Api, ...] = ("GetDataEndpoint", "ListFragments", "GetMediaForFragmentList")
 
@@ -21,6 +23,45 @@ KVS_APIS: tuple[Api, ...] = ("GetDataEndpoint", "ListFragments", "GetMediaForFra
 def on_a_stream_of_its_own(name: str, **options: Any) -> Call:
     """A call on a stream whose data endpoints the function has not asked for yet."""
     return call(stream_arn=STREAM_ARN.replace("-contact-", f"-contact-{name}-"), **options)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (ConnectionFault("ListFragments", "reset", times=None), "KVS_UNREACHABLE"),
+        (ConnectionFault("ListFragments", "close", "headers", None), "KVS_MALFORMED_ANSWER"),
+        (ConnectionFault("GetDataEndpoint", "close", "headers", None), "KVS_MALFORMED_ANSWER"),
+    ],
+    ids=str,
+)
+def test_connection_that_always_breaks_is_said(
+    mono: Journey, fault: ConnectionFault, code: str
+) -> None:
+    one = mono.place(on_a_stream_of_its_own(f"always-{fault.api}"))
+    mono.behave(connection_faults=(fault,))
+    assert not mono.archive(one)
+    assert mono.archive(one, receives=GIVES_UP)
+    assert mono.failure_codes() == [code]
+    assert mono.keys() == []
+
+
+@pytest.mark.parametrize("kind", ["end", "garbage", "flip", "reset", "close"])
+@pytest.mark.parametrize("api", ["GetDataEndpoint", "ListFragments"])
+def test_json_that_is_damaged_once(mono: Journey, api: Api, kind: Any) -> None:
+    one = mono.place(on_a_stream_of_its_own(f"json-{api}-{kind}"))
+    # The first byte, so that what is left is no JSON.
+    mono.behave(body_faults=(BodyFault(0, kind, api=api),))
+    done = [mono.archive(one, receives=receives) for receives in (1, 2)]
+    assert done[-1]
+    assert mono.pcm() == caller()
+
+
+def test_json_that_is_always_damaged_is_said(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(body_faults=(BodyFault(30, api="ListFragments", times=None),))
+    assert not mono.archive(one)
+    assert mono.archive(one, receives=GIVES_UP)
+    assert mono.failure_codes() == ["KVS_MALFORMED_ANSWER"]
 
 
 @pytest.mark.parametrize(
