@@ -181,11 +181,20 @@ class StreamReader:
     pace: MediaPace = field(default_factory=MediaPace)
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
-        """Every fragment that KVS began to receive in the range, in any order.
+        """Every fragment that KVS began to receive in the range, in any order, some of them twice.
 
         Raises:
             StreamFaultError: KVS refused or failed.
         """
+        try:
+            yield from self._list_pages(from_ms, to_ms)
+        except StreamFaultError as failure:
+            if failure.retryable:
+                raise
+            # An endpoint that was kept too long refuses, too: the next one has to say the same.
+            yield from self._list_pages(from_ms, to_ms)
+
+    def _list_pages(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
         client = self.endpoints.client(self.stream_arn, "LIST_FRAGMENTS")
         request: ListFragmentsInputTypeDef = {
             "StreamARN": self.stream_arn,
@@ -280,6 +289,8 @@ class _BatchFetch:
         self._held: dict[int, Delivery] = {}
         self._doubtful: dict[int, MediaFragment] = {}
         self._has_unnumbered = False
+        self._was_refused = False
+        self._has_listed_again = False
         self._failure = StreamFaultError("NOT_DELIVERED", "KVS leaves it out", retryable=True)
 
     def deliver(self) -> Iterator[Delivery]:
@@ -383,9 +394,15 @@ class _BatchFetch:
         )
 
     def _fail(self, failure: StreamFaultError) -> None:
-        """As `_note`, for a call that failed: its data endpoint may have moved."""
+        """As `_note`, for a call that failed: its data endpoint may have moved.
+
+        An endpoint that was kept too long refuses, too: the next one has to say the same.
+        """
         self._reader.endpoints.forget(self._reader.stream_arn)
-        self._note(failure)
+        if failure.retryable or self._was_refused:
+            self._note(failure)
+        self._was_refused = not failure.retryable
+        self._failure = failure
 
     def _note(self, failure: StreamFaultError) -> None:
         """Notes a failure that a retry may mend; raises one that it cannot."""

@@ -11,6 +11,7 @@ from local.behaviour import (
     BodyFault,
     CallFault,
     ConnectionFault,
+    EndpointFault,
     FragmentFault,
 )
 from local.call import Call
@@ -62,6 +63,21 @@ def test_json_that_is_always_damaged_is_said(mono: Journey) -> None:
     assert not mono.archive(one)
     assert mono.archive(one, receives=GIVES_UP)
     assert mono.failure_codes() == ["KVS_MALFORMED_ANSWER"]
+
+
+@pytest.mark.parametrize("after_calls", [0, 1])
+def test_data_endpoint_that_is_gone_is_asked_for_again(mono: Journey, after_calls: int) -> None:
+    one = mono.place(on_a_stream_of_its_own(f"gone-{after_calls}"))
+    fault = EndpointFault("gone", after_calls, times=1 + after_calls)
+    mono.behave(endpoint_faults=(fault,))
+    assert mono.archive(one)
+    again = on_a_stream_of_its_own(
+        f"gone-{after_calls}", start_ms=one.stop_timestamp_ms + 60_000, first_sequence=9001
+    )
+    mono.aws.place(again)
+    assert mono.archive(again)
+    assert mono.failed_jobs() == []
+    assert len(mono.keys()) == 4
 
 
 @pytest.mark.parametrize(
