@@ -236,6 +236,22 @@ class StreamReader:
             self.sleep(delay_s)
         return client.list_fragments(**request)
 
+    def still_listed(self, fragments: Sequence[ListedFragment]) -> set[int]:
+        """The numbers of those that KVS has not deleted since it listed them.
+
+        Raises:
+            StreamFaultError: KVS refused or failed.
+        """
+        times_ms = [fragment.server_timestamp_ms for fragment in fragments]
+        try:
+            return {
+                fragment.number for fragment in self.list_fragments(min(times_ms), max(times_ms))
+            }
+        except StreamFaultError as failure:
+            if failure.code != "KVS_InvalidArgumentException":
+                raise
+            return set()  # all of the range is outside the stream's retention
+
     def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
         """Each listed fragment once, in their order, received or missing.
 
@@ -320,7 +336,9 @@ class _BatchFetch:
     def _ask(self, questions: list[list[int]]) -> Iterator[Delivery]:
         """Asks for lists of numbers, one by one; isolates numbers that KVS calls invalid."""
         while questions:
-            numbers = questions.pop()
+            numbers = [number for number in questions.pop() if number in self._wanted]
+            if not numbers:
+                continue
             self._reader.check_time()
             try:
                 with contextlib.closing(self._read_media(numbers)) as reads:
@@ -331,8 +349,7 @@ class _BatchFetch:
                 if error.response["Error"]["Code"] != "InvalidArgumentException":
                     self._fail(fault("GetMediaForFragmentList", error))
                 elif len(numbers) > 1:
-                    middle = len(numbers) // 2
-                    questions += [numbers[middle:], numbers[:middle]]
+                    questions += self._divide(numbers)
                 else:
                     self._miss(
                         numbers[0],
@@ -344,6 +361,25 @@ class _BatchFetch:
             except MediaError as error:
                 self._failure = StreamFaultError(error.code, str(error), retryable=True)
             yield from self._release()
+
+    def _divide(self, numbers: list[int]) -> list[list[int]]:
+        """What to ask for in place of numbers that KVS calls invalid.
+
+        Where retention has ended meanwhile, all may be; listing them again costs one call, and
+        halving two a number. What is listed and invalid all the same is isolated by halves.
+        """
+        if self._has_listed_again:
+            middle = len(numbers) // 2
+            return [numbers[middle:], numbers[:middle]]
+        self._has_listed_again = True
+        listed = self._reader.still_listed([self._wanted[number] for number in numbers])
+        for number in numbers:
+            if number not in listed:
+                self._miss(
+                    number, "GONE: KVS has deleted it since it was listed", may_improve=False
+                )
+        rest = [number for number in numbers if number in listed]
+        return [rest] if rest else []
 
     def _read_media(self, numbers: Sequence[int]) -> Generator[bytes]:
         """One body in big reads: the one that was asked for beforehand, or a new one."""

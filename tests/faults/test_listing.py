@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.behaviour import PageFault
+from local.behaviour import ClockFault, PageFault
 from local.call import Call, Delivery
 from tests.integration.journey import SETTLES, Journey, call, caller, silenced
 
@@ -80,3 +80,27 @@ def _media_calls(mono: Journey, one: Call) -> int:
     before = mono.aws.requests.get("GetMediaForFragmentList", 0)
     assert mono.archive(one)
     return mono.aws.requests["GetMediaForFragmentList"] - before
+
+
+def test_retention_that_ends_before_the_fetch_is_said_in_few_calls(mono: Journey) -> None:
+    one = _small_fragments(mono)
+    mono.behave(clock_faults=(ClockFault("GetMediaForFragmentList", DAY_MS),))
+    assert _media_calls(mono, one) == 1
+    assert mono.keys() == []
+    (failed,) = mono.failed_jobs()
+    assert failed["code"] == "NO_FRAGMENT_OF_CONTACT"
+    assert "GONE" in failed["reason"]
+
+
+def test_what_retention_leaves_is_archived_in_few_calls(mono: Journey) -> None:
+    one = _small_fragments(mono)
+    oldest_ms = one.fragments[20].server_timestamp_ms - SMALL_MS // 2
+    until_gone_ms = oldest_ms + DAY_MS - mono.aws.clock.now_ms()
+    mono.behave(clock_faults=(ClockFault("GetMediaForFragmentList", until_gone_ms - 20),))
+    assert _media_calls(mono, one) <= 4
+    manifest = mono.manifest()
+    assert manifest["complete"] is False
+    gone = [str(fragment.number) for fragment in one.fragments[:20]]
+    assert manifest["fragments"]["missing"] == gone
+    assert mono.pcm() == caller()[20 * SMALL_MS * 16 :]
+    assert mono.failure_codes() == ["INCOMPLETE"]
