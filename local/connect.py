@@ -35,12 +35,18 @@ class Connect:
         self._rates = RateLimit()
 
     def register(self, contact: Contact, *, recordings_from_ms: int | None = None) -> None:
-        """Makes a contact known, with Recordings from `recordings_from_ms` on, if given."""
+        """Makes a contact known, with Recordings from `recordings_from_ms` on, if given.
+
+        A contact that was streamed more than once has all its recordings, in the order given.
+        """
         key = (contact.instance_id, contact.contact_id)
+        body = contact.describe_contact()
         with self._lock:
-            self._contacts[key] = _Registration(
-                contact.describe_contact(), contact.stop_timestamp_ms, recordings_from_ms
-            )
+            if key in self._contacts:
+                earlier = self._contacts[key].body["Contact"]["Recordings"]
+                recordings = body["Contact"]["Recordings"]
+                recordings[:0] = [entry for entry in earlier if entry not in recordings]
+            self._contacts[key] = _Registration(body, contact.stop_timestamp_ms, recordings_from_ms)
 
     def reset(self) -> None:
         """Forgets all contacts and counts."""

@@ -9,6 +9,7 @@ import pytest
 from local.behaviour import (
     Api,
     BodyFault,
+    Breakage,
     CallFault,
     ConnectionFault,
     EndpointFault,
@@ -24,6 +25,24 @@ KVS_APIS: tuple[Api, ...] = ("GetDataEndpoint", "ListFragments", "GetMediaForFra
 def on_a_stream_of_its_own(name: str, **options: Any) -> Call:
     """A call on a stream whose data endpoints the function has not asked for yet."""
     return call(stream_arn=STREAM_ARN.replace("-contact-", f"-contact-{name}-"), **options)
+
+
+@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [("reset", "start"), ("close", "start"), ("reset", "headers"), ("close", "headers")],
+)
+@pytest.mark.parametrize("api", KVS_APIS)
+def test_connection_that_breaks_before_the_answer(
+    mono: Journey, api: Api, kind: Breakage, stage: Any, times: int
+) -> None:
+    one = mono.place(on_a_stream_of_its_own(f"{api}-{kind}-{stage}-{times}"))
+    mono.behave(connection_faults=(ConnectionFault(api, kind, stage, times),))
+    done = [mono.archive(one, receives=receives) for receives in range(1, 6)]
+    assert done[-1]
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+    assert mono.failed_jobs() == []
 
 
 @pytest.mark.parametrize(
@@ -78,6 +97,38 @@ def test_data_endpoint_that_is_gone_is_asked_for_again(mono: Journey, after_call
     assert mono.archive(again)
     assert mono.failed_jobs() == []
     assert len(mono.keys()) == 4
+
+
+def test_data_endpoint_where_nobody_listens(mono: Journey) -> None:
+    one = mono.place(on_a_stream_of_its_own("refused"))
+    mono.behave(endpoint_faults=(EndpointFault("refused", times=2),))
+    done = [mono.archive(one, receives=receives) for receives in (1, 2, 3)]
+    assert done[-1]
+    assert mono.pcm() == caller()
+
+
+def test_data_endpoints_where_nobody_ever_listens_are_said(mono: Journey) -> None:
+    one = mono.place(on_a_stream_of_its_own("never"))
+    mono.behave(endpoint_faults=(EndpointFault("refused", times=None),))
+    assert not mono.archive(one)
+    assert mono.archive(one, receives=GIVES_UP)
+    assert mono.failure_codes() == ["KVS_UNREACHABLE"]
+
+
+@pytest.mark.parametrize("requests", [1, 2, 3])
+def test_kept_connection_that_is_reset_when_it_is_used_again(mono: Journey, requests: int) -> None:
+    one = mono.place(call())
+    mono.behave(requests_per_connection=requests)
+    done = [mono.archive(one, receives=receives) for receives in (1, 2, 3)]
+    assert done[-1]
+    assert mono.pcm() == caller()
+
+
+def test_answer_that_never_comes(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(connection_faults=(ConnectionFault("ListFragments", "stall"),))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from local.behaviour import BodyFault, CallFault, ConnectionFault
 from local.call import Call
-from tests.integration.journey import GIVES_UP, Journey, call, caller
+from tests.integration.journey import GIVES_UP, SETTLES, Journey, call, caller
 
 WAIT_MS = 600_000
 """How long after the end of a call a contact without a recording is asked about."""
@@ -50,4 +50,59 @@ def test_trouble_that_passes(mono: Journey, trouble: dict[str, Any], times: int)
         receives += 1
         assert receives < GIVES_UP
     assert mono.pcm() == caller()
+    assert mono.failed_jobs() == []
+
+
+def test_contact_that_connect_never_knows_is_said(mono: Journey) -> None:
+    one = mono.place(_recent_call())
+    fault = CallFault("DescribeContact", "ResourceNotFoundException", 404, "no", times=None)
+    mono.behave(call_faults=(fault,))
+    assert not mono.run(one.contact_event())
+    assert mono.run(one.contact_event(), GIVES_UP)
+    assert mono.failure_codes() == ["CONNECT_ResourceNotFoundException"]
+
+
+def test_refusal_that_nothing_mends_is_said_at_once(mono: Journey) -> None:
+    one = mono.place(_recent_call())
+    mono.behave(
+        call_faults=(CallFault("DescribeContact", "AccessDeniedException", 403, "no", times=None),)
+    )
+    assert mono.run(one.contact_event())
+    assert mono.failure_codes() == ["CONNECT_AccessDeniedException"]
+
+
+def test_recordings_that_are_filled_in_late_are_waited_for(mono: Journey) -> None:
+    one = mono.place(_recent_call())
+    mono.behave(recordings_delay_ms=300_000)
+    for receives in range(1, SETTLES + 2):
+        assert not mono.run(one.contact_event(), receives, _now_ms())
+    assert mono.failed_jobs() == []
+    mono.aws.clock.advance_ms(300_000)
+    assert mono.run(one.contact_event(), SETTLES + 2, _now_ms())
+    assert mono.pcm() == caller()
+
+
+def test_contact_that_was_never_streamed_is_let_go_after_ten_minutes(mono: Journey) -> None:
+    one = call(start_ms=_now_ms() - 20_000)
+    mono.aws.connect.register(one, recordings_from_ms=one.stop_timestamp_ms + 10 * WAIT_MS)
+    assert not mono.run(one.contact_event(), sent_ms=_now_ms())
+    long_ago = call(start_ms=_now_ms() - WAIT_MS - 20_000)
+    mono.aws.connect.register(long_ago, recordings_from_ms=_now_ms() + 10 * WAIT_MS)
+    assert mono.run(long_ago.contact_event(), sent_ms=_now_ms())
+    assert mono.keys() == []
+    assert mono.failed_jobs() == []
+
+
+def test_contact_that_was_streamed_twice_has_two_recordings(mono: Journey) -> None:
+    first = mono.place(call())
+    second = call(
+        customer=caller(2.0),
+        to_customer=caller(2.0),
+        start_ms=first.stop_timestamp_ms + 60_000,
+        first_sequence=9001,
+    )
+    mono.aws.place(second)
+    assert mono.run(second.contact_event())
+    kinds = [key.rpartition(".")[2] for key in mono.keys()]  # noqa: SIM118 - a method of ours
+    assert sorted(kinds) == ["json", "json", "wav", "wav"]
     assert mono.failed_jobs() == []

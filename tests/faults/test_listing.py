@@ -4,7 +4,7 @@ import pytest
 
 from local.behaviour import ClockFault, PageFault
 from local.call import Call, Delivery
-from tests.integration.journey import SETTLES, Journey, call, caller, silenced
+from tests.integration.journey import GIVES_UP, SETTLES, Journey, call, caller, silenced
 
 FRAGMENT_MS = 960
 
@@ -59,12 +59,43 @@ def test_page_that_is_lost_once_leaves_a_hole_and_is_asked_for_again(
     assert mono.manifest()["complete"] is True
 
 
+def test_page_that_comes_twice_is_heard_once(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(page_limit=2, page_faults=(PageFault("repeated", 1), PageFault("repeated", 2)))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["overlaps"] == []
+
+
 def test_hole_of_the_stream_itself_costs_one_more_listing(mono: Journey) -> None:
     one = mono.place(call(Delivery(lost=frozenset((2,)))))
     before = mono.aws.requests.get("ListFragments", 0)
     assert mono.archive(one)
     assert mono.aws.requests["ListFragments"] - before == 2
     assert mono.pcm() == silenced(caller(), 2 * FRAGMENT_MS, 3 * FRAGMENT_MS)
+
+
+def test_beginning_that_is_never_listed_is_named(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(unlisted_fragments=(one.start_fragment_number,))
+    assert not mono.archive(one)
+    assert mono.keys() == []
+    assert mono.archive(one, receives=GIVES_UP)
+    assert mono.pcm() == caller()[FRAGMENT_MS * 16 :]
+    manifest = mono.manifest()
+    assert manifest["complete"] is False
+    assert manifest["fragments"]["missing"] == [str(one.start_fragment_number)]
+    assert manifest["reasons"] == ["START_NOT_LISTED: KVS does not list the start fragment"]
+    assert mono.failure_codes() == ["INCOMPLETE"]
+
+
+def test_call_of_which_nothing_is_ever_listed_is_said(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(unlisted_fragments=tuple(fragment.number for fragment in one.fragments))
+    assert not mono.archive(one)
+    assert mono.archive(one, receives=GIVES_UP)
+    assert mono.keys() == []
+    assert mono.failure_codes() == ["NOTHING_LISTED"]
 
 
 SMALL_MS = 128
@@ -104,3 +135,24 @@ def test_what_retention_leaves_is_archived_in_few_calls(mono: Journey) -> None:
     assert manifest["fragments"]["missing"] == gone
     assert mono.pcm() == caller()[20 * SMALL_MS * 16 :]
     assert mono.failure_codes() == ["INCOMPLETE"]
+
+
+def test_numbers_that_are_listed_and_invalid_are_isolated_by_halves(mono: Journey) -> None:
+    one = _small_fragments(mono)
+    invalid = [one.fragments[at].number for at in (3, 4, 40)]
+    mono.behave(unreadable_fragments=tuple(invalid))
+    assert _media_calls(mono, one) < 30
+    assert mono.manifest()["fragments"]["missing"] == [str(number) for number in invalid]
+    expected = silenced(caller(), 3 * SMALL_MS, 5 * SMALL_MS)
+    assert mono.pcm() == silenced(expected, 40 * SMALL_MS, 41 * SMALL_MS)
+
+
+@pytest.mark.parametrize("error_ms", [-50 * 60_000, 50 * 60_000])
+def test_start_time_that_is_off_by_most_of_an_hour(mono: Journey, error_ms: int) -> None:
+    one = mono.place(call())
+    job = one.archive_job()
+    for name in ("startTimestamp", "stopTimestamp", "requestedAt"):
+        job[name] += error_ms
+    assert mono.run(job)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True

@@ -61,6 +61,18 @@ def test_error_document_that_passes(mono: Journey, code: str, kind: Any, times: 
     assert mono.manifest()["complete"] is True
 
 
+@pytest.mark.parametrize("kind", ["exception", "error"])
+@pytest.mark.parametrize("code", KEY_CODES)
+def test_error_document_about_the_streams_key_is_said_at_once(
+    mono: Journey, code: str, kind: Any
+) -> None:
+    one = mono.place(call())
+    mono.behave(fragment_faults=(in_band(kind, code, None, None),))
+    assert mono.archive(one)
+    assert mono.keys() == []
+    assert mono.failure_codes() == [f"KVS_{code}"]
+
+
 def test_key_that_stays_unavailable_is_said(mono: Journey) -> None:
     one = mono.place(call())
     mono.behave(fragment_faults=(in_band("error", "4503", None, None),))
@@ -69,6 +81,30 @@ def test_key_that_stays_unavailable_is_said(mono: Journey) -> None:
     assert mono.keys() == []
     (failed,) = mono.failed_jobs()
     assert "KVS_4503" in failed["reason"]
+
+
+def test_body_that_stalls_is_left_at_the_read_timeout(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(body_faults=(BodyFault(70_000, "stall"),))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+
+
+@pytest.mark.parametrize("element", ["1a45dfa3", "18538067", "1f43b675"])
+@pytest.mark.parametrize("fragment", [0, 3])
+def test_flipped_bit_in_the_framing_is_asked_for_again(
+    mono: Journey, fragment: int, element: str
+) -> None:
+    one = mono.place(call())
+    documents = [stored.document() for stored in one.fragments]
+    at = documents[fragment].index(bytes.fromhex(element))
+    mono.behave(
+        media_order="number",
+        body_faults=(BodyFault(sum(map(len, documents[:fragment])) + at, "flip"),),
+    )
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
 
 
 @pytest.mark.parametrize("kind", ["exception", "error", "left_out"])
