@@ -109,10 +109,16 @@ class PublishedManifest:
         return self.is_complete and (job.stop_fragment_number or 0) <= self.last
 
     def is_worse_than(self, call: RecordedCall) -> bool:
-        """Whether `call` may replace it: complete beats partial, more beats less."""
-        if self.is_complete != call.is_complete:
-            return call.is_complete
-        return (self.accepted, self.duration_ms) < (call.fragments.accepted, call.duration_ms)
+        """Whether `call` may replace it: complete beats partial, more beats less.
+
+        One that was called complete before anybody knew of a later fragment, which is missing, is
+        replaced by a partial one that has as much and says so.
+        """
+        ours = (self.accepted, self.duration_ms)
+        theirs = (call.fragments.accepted, call.duration_ms)
+        if self.is_complete and not call.is_complete:
+            return max(call.fragments.missing, default=0) > self.last and ours <= theirs
+        return (call.is_complete and not self.is_complete) or ours < theirs
 
 
 def build_manifest(

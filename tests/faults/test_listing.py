@@ -156,3 +156,18 @@ def test_start_time_that_is_off_by_most_of_an_hour(mono: Journey, error_ms: int)
     assert mono.run(job)
     assert mono.pcm() == caller()
     assert mono.manifest()["complete"] is True
+
+
+def test_recording_made_before_the_stop_was_known_does_not_stay_complete(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(unlisted_fragments=(one.stop_fragment_number,))
+    job = one.archive_job()
+    early = {name: value for name, value in job.items() if not name.startswith("stop")}
+    assert mono.run(early)
+    assert mono.manifest()["complete"] is True
+    assert mono.run(job, receives=GIVES_UP)
+    manifest = mono.manifest()
+    assert manifest["complete"] is False
+    assert manifest["fragments"]["missing"] == [str(one.stop_fragment_number)]
+    assert mono.pcm() == caller()[: len(mono.pcm())]
+    assert mono.failure_codes() == ["INCOMPLETE"]

@@ -203,6 +203,31 @@ def test_complete_beats_partial_and_more_beats_less(
 
 
 @pytest.mark.parametrize(
+    ("missing", "accepted", "replaced"),
+    [
+        ((NUMBER + 99,), 15, True),
+        ((NUMBER + 99,), 16, False),
+        ((NUMBER - 1,), 15, False),
+        ((), 15, False),
+    ],
+)
+def test_a_claim_to_be_complete_falls_with_a_later_fragment_that_is_missing(
+    missing: tuple[int, ...], accepted: int, replaced: bool
+) -> None:
+    call = recorded(reasons=PARTIAL)
+    call = replace(call, fragments=replace(call.fragments, missing=missing))
+    published = PublishedManifest(
+        is_complete=True,
+        accepted=accepted,
+        last=NUMBER,
+        duration_ms=14_400,
+        etag="m",
+        recording_etag="r",
+    )
+    assert published.is_worse_than(call) is replaced
+
+
+@pytest.mark.parametrize(
     ("stop", "reasons", "covered"),
     [
         (None, (), True),
