@@ -50,8 +50,8 @@ class Contacts:
             raise ContactFaultError(
                 "CONNECT_UNREACHABLE", failure_text("DescribeContact", error), retryable=True
             ) from error
-        except (ResponseParserError, KeyError) as error:
-            # botocore reads an answer whose headers are cut off as one without members.
+        except (ResponseParserError, KeyError, ValueError) as error:
+            # botocore reads cut headers, or no JSON, as an answer without members; no UTF-8 raises.
             raise ContactFaultError(
                 "CONNECT_MALFORMED_ANSWER",
                 "DescribeContact answered without a contact",

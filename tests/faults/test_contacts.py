@@ -62,6 +62,15 @@ def test_contact_that_connect_never_knows_is_said(mono: Journey) -> None:
     assert mono.failure_codes() == ["CONNECT_ResourceNotFoundException"]
 
 
+@pytest.mark.parametrize("kind", ["end", "garbage", "flip"])
+def test_answer_that_is_always_damaged_is_said(mono: Journey, kind: Any) -> None:
+    one = mono.place(_recent_call())
+    mono.behave(body_faults=(BodyFault(0, kind, None, "DescribeContact"),))
+    assert not mono.run(one.contact_event())
+    assert mono.run(one.contact_event(), GIVES_UP)
+    assert mono.failure_codes() == ["CONNECT_MALFORMED_ANSWER"]
+
+
 def test_refusal_that_nothing_mends_is_said_at_once(mono: Journey) -> None:
     one = mono.place(_recent_call())
     mono.behave(
