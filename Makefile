@@ -87,7 +87,14 @@ template: $(STAMP) ## Check template.yaml (cfn-lint, serverless rules, sam valid
 .PHONY: test
 test: $(STAMP) ## Run every test, with coverage; those that need Docker say so where none answers
 	@$(DOCKER_ANSWERS) || echo "tests/sam_local: NOT RUN, no Docker engine answers here"
-	pytest --cov=call_archive $(PYTEST_ARGS)
+	pytest -m "not long" --cov=call_archive $(PYTEST_ARGS)
+
+CALLS ?= 2000
+
+.PHONY: test-faults
+test-faults: $(STAMP) ## Every fault of KVS, Connect, S3 and SQS, and CALLS=2000 random calls with random faults
+	pytest tests/faults $(PYTEST_ARGS)
+	python -m tests.faults.campaign --calls $(CALLS)
 
 KILLS ?= 200
 SEED ?= 1

@@ -48,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.only is not None:
         return show(options.only)
     began = time.monotonic()
-    played = list(run(seeds_of(options.seed, options.calls), options.workers))
+    played = []
+    for call in run(seeds_of(options.seed, options.calls), options.workers):
+        played.append(call)
+        if len(played) % 100 == 0 or call.verdict.wrongs:
+            print(f"{len(played)} calls", *_failures([call]), file=sys.stderr, flush=True)
     print(describe(played))
     print(f"\nseed {options.seed}, {time.monotonic() - began:.0f} s, {options.workers} workers")
     return any(call.verdict.wrongs for call in played)

@@ -8,6 +8,7 @@ functions' own clock stays the machine's.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Outcome:
         ended: whether every message left the queue.
         uploads: multipart uploads that nobody ended.
         invocations: of ArchiveFunction.
-        errors: what the functions raised.
+        errors: what the functions raised, or caught without knowing it.
     """
 
     objects: dict[str, bytes]
@@ -54,8 +55,12 @@ class Outcome:
 class Stage:
     """One local AWS with its functions, for one plan after another."""
 
-    def __init__(self, aws: LocalAws, flow: Function, archive: dict[str, Function]) -> None:
+    def __init__(
+        self, aws: LocalAws, flow: Function, archive: dict[str, Function], logs: Path
+    ) -> None:
         self._aws = aws
+        self._logs = logs
+        self._read_bytes: Counter[str] = Counter()
         self._flow = flow
         self._archive = archive
         self._s3: Any = boto3.client("s3", **aws.client_options)
@@ -77,6 +82,7 @@ class Stage:
                 source.poll(wait_s=0)
             except FunctionError as error:
                 errors.append(str(error))
+        errors += self._unforeseen(plan.tracks)
         return Outcome(
             objects=self._objects(),
             failed=tuple(self._failed_jobs()),
@@ -131,6 +137,15 @@ class Stage:
             message.visible_at -= wait_ms
         return True
 
+    def _unforeseen(self, tracks: str) -> Iterator[str]:
+        """What the handler caught without knowing it, by its log since the last call."""
+        with (self._logs / f"archive-{tracks}.log").open("rb") as log:
+            log.seek(self._read_bytes[tracks])
+            for line in log:
+                self._read_bytes[tracks] += len(line)
+                if b'"unforeseen error"' in line:
+                    yield f"unforeseen: {json.loads(line)['exception_name']}"
+
     def _url(self, queue: str) -> str:
         url: str = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]
         return url
@@ -180,7 +195,7 @@ def open_stage(logs: Path) -> Iterator[Stage]:
         }
         for function in (flow, *archive.values()):
             running.enter_context(function)
-        yield Stage(aws, flow, archive)
+        yield Stage(aws, flow, archive, logs)
 
 
 def _messages(queue: str) -> list[Any]:
