@@ -336,7 +336,8 @@ def build_plan(seed: int, now_ms: int) -> Plan:
     agent = _speech(chance, seed * 4 + 1, len(customer))
     # A contact that was never streamed is let go ten minutes after its end.
     ended_ms_ago = 30_000 if is_streamed else 700_000
-    start_ms = now_ms - ended_ms_ago - len(customer) // BYTES_PER_MS
+    lasted_ms = len(customer) // BYTES_PER_MS + sum(delivery.holes_ms.values())
+    start_ms = now_ms - ended_ms_ago - lasted_ms
     identity = uuid.uuid5(uuid.NAMESPACE_OID, f"campaign {seed}")
     names: dict[str, Any] = {
         "instance_arn": INSTANCE_ARN,
