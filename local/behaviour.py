@@ -60,8 +60,8 @@ class BodyFault:
     """An answer's body that goes wrong behind `after_bytes`.
 
     Attributes:
-        kind: it ends in good order; or the connection breaks; or 37 bytes that are not EBML come
-            in between (`garbage`), or the next byte's lowest bit is wrong (`flip`), and the rest
+        kind: it ends in good order; or the connection breaks; or 2 kB that are not EBML come in
+            between (`garbage`), or the next byte's lowest bit is wrong (`flip`), and the rest
             follows.
     """
 

@@ -149,7 +149,8 @@ def test_media_bodies_that_end_early_or_hold_something_else(aws: LocalAws, media
     assert body[5] == DOCUMENTS[5] ^ 1
     assert body[6:70_000] == DOCUMENTS[6:70_000]
     garbage = body[70_000:-20_000]
-    assert garbage[0] == 0
+    assert len(garbage) > 1024
+    assert max(garbage) < 0x10
     assert body[70_000 + len(garbage) :] == DOCUMENTS[70_000:90_000]
     assert body_of(media) == DOCUMENTS
 
