@@ -9,8 +9,8 @@ from typing import Final
 from local.behaviour import Api
 from local.faults import BrokenConnectionError, FaultPlan
 
-# No byte begins an element ID of up to four bytes, and no block is as long: a reader that steps from
-# element to element meets it, wherever it lies. Less of it could be taken for samples by chance.
+# No byte begins an element ID of up to four bytes, and no block is as long: who steps from element
+# to element meets it, wherever it lies. Less of it could be taken for samples by chance.
 _GARBAGE: Final = bytes(range(1, 16)) * 137
 
 

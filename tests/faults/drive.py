@@ -72,6 +72,7 @@ class Stage:
         self._prepare(plan)
         queue_url = self._url(RESOURCES.queue)
         errors = [*self._tell(plan, queue_url)]
+        self._aws.moto_faults = plan.moto_faults
         source = EventSource(self._sqs, queue_url, self._archive[plan.tracks])
         invocations = 0
         for _ in range(MOST_POLLS):
@@ -82,6 +83,7 @@ class Stage:
                 source.poll(wait_s=0)
             except FunctionError as error:
                 errors.append(str(error))
+        self._aws.moto_faults = ()
         errors += self._unforeseen(plan.tracks)
         return Outcome(
             objects=self._objects(),

@@ -24,6 +24,7 @@ from local.behaviour import (
 from local.call import Call, Delivery, next_session, simulate_call
 from local.demo_call import INSTANCE_ARN
 from local.encoder import Layout
+from local.moto_faults import Answer, MotoFault, Operation
 from local.pcm import synthetic_pcm
 
 type Trigger = Literal[
@@ -48,6 +49,7 @@ class Plan:
         neighbour_seeds: of the neighbours' synthetic audio.
         kinds: the faults, as the table names them.
         behaviour: of the local KVS and Connect, for the whole of the call.
+        moto_faults: of S3 and SQS, from when the triggers have been told.
         triggers: what is told of the call, in this order.
         is_streamed: False for a contact that never was; its fragments are not placed.
         recordings_after_ms: DescribeContact shows recordings so long after the call; None is never.
@@ -63,6 +65,7 @@ class Plan:
     neighbour_seeds: tuple[int, ...]
     kinds: tuple[str, ...]
     behaviour: Behaviour
+    moto_faults: tuple[MotoFault, ...]
     triggers: tuple[Trigger, ...]
     is_streamed: bool
     recordings_after_ms: int | None
@@ -78,6 +81,7 @@ class _Draft:
     knows_stop: bool
     asks_connect: bool
     changes: Changes = field(default_factory=dict)
+    moto_faults: list[MotoFault] = field(default_factory=list)
 
     def add(self, name: str, *entries: object) -> None:
         self.changes[name] = (*self.changes.get(name, ()), *entries)
@@ -241,6 +245,32 @@ def _retention(draft: _Draft) -> None:
     draft.add("clock_faults", ClockFault(api, 24 * HOUR_MS - back_ms))
 
 
+def _s3(*answers: Answer, for_ever: bool = True) -> Callable[[_Draft], None]:
+    def choose(draft: _Draft) -> None:
+        chance = draft.chance
+        operation = chance.choice(_S3_OPERATIONS)
+        fault = MotoFault(
+            operation,
+            chance.choice(answers),
+            takes_effect=chance.random() < 0.5,
+            times=draft.times(for_ever=for_ever),
+            first_call=chance.choice((1, 1, 2)),
+        )
+        draft.moto_faults.append(fault)
+
+    return choose
+
+
+def _sqs(draft: _Draft) -> None:
+    # Not for ever: then SQS's own redrive ends it, and no code says why.
+    operation: Operation = draft.chance.choice(("ChangeMessageVisibility", "SendMessage"))
+    answer: Answer = draft.chance.choice(("InternalError", "ServiceUnavailable", "reset"))
+    draft.moto_faults.append(MotoFault(operation, answer, times=draft.times(for_ever=False)))
+
+
+_S3_OPERATIONS: Final[tuple[Operation, ...]] = ("PutObject", "GetObject", "HeadObject")
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """A kind of fault.
@@ -313,8 +343,13 @@ KINDS: Final[Mapping[str, _Kind]] = {
     ),
     "DescribeContact: filled in late": _Kind(_late_recordings, needs_connect=True),
     "DescribeContact: never filled in": _Kind(_no_recordings, needs_connect=True),
+    "S3: throttled, or 5xx": _Kind(_s3("InternalError", "SlowDown", "ServiceUnavailable")),
+    "S3: reset": _Kind(_s3("reset", "cut")),
+    "S3: refused": _Kind(_s3("AccessDenied"), 0.5),
+    "S3: a condition fails": _Kind(_s3("PreconditionFailed", "ConditionalRequestConflict"), 0.5),
+    "SQS takes no message or visibility": _Kind(_sqs),
 }
-"""Of KVS and Connect; what S3 and SQS do wrong has a table and a field of Plan of its own."""
+"""Multipart uploads are too long for these calls: test_s3.py and kill_campaign.py have them."""
 
 NO_FAULT: Final = "none"
 NEVER_STREAMED: Final = "contact never streamed"
@@ -376,6 +411,7 @@ def build_plan(seed: int, now_ms: int) -> Plan:
         neighbour_seeds=seeds,
         kinds=kinds if is_streamed else (*kinds, NEVER_STREAMED),
         behaviour=replace(UNLIMITED, seed=seed, **draft.changes),
+        moto_faults=tuple(draft.moto_faults),
         triggers=triggers if is_streamed else ("DISCONNECTED",),
         is_streamed=is_streamed,
         recordings_after_ms=recordings_after_ms if is_streamed else None,
