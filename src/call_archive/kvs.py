@@ -503,7 +503,9 @@ def _may_be_cut_short(fragment: MediaFragment, listed: ListedFragment) -> bool:
         return ending is Ending.TRUNCATED
     if not fragment.contact_ids:
         return True
-    return elements[-1].id != ElementId.TAGS and _is_short(fragment, listed)
+    has_audio = any(element.id == ElementId.CLUSTER for element in elements)
+    ends_in_tags = has_audio and elements[-1].id == ElementId.TAGS
+    return not ends_in_tags and _is_short(fragment, listed)
 
 
 def _is_short(fragment: MediaFragment, listed: ListedFragment) -> bool:

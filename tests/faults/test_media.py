@@ -207,6 +207,21 @@ def test_fragment_cut_between_two_blocks_is_never_called_complete(mono: Journey)
     assert [failed["code"] for failed in mono.failed_jobs()] == ["INCOMPLETE"]
 
 
+@pytest.mark.parametrize("one_each", [True, False])
+@pytest.mark.parametrize("fragment", [0, 2])
+def test_fragment_cut_between_its_contact_tags_and_its_audio_is_asked_for_again(
+    mono: Journey, fragment: int, one_each: bool
+) -> None:
+    layout = Layout(contact_tags_before_cluster=True, one_tags_element_each=one_each)
+    one = mono.place(call(Delivery(layout=layout)))
+    documents = [stored.document() for stored in one.fragments]
+    cluster = documents[fragment].index(bytes.fromhex("1f43b675"))
+    cut = sum(map(len, documents[:fragment])) + cluster
+    mono.behave(body_faults=(BodyFault(cut, times=1),))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+
+
 def test_fragment_cut_before_its_contact_tags_is_not_taken(mono: Journey) -> None:
     _cut_between_two_blocks(mono, Layout())
     assert mono.keys() == []
