@@ -94,7 +94,7 @@ CALLS ?= 2000
 .PHONY: test-faults
 test-faults: $(STAMP) ## Every fault of KVS, Connect, S3 and SQS, and CALLS=2000 random calls with random faults
 	pytest tests/faults $(PYTEST_ARGS)
-	python -m tests.faults.campaign --calls $(CALLS)
+	python -m tests.faults.campaign --calls $(CALLS) --seed $(SEED)
 
 KILLS ?= 200
 SEED ?= 1
