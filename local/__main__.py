@@ -93,6 +93,9 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         for call in calls:
             place(call, server.kvs, server.connect, retention_hours=LONGEST_RETENTION_HOURS)
+        server.connect.instances.stream_media(
+            calls[1].instance_id, RetentionPeriodHours=LONGEST_RETENTION_HOURS
+        )
         create_resources(server.endpoint_url(), resources)
         if options.write_env:
             environment = build_environment(_container_url(server, hosts), resources)
@@ -131,6 +134,7 @@ def _describe(
         *(f"  export AWS_ENDPOINT_URL={server.endpoint_url(host)}" for host in hosts),
         "On the stream, between the calls of two other contacts:",
         f"  contact   {call.contact_id}",
+        f"  instance  {call.instance_arn}",
         f"  stream    {call.stream_arn}",
         f"  from      {call.start_fragment_number}  ({call.start_timestamp_ms})",
         f"  to        {call.stop_fragment_number}  ({call.stop_timestamp_ms})",

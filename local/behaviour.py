@@ -15,6 +15,9 @@ type Api = Literal[
     "GetMediaForFragmentList",
     "GetMedia",
     "DescribeContact",
+    "SearchContacts",
+    "ListInstanceStorageConfigs",
+    "ListLambdaFunctions",
 ]
 type Breakage = Literal["reset", "close", "stall"]
 """How a connection ends: by a reset, by a close, or by silence until the client has gone."""
@@ -154,6 +157,7 @@ class Behaviour:
         get_media_connections: concurrent GetMedia sessions of a stream.
         get_media_calls_per_s: GetMedia calls of a stream.
         describe_contact_calls_per_s: DescribeContact calls of the account.
+        search_contacts_calls_per_s: SearchContacts calls of the account.
     """
 
     listing_delay_ms: int = 1000
@@ -183,6 +187,7 @@ class Behaviour:
     get_media_connections: int | None = 3
     get_media_calls_per_s: int | None = 5
     describe_contact_calls_per_s: int | None = 10
+    search_contacts_calls_per_s: float | None = 0.5
 
 
 CONNECT_DEFAULTS: Final = Behaviour()
@@ -195,6 +200,7 @@ UNLIMITED: Final = Behaviour(
     get_media_connections=None,
     get_media_calls_per_s=None,
     describe_contact_calls_per_s=None,
+    search_contacts_calls_per_s=None,
 )
 
 

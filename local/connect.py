@@ -1,4 +1,4 @@
-"""Amazon Connect without HTTP: registered contacts → DescribeContact's answers.
+"""Amazon Connect without HTTP: registered contacts → DescribeContact's and SearchContacts' answers.
 
 How soon after a call its Recordings are filled is undocumented: here from the contact's end plus a
 delay on, by the clock that was given. Before that the key is there and its list is empty.
@@ -11,6 +11,7 @@ from typing import Any
 
 from local.clock import Clock
 from local.contact import Contact
+from local.contact_search import ContactSearch, Instances
 from local.faults import FaultPlan, ServiceError
 from local.quotas import RateLimit
 
@@ -25,7 +26,12 @@ class _Registration:
 
 
 class Connect:
-    """The service: contacts by instance and id."""
+    """The service: contacts by instance and id.
+
+    Attributes:
+        search: SearchContacts.
+        instances: what is set up for each instance.
+    """
 
     def __init__(self, clock: Clock, faults: Callable[[], FaultPlan]) -> None:
         self._clock = clock
@@ -33,6 +39,8 @@ class Connect:
         self._lock = threading.Lock()
         self._contacts: dict[tuple[str, str], _Registration] = {}
         self._rates = RateLimit()
+        self.search = ContactSearch(self._of_instance, faults)
+        self.instances = Instances(faults)
 
     def register(self, contact: Contact, *, recordings_from_ms: int | None = None) -> None:
         """Makes a contact known, with Recordings from `recordings_from_ms` on, if given.
@@ -53,6 +61,8 @@ class Connect:
         with self._lock:
             self._contacts.clear()
             self._rates = RateLimit()
+            self.search = ContactSearch(self._of_instance, self._faults)
+            self.instances.reset()
 
     def describe_contact(self, instance_id: str, contact_id: str) -> Json:
         """DescribeContact."""
@@ -71,3 +81,11 @@ class Connect:
         if self._clock.now_ms() >= from_ms:
             return known.body
         return {"Contact": {**known.body["Contact"], "Recordings": []}}
+
+    def _of_instance(self, instance_id: str) -> list[Json]:
+        with self._lock:
+            return [
+                known.body["Contact"]
+                for (instance, _), known in self._contacts.items()
+                if instance == instance_id
+            ]

@@ -1,9 +1,9 @@
 """HTTP on one port → Kinesis Video Streams and Connect from here, every other service from moto.
 
 Ours are POST /getDataEndpoint, /describeStream, /listFragments, /getMediaForFragmentList and
-/getMedia, GET /contacts/{InstanceId}/{ContactId}, and the controls under /_local/; all else goes to
-moto's server application, which tells S3 from SQS by the credential scope of the Authorization
-header. Signatures are not checked.
+/getMedia, GET /contacts/{InstanceId}/{ContactId}, POST /search-contacts, GET /instance/…, and the
+controls under /_local/; all else goes to moto's server application, which tells S3 from SQS by the
+credential scope of the Authorization header. Signatures are not checked.
 
 The protocol is restJson1 (Smithy): JSON bodies, the error's type in `x-amzn-ErrorType`, media as
 chunked bodies.
@@ -98,6 +98,7 @@ class LocalApplication:
                 self._get_media_for_fragment_list,
             ),
             ("POST", "/getMedia"): ("GetMedia", self._get_media),
+            ("POST", "/search-contacts"): ("SearchContacts", self._search_contacts),
             ("PUT", "/_local/behaviour"): ("", self._put_behaviour),
             ("PUT", "/_local/moto-faults"): ("", self._put_moto_faults),
             ("GET", "/_local/requests"): ("", lambda _: _json_response(self.requests)),
@@ -189,7 +190,27 @@ class LocalApplication:
         is_connect = "/connect/aws4_request" in environ.get("HTTP_AUTHORIZATION", "")
         if method == "GET" and is_connect and path.startswith("/contacts/"):
             return "DescribeContact", self._describe_contact
+        if method == "GET" and is_connect and (known := self._route_instance(path)):
+            return known
         return _name_other_call(environ), None
+
+    def _route_instance(self, path: str) -> tuple[str, Handler] | None:
+        """What an instance has: storage configs, functions."""
+        instances = self._connect.instances
+        match path.split("/")[1:]:
+            case ["instance", instance_id, "storage-configs"]:
+                return "ListInstanceStorageConfigs", lambda request: _json_response(
+                    instances.list_storage(instance_id, request.args)
+                )
+            case ["instance", instance_id, "storage-config", association_id]:
+                return "DescribeInstanceStorageConfig", lambda request: _json_response(
+                    instances.describe_storage(instance_id, association_id, request.args)
+                )
+            case ["instance", instance_id, "lambda-functions"]:
+                return "ListLambdaFunctions", lambda request: _json_response(
+                    instances.list_functions(instance_id, request.args)
+                )
+        return None
 
     def _call_moto(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._moto_application()(environ, start_response)
@@ -238,6 +259,9 @@ class LocalApplication:
             return whole
         pieces = spoil(self._kvs.faults, api, [whole.get_data()])
         return Response(pieces, content_type="application/json", direct_passthrough=True)
+
+    def _search_contacts(self, request: Request) -> Response:
+        return _json_response(self._connect.search.search(_body(request)))
 
     def _put_behaviour(self, request: Request) -> Response:
         try:
