@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,15 +17,30 @@ from botocore.exceptions import ClientError
 
 from call_archive import aws
 from call_archive.wav import HEADER_BYTES, build_header
-from call_archive_cli.exits import CommandError
+from call_archive_cli.exits import USAGE, CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from concurrent.futures import Future
 
     from mypy_boto3_s3 import S3Client
 
 READERS: Final = 8
+WINDOW: Final = 4 * READERS
+"""Manifests that are asked for before they are needed."""
+
 READ_BYTES: Final = 1_048_576
+_READ_KEYS: Final = {
+    "bytes",
+    "channels",
+    "complete",
+    "contactId",
+    "durationMs",
+    "gaps",
+    "sha256",
+    "startedAt",
+    "trigger",
+}
 _MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
 
 
@@ -61,13 +77,11 @@ class CallArchive:
         Raises:
             ClientError: S3 refuses.
         """
-        with ThreadPoolExecutor(READERS) as readers:
-            keys = (
-                key
-                for listed in readers.map(lambda day: self._keys(day, contact_id), days)
-                for key in listed
-            )
-            yield from readers.map(self._read, keys)
+        # Two pools: a page of keys must not wait behind the manifests that it is to name.
+        with ThreadPoolExecutor(READERS) as listers, ThreadPoolExecutor(READERS) as readers:
+            listings = ahead(listers, lambda day: list(self._keys(day, contact_id)), days)
+            keys = (key for listing in listings for key in listing)
+            yield from ahead(readers, self._read, keys)
 
     def contact_ids(self, day: date) -> set[str]:
         """Who has a recording of this day, complete or not; nothing is read but the listing."""
@@ -103,17 +117,15 @@ class CallArchive:
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
 
-    def _keys(self, day: date, contact_id: str | None) -> list[str]:
+    def _keys(self, day: date, contact_id: str | None) -> Iterator[str]:
         prefix = f"{self.prefix}manifests/{day:year=%Y/month=%m/day=%d}/"
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=f"{prefix}{contact_id}/" if contact_id else prefix
         )
-        return [
-            entry["Key"]
-            for page in pages
-            for entry in page.get("Contents", [])
-            if entry["Key"].endswith(".json")
-        ]
+        for page in pages:
+            for entry in page.get("Contents", []):
+                if entry["Key"].endswith(".json"):
+                    yield entry["Key"]
 
     def _read(self, key: str) -> ArchivedCall:
         body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -121,12 +133,32 @@ class CallArchive:
         return ArchivedCall(key, f"{self.prefix}recordings/{tail}.wav", _decode(body))
 
 
+def ahead[T, U](
+    pool: ThreadPoolExecutor, work: Callable[[T], U], things: Iterable[T], window: int = WINDOW
+) -> Iterator[U]:
+    """The results of the work, in order, with only so many on the way at a time.
+
+    `ThreadPoolExecutor.map` starts all of them, and keeps every result until it is asked for.
+    """
+    started: deque[Future[U]] = deque()
+    try:
+        for thing in things:
+            started.append(pool.submit(work, thing))
+            if len(started) == window:
+                yield started.popleft().result()
+        while started:
+            yield started.popleft().result()
+    finally:
+        for future in started:
+            future.cancel()
+
+
 def _decode(body: bytes) -> Mapping[str, Any] | None:
     try:
         manifest = json.loads(body)
     except ValueError:
         return None
-    return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
+    return manifest if isinstance(manifest, dict) and manifest.keys() >= _READ_KEYS else None
 
 
 def _difference(manifest: Mapping[str, Any], sha256: str, length: int, header: bytes) -> str:
@@ -146,5 +178,5 @@ def days_between(first: date, last: date) -> list[date]:
         CommandError: the last is before the first.
     """
     if last < first:
-        raise CommandError("the last day is before the first")
+        raise CommandError("the last day is before the first", USAGE)
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]

@@ -1,12 +1,13 @@
 """PCM as it comes → a .wav or .raw file that can be played at any moment, or standard output.
 
 The header of a WAV is written again with every piece, so a file whose writer was killed is valid
-to the last second. A pipe cannot be rewound: there the header says the most that RIFF can say,
-as every player of streams understands.
+to the last second. A pipe or standard output is not rewound: there the header says the most that
+RIFF can say, as every player of streams understands.
 
 Source: RIFF/WAVE as in `call_archive.wav`.
 """
 
+import contextlib
 import io
 import os
 import stat
@@ -39,10 +40,10 @@ class AudioFile:
         self._file = file
         self._has_header = audio_format is AudioFormat.WAV
         self._channels = channels
-        self._can_rewind = _is_regular(file)
+        self._is_regular = _is_regular(file)
         self.pcm_bytes = 0
         if self._has_header:
-            self._write_header()
+            self._file.write(self._header())
 
     def __enter__(self) -> Self:
         return self
@@ -53,8 +54,12 @@ class AudioFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not sys.stdout.buffer:
-            self._file.close()
+        # What could not be written is lost; who wrote it knows.
+        with contextlib.suppress(OSError):
+            if self._file is sys.stdout.buffer:
+                self._file.flush()
+            else:
+                self._file.close()
 
     def write(self, pcm: Buffer) -> None:
         """Takes the next frames; they are on their way to the reader when this returns.
@@ -65,16 +70,15 @@ class AudioFile:
         """
         self._file.write(pcm)
         self.pcm_bytes += len(memoryview(pcm))
-        if self._has_header and self._can_rewind:
+        if self._has_header and self._is_regular:
             self._file.seek(0)
-            self._write_header()
+            self._file.write(self._header())
             self._file.seek(0, io.SEEK_END)
         self._file.flush()
 
-    def _write_header(self) -> None:
+    def _header(self) -> bytes:
         longest = (MAX_RECORDING_BYTES - HEADER_BYTES) // (SAMPLE_BYTES * 2) * SAMPLE_BYTES * 2
-        length = self.pcm_bytes if self._can_rewind else longest
-        self._file.write(build_header(length, self._channels))
+        return build_header(self.pcm_bytes if self._is_regular else longest, self._channels)
 
 
 def open_audio(
@@ -100,8 +104,5 @@ def open_audio(
 
 
 def _is_regular(file: BinaryIO) -> bool:
-    try:
-        mode = os.fstat(file.fileno()).st_mode
-    except OSError:
-        return file.seekable()
-    return stat.S_ISREG(mode)
+    # Standard output may be a file to which a shell appends.
+    return file is not sys.stdout.buffer and stat.S_ISREG(os.fstat(file.fileno()).st_mode)

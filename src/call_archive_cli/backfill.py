@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from call_archive import aws
 from call_archive.intake import CLI_SOURCE
-from call_archive.job import instance_id_of
+from call_archive.job import instance_id_of, region_of
+from call_archive_cli.clients import connect_client
 from call_archive_cli.exits import CommandError
 from call_archive_cli.streams import moment
 
@@ -86,17 +87,19 @@ class Window:
         """
         request: SearchContactsRequestTypeDef = {
             "InstanceId": instance_id_of(self.instance_arn),
+            # botocore sends whole seconds, rounded down.
             "TimeRange": {
                 "Type": "DISCONNECT_TIMESTAMP",
                 "StartTime": moment(self.from_ms),
-                "EndTime": moment(self.to_ms),
+                "EndTime": moment(self.to_ms + 999),
             },
             "SearchCriteria": {"Channels": ["VOICE"]},
             "MaxResults": PAGE,
         }
+        client = connect_client(region_of(self.instance_arn))
         while True:
             self.pace.wait()
-            answer = aws.connect_client().search_contacts(**request)
+            answer = client.search_contacts(**request)
             self.total = answer.get("TotalCount", self.total)
             for entry in answer.get("Contacts", []):
                 if "DisconnectTimestamp" in entry:
@@ -148,6 +151,7 @@ class Backfill:
     archived: int = 0
     queued_before: int = 0
     queued: int = 0
+    _seen: set[str] = field(default_factory=set)
 
     def choose(
         self,
@@ -155,8 +159,14 @@ class Backfill:
         archived_on: Callable[[date], set[str]],
         before: QueuedBefore,
     ) -> Iterator[PastContact]:
-        """The contacts that have to be queued; the others are counted."""
+        """The contacts that have to be queued, once; the others are counted.
+
+        Windows overlap by a second, and SearchContacts may show a contact on two pages.
+        """
         for contact in contacts:
+            if contact.contact_id in self._seen:
+                continue
+            self._seen.add(contact.contact_id)
             self.found += 1
             days = {moment.date() for moment in _days_of(contact)}
             if any(contact.contact_id in archived_on(day) for day in days):
@@ -209,6 +219,19 @@ def build_event(contact: PastContact, instance_arn: str) -> dict[str, Any]:
             "disconnectTimestamp": contact.ended_at.astimezone(UTC).isoformat(),
         },
     }
+
+
+def retention_hours(instance_arn: str) -> int | None:
+    """How long the instance's streams keep audio; None where it streams none.
+
+    Raises:
+        ClientError: Connect refuses.
+    """
+    configs = connect_client(region_of(instance_arn)).list_instance_storage_configs(
+        InstanceId=instance_id_of(instance_arn), ResourceType="MEDIA_STREAMS"
+    )["StorageConfigs"]
+    video = configs[0].get("KinesisVideoStreamConfig") if configs else None
+    return None if video is None else video["RetentionPeriodHours"]
 
 
 def split_days(from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:

@@ -2,17 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from botocore.exceptions import ClientError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from call_archive_cli.archive import CallArchive
-from call_archive_cli.archive_commands import AsJson, Bucket, Prefix
+from call_archive_cli.archive_commands import AsJson, Bucket, Prefix, archive_of
 from call_archive_cli.arguments import InstanceArn, parse_moment
 from call_archive_cli.backfill import (
     SEARCHES_PER_S,
@@ -21,12 +19,20 @@ from call_archive_cli.backfill import (
     PastContact,
     QueuedBefore,
     Window,
+    retention_hours,
     send,
     split_days,
 )
 from call_archive_cli.deployment import output_of
-from call_archive_cli.exits import USAGE, CommandError, failures_as_lines, messages
-from call_archive_cli.streams import moment, now_ms
+from call_archive_cli.exits import (
+    USAGE,
+    CommandError,
+    failures_as_lines,
+    messages,
+    print_warning,
+    results,
+)
+from call_archive_cli.streams import HOUR_MS, moment, now_ms
 
 JOBS_PER_S = 5
 """Half of DescribeContact's ten a second: the other half is for the calls that end meanwhile."""
@@ -44,7 +50,9 @@ def backfill(
     ] = None,
     to_time: Annotated[
         int | None,
-        typer.Option("--to", metavar="TIME", parser=parse_moment, help=r"\[default: now]"),
+        typer.Option(
+            "--to", metavar="TIME", parser=parse_moment, help=r"… up to here. \[default: now]"
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Queue nothing.")] = False,
     rate: Annotated[
@@ -54,7 +62,7 @@ def backfill(
         Path, typer.Option(metavar="FILE", help="What was queued, so that a run can be resumed.")
     ] = Path("call-archive-backfill.jsonl"),
     bucket: Bucket = None,
-    prefix: Prefix = "",
+    prefix: Prefix = None,
     queue_url: Annotated[
         str | None, typer.Option(metavar="URL", help=r"ArchiveQueue. \[default: of --stack]")
     ] = None,
@@ -62,8 +70,9 @@ def backfill(
 ) -> None:
     """Queue the past calls that have no recording; Lambda archives them.
 
-    Only what the streams' retention still holds can be archived. Interrupted, the same command
-    goes on where it was.
+    Only what the streams' retention still holds can be archived. A call with a recording, complete
+    or not, is left alone. Interrupted, the same command goes on where it was. The queue takes jobs
+    from the role that the stack's parameter RedriveRoleArn names.
 
     Examples:
 
@@ -74,8 +83,9 @@ def backfill(
     with failures_as_lines():
         if instance_arn is None or from_time is None:
             raise CommandError("give --instance-arn and --from", USAGE)
-        archive = CallArchive(output_of(context, "ArchiveBucket", bucket, "--bucket"), prefix)
+        archive = archive_of(context, bucket, prefix)
         target = "" if dry_run else output_of(context, "ArchiveQueueUrl", queue_url, "--queue-url")
+        _warn_of_retention(instance_arn, from_time)
         counts, before = Backfill(), QueuedBefore(state)
         wanted = counts.choose(
             _contacts(instance_arn, from_time, to_time or now_ms(), counts),
@@ -88,6 +98,22 @@ def backfill(
             for sent in send(wanted, instance_arn, target, before, Pace(rate)):
                 counts.queued += sent
         _print_summary(counts, dry_run=dry_run, as_json=as_json)
+
+
+def _warn_of_retention(instance_arn: str, from_ms: int) -> None:
+    try:
+        hours = retention_hours(instance_arn)
+    except ClientError:
+        print_warning("your credentials do not show how long the streams keep audio")
+        return
+    kept_from_ms = now_ms() - (hours or 0) * HOUR_MS
+    if hours is None:
+        print_warning("the instance streams no media: live media streaming is off")
+    elif from_ms < kept_from_ms:
+        print_warning(
+            f"the streams keep audio for {hours} h: of calls before "
+            f"{moment(kept_from_ms):%Y-%m-%d %H:%M} UTC there is nothing left to archive"
+        )
 
 
 def _contacts(
@@ -115,9 +141,16 @@ def _contacts(
 
 def _print_summary(counts: Backfill, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(asdict(counts) | {"dryRun": dry_run}))
+        figures = {
+            "found": counts.found,
+            "archived": counts.archived,
+            "queuedBefore": counts.queued_before,
+            "queued": counts.queued,
+            "dryRun": dry_run,
+        }
+        typer.echo(json.dumps(figures, indent=2))
         return
-    Console().print(
+    results().print(
         f"{counts.found:,} voice contacts: {counts.archived:,} archived already, "
         f"{counts.queued_before:,} queued by an earlier run, {counts.queued:,} "
         f"{'would be queued' if dry_run else 'queued'}"

@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_connect import ConnectClient
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
 
 
@@ -39,4 +40,14 @@ def live_media_client(
             read_timeout=read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": 3},
         ),
+    )
+
+
+@cache
+def connect_client(region: str) -> ConnectClient:
+    """Amazon Connect where the instance is; its quotas are small, so that patience pays."""
+    return boto3.Session().client(
+        "connect",
+        region_name=region,
+        config=Config(retries={"mode": "standard", "total_max_attempts": 8}),
     )

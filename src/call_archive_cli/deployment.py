@@ -64,6 +64,11 @@ def _describe(stack: str) -> StackTypeDef:
     return described
 
 
+def stack_of(context: typer.Context) -> str:
+    """The stack that `--stack` names; "" where it does not."""
+    return str(context.find_root().params.get("stack") or "")
+
+
 def output_of(context: typer.Context, name: str, given: str | None, option: str) -> str:
     """What was given, or else the output of the stack that `--stack` names.
 
@@ -72,10 +77,9 @@ def output_of(context: typer.Context, name: str, given: str | None, option: str)
     """
     if given:
         return given
-    stack = context.find_root().params.get("stack")
-    if not stack:
-        raise CommandError(f"give {option}, or --stack STACK_NAME before the command", USAGE)
-    outputs = stack_outputs(str(stack))
+    if not (stack := stack_of(context)):
+        raise CommandError(f"give {option}, or --stack STACK_NAME", USAGE)
+    outputs = stack_outputs(stack)
     if name not in outputs:
         raise CommandError(f"stack {stack} has no output {name}: is it Call Archive's?", USAGE)
     return outputs[name]

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from call_archive.job import instance_id_of
 from call_archive_cli.deployment import stack_parameters, stack_resources
+from call_archive_cli.exits import USAGE, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 ADVISED_RETENTION_HOURS: Final = 24
 _FORBIDDEN: Final = frozenset(
     ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "403")
+)
+_NEEDED: Final = frozenset(
+    ("ArchiveFunction", "ArchiveQueue", "DisconnectRule", "FailedJobsQueue", "FlowFunction")
 )
 _STORAGE: Final = "Amazon Connect console, the instance, Data storage, Live media streaming"
 
@@ -68,12 +72,14 @@ def read_setup(stack: str, instance_arn: str | None) -> Setup:
     """What CloudFormation knows of the stack.
 
     Raises:
-        CommandError: there is no such stack.
+        CommandError: there is no such stack, or it is another application's.
         ClientError: CloudFormation refuses.
     """
-    parameters = stack_parameters(stack)
+    parameters, resources = stack_parameters(stack), stack_resources(stack)
+    if missing := sorted(_NEEDED - resources.keys()):
+        raise CommandError(f"stack {stack} is not Call Archive's: no {', '.join(missing)}", USAGE)
     return Setup(
-        stack_resources(stack),
+        resources,
         parameters,
         instance_arn or parameters.get("ConnectInstanceArn", ""),
     )
@@ -97,7 +103,12 @@ def _refused(subject: str, error: ClientError) -> Finding:
             f"your credentials do not allow {error.operation_name}",
             "ask with a role that may read it",
         )
-    return Finding(subject, Verdict.WRONG, f"{error.operation_name} answered {code}")
+    return Finding(
+        subject,
+        Verdict.WRONG,
+        f"{error.operation_name} answered {code}",
+        "look whether somebody has deleted it, and deploy the stack again",
+    )
 
 
 def _check_streaming(setup: Setup) -> Iterator[Finding]:
@@ -218,21 +229,27 @@ def _check_permission(setup: Setup) -> Iterator[Finding]:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
         policy = {"Statement": []}
-    if any(_lets_connect_in(statement) for statement in policy["Statement"]):
+    if any(_lets_in(statement, setup.instance_arn) for statement in policy["Statement"]):
         yield Finding(subject, Verdict.GOOD, "Amazon Connect may invoke FlowFunction")
     else:
         yield Finding(
             subject,
             Verdict.WRONG,
             "Amazon Connect may not invoke FlowFunction",
-            "deploy the stack again; somebody has removed its permission",
+            "deploy the stack again, with ConnectInstanceArn of this instance",
         )
 
 
-def _lets_connect_in(statement: Mapping[str, Any]) -> bool:
+def _lets_in(statement: Mapping[str, Any], instance_arn: str) -> bool:
+    """Whether Connect, of this instance where it is known, may invoke the function."""
     principal = statement.get("Principal", {})
     services = principal.get("Service", []) if isinstance(principal, dict) else []
-    return statement["Effect"] == "Allow" and "connect.amazonaws.com" in services
+    source = statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", instance_arn)
+    return (
+        statement["Effect"] == "Allow"
+        and "connect.amazonaws.com" in services
+        and (not instance_arn or source == instance_arn)
+    )
 
 
 def _check_queues(setup: Setup) -> Iterator[Finding]:

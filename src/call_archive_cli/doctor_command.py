@@ -5,12 +5,19 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from call_archive_cli.archive_commands import AsJson
 from call_archive_cli.arguments import InstanceArn
+from call_archive_cli.deployment import stack_of
 from call_archive_cli.doctor import Finding, Verdict, examine, read_setup
-from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError, failures_as_lines
+from call_archive_cli.exits import (
+    FOUND_WRONG,
+    USAGE,
+    CommandError,
+    escape,
+    failures_as_lines,
+    results,
+)
 
 _SIGNS = {
     Verdict.GOOD: "[green]✓[/]",
@@ -41,10 +48,9 @@ def doctor(
       call-archive --stack call-archive doctor --instance-arn ARN --json
     """
     with failures_as_lines():
-        stack = context.find_root().params.get("stack")
-        if not stack:
-            raise CommandError("give --stack STACK_NAME before the command", USAGE)
-        findings = list(examine(read_setup(str(stack), instance_arn)))
+        if not (stack := stack_of(context)):
+            raise CommandError("give --stack STACK_NAME", USAGE)
+        findings = list(examine(read_setup(stack, instance_arn)))
         if as_json:
             typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
         else:
@@ -56,9 +62,10 @@ def doctor(
 
 
 def _print(finding: Finding) -> None:
-    console = Console()
+    console = results()
     console.print(
-        f"{_SIGNS[finding.verdict]} [bold]{finding.subject}[/]: {finding.text}", soft_wrap=True
+        f"{_SIGNS[finding.verdict]} [bold]{finding.subject}[/]: {escape(finding.text)}",
+        soft_wrap=True,
     )
     if finding.mend:
-        console.print(f"    → {finding.mend}", soft_wrap=True)
+        console.print(f"    → {escape(finding.mend)}", soft_wrap=True)

@@ -7,13 +7,18 @@
 | 2 | the command line is wrong (Click's own code) |
 | 3 | AWS, the stream or a file refused: nothing was done, or not all of it |
 | 130 | interrupted (128 + SIGINT) |
+| 141 | nobody reads the output any more (128 + SIGPIPE) |
 """
 
+import io
+import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from contextlib import contextmanager, suppress
+from typing import Any, Final, override
 
 import typer
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -31,6 +36,7 @@ FOUND_WRONG: Final = 1
 USAGE: Final = 2
 REFUSED: Final = 3
 INTERRUPTED: Final = 130
+NOBODY_READS: Final = 141
 
 _LOG_IN: Final = "log in (aws sso login), or choose a profile with --profile"
 _WHAT_TO_DO: Final = {
@@ -42,11 +48,26 @@ _WHAT_TO_DO: Final = {
     "InvalidClientTokenId": _LOG_IN,
     "UnrecognizedClientException": _LOG_IN,
     "NoSuchBucket": "check --bucket",
+    "404": "check --bucket",
+    "ResourceNotFoundException": "there is none, or not any more: check the name and the region",
+    "InvalidArgumentException": "outside the stream's retention, or the retention is 0",
+    "NoDataRetentionException": "set 24 h under Data storage, Live media streaming",
     "AWS.SimpleQueueService.NonExistentQueue": "check the queue's URL and the region",
 }
 
 messages = Console(stderr=True, highlight=False)
 """Everything that is not the command's result."""
+
+
+class _ResultConsole(Console):
+    @override
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def results() -> Console:
+    """Where a command's result goes: standard output."""
+    return _ResultConsole(highlight=False)
 
 
 class CommandError(Exception):
@@ -55,6 +76,10 @@ class CommandError(Exception):
     def __init__(self, text: str, exit_code: int = REFUSED) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+FAILURES: Final = (CommandError, ArchiveError, Boto3Error, BotoCoreError, ClientError, OSError)
+"""What can go wrong without anything being wrong with this program."""
 
 
 @contextmanager
@@ -69,9 +94,29 @@ def failures_as_lines() -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         messages.print("interrupted")
         raise typer.Exit(INTERRUPTED) from interrupt
-    except (CommandError, ArchiveError, BotoCoreError, ClientError, OSError) as error:
-        messages.print(f"[bold red]error:[/] {_escape(_line(error))}", soft_wrap=True)
+    except BrokenPipeError as error:
+        drop_output()
+        raise typer.Exit(NOBODY_READS) from error
+    except FAILURES as error:
+        print_failure(error)
         raise typer.Exit(getattr(error, "exit_code", REFUSED)) from error
+
+
+def drop_output() -> None:
+    """Lets what is still buffered go nowhere: nobody reads standard output any more."""
+    # A runner of tests has no file behind standard output.
+    with suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_failure(error: Exception) -> None:
+    """A foreseeable failure as one line on stderr."""
+    messages.print(f"[bold red]error:[/] {escape(_line(error))}", soft_wrap=True)
+
+
+def print_warning(text: str) -> None:
+    """What the command goes on in spite of, as one line on stderr."""
+    messages.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
 
 def _line(error: Exception) -> str:
@@ -86,15 +131,24 @@ def _plain(error: Exception) -> str:
     return str(error)
 
 
+def _failure(error: ArchiveError) -> str:
+    """What the functions say; of a refused call, what it means for the person who asked."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, ClientError):
+        return _refusal(cause)
+    return error.reason
+
+
 def _refusal(error: ClientError) -> str:
     code = error.response["Error"].get("Code", "")
     text = error.response["Error"].get("Message", "")
     advice = _WHAT_TO_DO.get(code, "")
-    return f"{error.operation_name} answered {code}: {text}{f'; {advice}' if advice else ''}"
+    said = ": ".join(part for part in (code, text) if part)
+    return f"{error.operation_name} answered {said}{f'; {advice}' if advice else ''}"
 
 
 _DESCRIPTIONS: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
-    (ArchiveError, lambda error: error.reason),
+    (ArchiveError, _failure),
     (ClientError, _refusal),
     (NoCredentialsError, lambda _: f"no usable AWS credentials: {_LOG_IN}"),
     (TokenRetrievalError, lambda _: f"no usable AWS credentials: {_LOG_IN}"),
@@ -109,5 +163,6 @@ _DESCRIPTIONS: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] =
 )
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text from elsewhere, which is not to be taken for markup."""
     return text.replace("[", r"\[")

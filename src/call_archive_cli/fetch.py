@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from call_archive import aws
 from call_archive.contacts import Contacts
 from call_archive.errors import RequestError
-from call_archive.intake import take_in
+from call_archive.intake import Order, take_in
 from call_archive.job import (
     ArchiveJob,
     Trigger,
@@ -20,13 +19,14 @@ from call_archive.job import (
 )
 from call_archive.matroska import Direction, MediaFragment, decode_tags
 from call_archive.pipeline import Conditions, archive_call
+from call_archive_cli.clients import connect_client
 from call_archive_cli.directory import DirectoryArchive
 from call_archive_cli.streams import fetch_fragment, now_ms, open_reader
 
 CONTACT_EVENT = "Amazon Connect Contact Event"
 
 
-def find_jobs(contact_id: str, instance_arn: str) -> tuple[ArchiveJob, ...]:
+def find_jobs(contact_id: str, instance_arn: str) -> Order:
     """What Connect says was streamed of a contact, or the flow saved as its attributes.
 
     Raises:
@@ -43,17 +43,15 @@ def find_jobs(contact_id: str, instance_arn: str) -> tuple[ArchiveJob, ...]:
     now = now_ms()
     order = take_in(
         json.dumps(event),
-        Contacts(aws.connect_client()).describe,
+        Contacts(connect_client(region_of(instance_arn))).describe,
         lambda _: None,
         now_ms=now,
         sent_ms=now,
         settle=True,
     )
-    for refusal in order.refusals:
-        raise refusal
-    if not order.jobs:
+    if not order.jobs and not order.refusals:
         raise RequestError("NOTHING_STREAMED", f"no media of contact {contact_id} was streamed")
-    return order.jobs
+    return order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

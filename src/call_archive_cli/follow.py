@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -22,15 +22,17 @@ from call_archive.selection import ContactSelection
 from call_archive.timeline import Timeline
 from call_archive.wav import Piece, StereoMixer, write_mono
 from call_archive_cli.clients import live_media_client
+from call_archive_cli.exits import drop_output
 from call_archive_cli.live import LiveFragment, LiveStream, StreamIsQuietError
-from call_archive_cli.streams import fetch_fragment
+from call_archive_cli.streams import NOT_THERE, fetch_fragment
 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
-    from mypy_boto3_kinesis_video_media.type_defs import StartSelectorTypeDef
+
+INTERRUPTED: Final = "interrupted"
 
 
 class Sink(Protocol):
@@ -58,15 +60,19 @@ class Follower:
         behind_now_ms: how far behind the stream's newest fragment the last one was.
         skipped: fragments before the contact's first one.
         ended_by: why it ended, in words.
+        untagged: of those, fragments without a ContactId.
         unreadable: why fragments of the contact could not be read, one reason each.
+        failure: what KVS or the file refused after audio had come; None where nothing was.
     """
 
     directions: tuple[Direction, ...]
     contact_id: str = ""
     behind_now_ms: int | None = None
     skipped: int = 0
+    untagged: int = 0
     ended_by: str = ""
     unreadable: list[str] = field(default_factory=list)
+    failure: StreamFaultError | OSError | None = None
     _timeline: Timeline = field(init=False)
     _mixer: StereoMixer = field(default_factory=StereoMixer)
     _selection: ContactSelection | None = None
@@ -118,6 +124,7 @@ class Follower:
         ids = live.media.contact_ids
         is_first = ids == {self.contact_id} if self.contact_id else len(ids) == 1
         self.skipped += not is_first
+        self.untagged += not ids
         return is_first
 
     def _until_contact_changes(self, fragments: Iterable[LiveFragment]) -> Iterator[MediaFragment]:
@@ -139,65 +146,110 @@ def follow_into(
     open_sink: Callable[[str], AbstractContextManager[Sink]],
     report: Callable[[Follower], None],
 ) -> None:
-    """Writes the contact's audio until the contact changes, nothing comes, or Ctrl-C.
+    """Writes the contact's audio until the contact changes, nothing comes, or somebody stops it.
 
     Args:
         follower: what was found, also after the end.
         fragments: of the stream, live.
         open_sink: opens the file, given the contact id; called when there is audio.
-        report: told of every fragment.
+        report: told of every frame.
 
     Raises:
         StreamFaultError: KVS refuses, or no fragment of the contact ever came.
-        OSError: the file cannot be written.
+        OSError: the file cannot be made.
+        KeyboardInterrupt: before there was any audio.
     """
-    pcm = _quietly(follower, follower.record(fragments))
+    pcm = _until_end(follower, follower.record(fragments))
     head = next(pcm, None)
     if head is None:
-        whose = f"contact {follower.contact_id}" if follower.contact_id else "any contact"
-        raise StreamFaultError(
-            "NO_AUDIO", f"no audio of {whose} came: {follower.ended_by or 'the stream ended'}"
-        )
-    with open_sink(follower.contact_id) as sink:
-        try:
-            for frames in itertools.chain((head,), pcm):
-                sink.write(frames)
-                report(follower)
-        except KeyboardInterrupt:
-            follower.ended_by = "interrupted"
+        raise _nothing(follower)
+    try:
+        with open_sink(follower.contact_id) as sink:
+            _write(sink, follower, itertools.chain((head,), pcm), report)
+    except BrokenPipeError:
+        follower.ended_by = "nobody listens any more"
+        drop_output()
+
+
+def _write(
+    sink: Sink,
+    follower: Follower,
+    pcm: Iterable[bytes | bytearray],
+    report: Callable[[Follower], None],
+) -> None:
+    """Everything, and what brings both tracks to one length; a full disk ends it."""
+    try:
+        for frames in pcm:
+            sink.write(frames)
+            report(follower)
         for frames in follower.finish():
             sink.write(frames)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        follower.failure = error
+        follower.ended_by = "the file cannot be written"
 
 
-def _quietly(follower: Follower, pcm: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearray]:
-    """The PCM; a stream on which nothing more comes is an end like any other."""
+def _until_end(follower: Follower, pcm: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearray]:
+    """The PCM; whatever ends it, what has come before stays."""
     try:
         yield from pcm
     except StreamIsQuietError:
         follower.ended_by = "nothing more came"
+    except KeyboardInterrupt:
+        follower.ended_by = INTERRUPTED
+    except StreamFaultError as error:
+        follower.failure = error
+        follower.ended_by = "KVS refused to go on"
 
 
-def open_live(stream_arn: str, idle_s: float) -> LiveStream:
+def _nothing(follower: Follower) -> BaseException:
+    """Why there is no audio."""
+    if follower.ended_by == INTERRUPTED:
+        return KeyboardInterrupt()
+    if follower.failure is not None:
+        return follower.failure
+    whose = f"contact {follower.contact_id}" if follower.contact_id else "any contact"
+    untagged = f" ({follower.untagged} fragments name no contact)" if follower.untagged else ""
+    return StreamFaultError(
+        "NO_AUDIO", f"no audio of {whose} came{untagged}: {follower.ended_by or 'the stream ended'}"
+    )
+
+
+def open_live(
+    stream_arn: str, idle_s: float, waiting: Callable[[], AbstractContextManager[None]]
+) -> LiveStream:
     """The stream, live; it is quiet when nothing came for `idle_s`."""
-    return LiveStream(stream_arn, partial(_open_client, stream_arn, idle_s))
+    return LiveStream(stream_arn, partial(_open_client, stream_arn, idle_s), idle_s, waiting)
 
 
-def from_fragment(live: LiveStream, number: int) -> Iterator[LiveFragment]:
+def from_fragment(
+    live: LiveStream, number: int, on_lost_start: Callable[[StreamFaultError], None]
+) -> Iterator[LiveFragment]:
     """The stream from the given fragment on, inclusive: GetMedia itself begins behind it.
 
+    Args:
+        live: the stream.
+        number: of the fragment.
+        on_lost_start: told that the fragment cannot be had: raises, or lets the rest come.
+
     Raises:
-        StreamFaultError: KVS does not have the fragment, keeps no archive, or refuses.
+        StreamFaultError: KVS refuses.
     """
-    yield LiveFragment(fetch_fragment(live.stream_arn, number), None)
+    try:
+        with live.waiting():
+            first = fetch_fragment(live.stream_arn, number)
+    except StreamFaultError as error:
+        if error.code not in NOT_THERE:
+            raise
+        on_lost_start(error)
+    else:
+        yield LiveFragment(first, None)
     live.last = number
     yield from live.follow(
         {"StartSelectorType": "FRAGMENT_NUMBER", "AfterFragmentNumber": str(number)}
     )
-
-
-def from_selector(live: LiveStream, selector: StartSelectorTypeDef) -> Iterator[LiveFragment]:
-    """The stream from a time on, from its first fragment, or from this moment."""
-    return live.follow(selector)
 
 
 def _open_client(stream_arn: str, idle_s: float) -> KinesisVideoMediaClient:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -20,13 +21,14 @@ from call_archive.matroska import (
 )
 from call_archive.stream import Delivery, ListedFragment, MissingFragment
 from call_archive.timeline import JITTER_NS
-from call_archive_cli.streams import StreamDescription, describe_stream, open_reader
+from call_archive_cli.streams import describe_stream, open_reader
 
 READ_BYTES: Final = 65_536
 NS_PER_MS: Final = 1_000_000
 CLOCK_OFF_MS: Final = 5_000
 """How far the producer's clock may be off the server's before it is worth a word."""
 
+EBML_MAGIC: Final = bytes.fromhex("1A45DFA3")
 _OWN_TAGS: Final = ("AWS_KINESISVIDEO_", "ContactId")
 
 
@@ -141,13 +143,30 @@ class Inspection:
 def inspect_body(file: BinaryIO) -> Inspection:
     """What a saved body of GetMedia or GetMediaForFragmentList holds."""
     inspection = Inspection()
+    head = file.read(READ_BYTES)
+    if stranger := _stranger(head):
+        inspection.note(stranger)
+        return inspection
     try:
-        for fragment in read_fragments(iter(lambda: file.read(READ_BYTES), b"")):
+        for fragment in read_fragments(chain((head,), iter(lambda: file.read(READ_BYTES), b""))):
             inspection.take(decode_fragment(fragment))
     except MediaError as error:
         inspection.note(f"{error.reason}: what follows could not be read")
     inspection.conclude()
     return inspection
+
+
+def _stranger(head: bytes) -> str:
+    """What a file is that begins so, and is no media body; "" for one that may be."""
+    if not head:
+        return "the file is empty: KVS sent nothing, or nothing was saved"
+    if head.startswith((b"RIFF", b"RF64")):
+        return "this is a WAV, a recording, not a media body: a player or `report` shows what it is"
+    if head[:1] in b"{[":
+        return "this is JSON, not a media body: perhaps the error that KVS answered"
+    if not head.startswith(EBML_MAGIC[: len(head)]):
+        return "this is no media body: it does not begin with an EBML header (1A 45 DF A3)"
+    return ""
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -167,8 +186,12 @@ def inspect_stream(stream_arn: str, from_ms: int, to_ms: int) -> Inspection:
         StreamFaultError: KVS refuses; it does not keep an archive, for one.
     """
     inspection = Inspection()
-    for finding in _stream_findings(describe_stream(stream_arn)):
-        inspection.note(finding)
+    if describe_stream(stream_arn).retention_hours == 0:
+        inspection.note(
+            "the stream's retention is 0: KVS keeps no archive, so nothing can be shown or "
+            "fetched; set 24 h in the Connect console under Data storage, Live media streaming"
+        )
+        return inspection
     reader = open_reader(stream_arn)
     listed = sorted(set(reader.list_fragments(from_ms, to_ms)), key=_number)
     for delivery in reader.fetch(listed):
@@ -186,14 +209,6 @@ def _take(inspection: Inspection, delivery: Delivery) -> None:
         inspection.miss(delivery)
     else:
         inspection.take(delivery.media)
-
-
-def _stream_findings(stream: StreamDescription) -> Iterator[str]:
-    if stream.retention_hours == 0:
-        yield (
-            "the stream's retention is 0: KVS keeps no archive and nothing can be fetched; set "
-            "24 h under Data storage, Live media streaming, in the Connect console"
-        )
 
 
 def _samples(audio: FragmentAudio | None) -> dict[str, int]:
@@ -250,10 +265,15 @@ def _contact_findings(media: list[InspectedFragment]) -> Iterator[str]:
 
 
 def _time_findings(media: list[InspectedFragment]) -> Iterator[str]:
-    holes = [f.gap_ms for f in media if f.gap_ms and f.gap_ms > 0]
+    inside = [
+        after.gap_ms
+        for before, after in pairwise(media)
+        if after.gap_ms and before.contact_ids == after.contact_ids
+    ]
+    holes = [gap_ms for gap_ms in inside if gap_ms > 0]
     if holes:
         yield f"{len(holes)} gap(s), {sum(holes):,} ms in all"
-    overlaps = [-f.gap_ms for f in media if f.gap_ms and f.gap_ms < 0]
+    overlaps = [-gap_ms for gap_ms in inside if gap_ms < 0]
     if overlaps:
         yield f"{len(overlaps)} overlap(s) or repeats, {sum(overlaps):,} ms in all"
     offsets = [

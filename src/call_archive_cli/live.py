@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,6 +25,7 @@ from call_archive.matroska import MediaFragment, decode_fragment, decode_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from botocore.response import StreamingBody
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 65_536
 
 RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Between calls that bring nothing; after the last one the stream is given up."""
+"""Between calls that bring nothing; after the last one a stream that fails is given up."""
 
 _BEHIND_NOW: Final = "AWS_KINESISVIDEO_MILLIS_BEHIND_NOW"
 _CONTINUATION: Final = "AWS_KINESISVIDEO_CONTINUATION_TOKEN"
@@ -53,7 +55,7 @@ class LiveFragment(NamedTuple):
 
 
 class StreamIsQuietError(Exception):
-    """Nothing came for as long as the client waits."""
+    """Nothing came for as long as somebody wanted to wait."""
 
 
 @dataclass(slots=True)
@@ -62,53 +64,69 @@ class LiveStream:
 
     Attributes:
         stream_arn: the stream.
-        open_client: makes a client that is behind a current data endpoint.
+        open_client: makes a client that is behind a current data endpoint; its bodies time out
+            after `idle_s`.
+        idle_s: how long to wait for a fragment.
+        waiting: put around everything that waits.
         last: the last whole fragment that came; 0 before there is one.
         calls: how many GetMedia calls were needed so far.
     """
 
     stream_arn: str
     open_client: Callable[[], KinesisVideoMediaClient]
+    idle_s: float = 60.0
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     last: int = 0
     calls: int = 0
     _is_quiet: bool = field(default=False, init=False)
-    _failure: StreamFaultError = field(
-        default_factory=lambda: StreamFaultError("KVS_UNREACHABLE", "GetMedia sends nothing")
-    )
+    _is_interrupted: bool = field(default=False, init=False)
+    _failure: StreamFaultError | None = field(default=None, init=False)
 
     def follow(self, start: StartSelectorTypeDef) -> Iterator[LiveFragment]:
         """Fragments from the selector on, each once, until the caller closes this.
 
         Raises:
-            StreamIsQuietError: nothing came for as long as the client waits.
-            StreamFaultError: KVS refuses, or nothing more comes however often it is asked.
+            StreamIsQuietError: nothing came for `idle_s`.
+            StreamFaultError: KVS refuses, or fails however often it is asked.
+            KeyboardInterrupt: while it waited.
         """
-        fruitless = 0
-        while fruitless <= len(RETRY_DELAYS_S):
-            if fruitless:
-                self.sleep(RETRY_DELAYS_S[fruitless - 1])
-            before = self.last
+        fruitless, heard_s = 0, self.clock()
+        while True:
+            before, self._failure = self.last, None
             with contextlib.closing(self._read_call(start)) as fragments:
                 for live in fragments:
                     if live.media.number is not None:
                         self.last = live.media.number
                     yield live
-            if self.last:
-                start = {
-                    "StartSelectorType": "FRAGMENT_NUMBER",
-                    "AfterFragmentNumber": str(self.last),
-                }
-            fruitless = 0 if self.last != before else fruitless + 1
-        raise self._failure
+            if self.last != before:
+                fruitless, heard_s = 0, self.clock()
+                start = _behind(self.last)
+                continue
+            self._give_up(fruitless, heard_s)
+            with self.waiting():
+                self.sleep(RETRY_DELAYS_S[min(fruitless, len(RETRY_DELAYS_S) - 1)])
+            fruitless += 1
+
+    def _give_up(self, fruitless: int, heard_s: float) -> None:
+        """Raises what it ends with, if it has to end after a call that brought nothing."""
+        if fruitless < len(RETRY_DELAYS_S):
+            return
+        if self._failure is not None:
+            raise self._failure
+        # KVS ends bodies without news in good order.
+        if self.clock() - heard_s >= self.idle_s:
+            raise StreamIsQuietError
 
     def _read_call(self, start: StartSelectorTypeDef) -> Generator[LiveFragment]:
         """The whole fragments of one GetMedia call; notes what ended it."""
         self.calls += 1
         try:
-            body = self.open_client().get_media(StreamARN=self.stream_arn, StartSelector=start)[
-                "Payload"
-            ]
+            with self.waiting():
+                body = self.open_client().get_media(StreamARN=self.stream_arn, StartSelector=start)[
+                    "Payload"
+                ]
             with contextlib.closing(body):
                 reads = self._read(body)
                 yield from self._whole(decode_fragment(read) for read in read_fragments(reads))
@@ -118,21 +136,31 @@ class LiveStream:
             self._note(fault("GetMedia", error))
         except MediaError as error:
             self._note(StreamFaultError(error.code, str(error), retryable=True))
+        if self._is_interrupted:
+            raise KeyboardInterrupt
         if self._is_quiet:
             raise StreamIsQuietError
 
     def _read(self, body: StreamingBody) -> Iterator[bytes]:
         """The body as it comes; when nothing more does, it has ended, and its last fragment too.
 
+        So it has when somebody stops the waiting: what has arrived whole is not lost.
+
         botocore's body has no `read1`; its `read` waits for a full buffer, and loses what came
         before a time-out.
         """
         stream = body._raw_stream  # type: ignore[attr-defined] # noqa: SLF001 - see above
         try:
-            while read := stream.read1(READ_BYTES):
+            while True:
+                with self.waiting():
+                    read = stream.read1(READ_BYTES)
+                if not read:
+                    return
                 yield read
         except ReadTimeoutError:
             self._is_quiet = True
+        except KeyboardInterrupt:
+            self._is_interrupted = True
 
     def _whole(self, fragments: Iterator[MediaFragment]) -> Iterator[LiveFragment]:
         """Leaves out what the end of the body cut, and what came before."""
@@ -150,6 +178,10 @@ class LiveStream:
         if not failure.retryable:
             raise failure
         self._failure = failure
+
+
+def _behind(number: int) -> StartSelectorTypeDef:
+    return {"StartSelectorType": "FRAGMENT_NUMBER", "AfterFragmentNumber": str(number)}
 
 
 def _milliseconds(tags: Mapping[str, str]) -> int | None:

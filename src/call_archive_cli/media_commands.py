@@ -1,17 +1,18 @@
 """`follow`, `fetch` and `inspect`: what is in a stream, on the way to a file or on the screen."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
-from call_archive.job import ArchiveJob
+from call_archive.errors import ArchiveError, StreamFaultError
+from call_archive.intake import Order
+from call_archive.job import ArchiveJob, Trigger
 from call_archive.matroska import SAMPLE_RATE_HZ
 from call_archive_cli.arguments import (
     DIRECTIONS,
@@ -24,19 +25,34 @@ from call_archive_cli.arguments import (
     parse_stream_arn,
 )
 from call_archive_cli.audio_file import AudioFormat, open_audio
-from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError, failures_as_lines, messages
+from call_archive_cli.exits import (
+    FOUND_WRONG,
+    REFUSED,
+    USAGE,
+    CommandError,
+    escape,
+    failures_as_lines,
+    messages,
+    print_failure,
+    print_warning,
+    results,
+)
 from call_archive_cli.fetch import StreamRange, build_range_job, fetch_job, find_jobs
 from call_archive_cli.follow import (
     Follower,
     follow_into,
     from_fragment,
-    from_selector,
     open_live,
 )
-from call_archive_cli.inspect import InspectedFragment, Inspection, inspect_file, inspect_stream
+from call_archive_cli.inspect import Inspection, inspect_file, inspect_stream
+from call_archive_cli.inspection_table import contact_lines, fragment_table
 from call_archive_cli.live import LiveFragment, LiveStream
+from call_archive_cli.stop import Stop
 from call_archive_cli.streams import HOUR_MS, moment, now_ms
-from call_archive_cli.words import clock, count, manifest_table, track_name
+from call_archive_cli.words import clock, count, manifest_table
+
+IDLE_S = 300.0
+"""Longer than most callers are on hold, should Connect send nothing then."""
 
 Fragment = Annotated[
     int | None,
@@ -91,14 +107,21 @@ def follow(
     ] = None,
     idle: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="End when nothing came for so long.")
-    ] = 60,
+    ] = IDLE_S,
+    skip_start: Annotated[
+        bool,
+        typer.Option(
+            "--skip-start", help="Go on without the first fragment where KVS does not keep it."
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Write a live stream's audio to a file or a player, as it is spoken.
 
     Begins with the given fragment, goes on across the 45 minutes of a GetMedia call, ends when
-    the contact changes, when nothing more comes, or on Ctrl-C; the file is valid at any moment.
+    the contact changes, when nothing more comes, or on Ctrl-C or SIGTERM; the file is valid at any
+    moment.
 
     Examples:
 
@@ -108,9 +131,13 @@ def follow(
 
       call-archive follow --stream-arn ARN --earliest --format raw -o call.raw
     """
-    with failures_as_lines():
-        live = open_live(_required(stream_arn, "--stream-arn"), idle)
-        fragments = _live_fragments(live, fragment, start_time, now=now, earliest=earliest)
+    with failures_as_lines(), Stop() as stop:
+        live = open_live(_required(stream_arn, "--stream-arn"), idle, stop.waiting)
+        fragments = _live_fragments(
+            live,
+            Beginning(fragment, start_time, now, earliest),
+            skip_start=skip_start,
+        )
         follower = Follower(DIRECTIONS[track], contact_id=contact or "")
         with _progress(follower, quiet=quiet or not messages.is_terminal) as report:
             follow_into(
@@ -125,28 +152,47 @@ def follow(
                 report,
             )
         messages.print(_follow_summary(follower, live), soft_wrap=True)
+        if follower.failure is not None:
+            raise follower.failure
         if follower.unreadable:
             raise typer.Exit(FOUND_WRONG)
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where to begin, as somebody asks for it."""
+
+    fragment: int | None
+    start_time: int | None
+    now: bool
+    earliest: bool
+
+
 def _live_fragments(
-    live: LiveStream,
-    fragment: int | None,
-    start_time: int | None,
-    *,
-    now: bool,
-    earliest: bool,
+    live: LiveStream, beginning: Beginning, *, skip_start: bool
 ) -> Iterator[LiveFragment]:
-    if sum((fragment is not None, start_time is not None, now, earliest)) != 1:
-        raise CommandError("give one of --fragment, --start-time, --now and --earliest", USAGE)
-    if fragment is not None:
-        return from_fragment(live, fragment)
-    if start_time is not None:
-        return from_selector(
-            live,
-            {"StartSelectorType": "SERVER_TIMESTAMP", "StartTimestamp": moment(start_time)},
-        )
-    return from_selector(live, {"StartSelectorType": "NOW" if now else "EARLIEST"})
+    match beginning:
+        case Beginning(int(fragment), None, False, False):
+            return from_fragment(live, fragment, _skip if skip_start else _refuse)
+        case Beginning(None, int(start_time), False, False):
+            return live.follow(
+                {"StartSelectorType": "SERVER_TIMESTAMP", "StartTimestamp": moment(start_time)}
+            )
+        case Beginning(None, None, True, False):
+            return live.follow({"StartSelectorType": "NOW"})
+        case Beginning(None, None, False, True):
+            return live.follow({"StartSelectorType": "EARLIEST"})
+    raise CommandError("give one of --fragment, --start-time, --now and --earliest", USAGE)
+
+
+def _skip(error: StreamFaultError) -> None:
+    print_warning(f"{error}; the recording begins behind it, about a second later")
+
+
+def _refuse(error: StreamFaultError) -> None:
+    raise CommandError(
+        f"{error}; --skip-start goes on without it, about a second is lost"
+    ) from error
 
 
 @contextmanager
@@ -182,7 +228,8 @@ def _follow_summary(follower: Follower, live: LiveStream) -> str:
         count(live.calls, "GetMedia call"),
     ]
     if follower.skipped:
-        parts.append(f"{count(follower.skipped, 'fragment')} before it left out")
+        untagged = f" ({follower.untagged:,} without a ContactId)" if follower.untagged else ""
+        parts.append(f"{count(follower.skipped, 'fragment')} before it left out{untagged}")
     if follower.unreadable:
         parts.append(f"{count(len(follower.unreadable), 'fragment')} unreadable")
     return f"{', '.join(parts)}; ended because {follower.ended_by or 'the stream ended'}"
@@ -231,27 +278,39 @@ def fetch(
     """
     with failures_as_lines():
         if contact is not None and stream_arn is None:
-            jobs = find_jobs(contact, _required(instance_arn, "--instance-arn"))
+            order = find_jobs(contact, _required(instance_arn, "--instance-arn"))
         else:
-            jobs = (
-                build_range_job(
-                    StreamRange(
-                        stream_arn=_required(stream_arn, "CONTACT_ID or --stream-arn"),
-                        start=_required(start, "--start"),
-                        stop=stop,
-                        contact_id=contact,
-                        instance_arn=instance_arn,
-                    )
-                ),
+            wanted = StreamRange(
+                stream_arn=_required(stream_arn, "CONTACT_ID or --stream-arn"),
+                start=_required(start, "--start"),
+                stop=stop,
+                contact_id=contact,
+                instance_arn=instance_arn,
             )
-        manifests = [_fetch(job, output, track) for job in jobs]
+            order = Order(Trigger.CLI, (build_range_job(wanted),))
+        failures: list[ArchiveError] = [*order.refusals]
+        manifests = list(_fetch_each(order.jobs, output, track, failures))
         if as_json:
             typer.echo(json.dumps(manifests, indent=2))
-        else:
-            for manifest in manifests:
-                Console().print(manifest_table(manifest))
+        for manifest in () if as_json else manifests:
+            results().print(manifest_table(manifest))
+        for failure in failures:
+            print_failure(failure)
+        if failures:
+            raise typer.Exit(REFUSED)
         if not all(manifest["complete"] for manifest in manifests):
             raise typer.Exit(FOUND_WRONG)
+
+
+def _fetch_each(
+    jobs: Iterable[ArchiveJob], directory: Path, track: Track, failures: list[ArchiveError]
+) -> Iterator[dict[str, object]]:
+    """The manifests; a recording that cannot be had does not keep the others back."""
+    for job in jobs:
+        try:
+            yield _fetch(job, directory, track)
+        except ArchiveError as failure:
+            failures.append(failure)
 
 
 def _fetch(job: ArchiveJob, directory: Path, track: Track) -> dict[str, object]:
@@ -267,19 +326,25 @@ def inspect(
     from_time: Annotated[
         int | None,
         typer.Option(
-            "--from", metavar="TIME", parser=parse_moment, help="\\[default: an hour ago]"
+            "--from",
+            metavar="TIME",
+            parser=parse_moment,
+            help="Of a stream, by KVS's clock. \\[default: an hour ago]",
         ),
     ] = None,
     to_time: Annotated[
         int | None,
-        typer.Option("--to", metavar="TIME", parser=parse_moment, help="\\[default: now]"),
+        typer.Option(
+            "--to", metavar="TIME", parser=parse_moment, help="Up to here. \\[default: now]"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is in a saved media body, or in a stream: fragments, contacts, tracks, tags, gaps.
 
     Says in words what is wrong: retention, key, no audio, another contact's audio, cut bodies,
-    error documents, clocks. Exit code 1: something is.
+    error documents, clocks. Exit code 1: something is. Fragments that are alike share a row;
+    --json has each of them, with all its tags.
 
     Examples:
 
@@ -318,33 +383,14 @@ def _as_json(inspections: dict[str, Inspection]) -> Iterator[dict[str, object]]:
 
 
 def _print_inspection(source: str, inspection: Inspection) -> None:
-    console = Console()
-    table = Table(title=source, title_justify="left", box=None, pad_edge=False)
-    for heading in ("fragment", "contact", "starts", "length", "gap", "tracks", "samples", "ends"):
-        table.add_column(heading, overflow="fold", no_wrap=False)
-    for fragment in inspection.fragments:
-        table.add_row(*_cells(fragment))
-    console.print(table)
-    for contact_id, fragments in inspection.contacts().items():
-        console.print(f"{contact_id or '(no ContactId)'}: {count(fragments, 'fragment')}")
+    console = results()
+    console.print(f"[bold]{escape(source)}[/]", soft_wrap=True)
+    if inspection.fragments:
+        console.print(fragment_table(inspection))
+        for line in contact_lines(inspection):
+            console.print(line, soft_wrap=True)
     for finding in inspection.findings:
-        console.print(f"[bold yellow]![/] {finding}", soft_wrap=True)
-
-
-def _cells(fragment: InspectedFragment) -> tuple[str, ...]:
-    if fragment.fault or fragment.problem:
-        what = f"error document {fragment.fault}" if fragment.fault else fragment.problem
-        return (fragment.number, what, "", "", "", "", "", fragment.ending)
-    return (
-        fragment.number,
-        " ".join(fragment.contact_ids),
-        "" if fragment.start_ms is None else str(fragment.start_ms),
-        "" if fragment.length_ms is None else f"{fragment.length_ms} ms",
-        f"{fragment.gap_ms} ms" if fragment.gap_ms else "",
-        " ".join(f"{number}={name or '?'}" for number, name in fragment.tracks.items()),
-        " ".join(f"{track_name(name)}: {n}" for name, n in fragment.samples.items()),
-        fragment.ending,
-    )
+        console.print(f"[bold yellow]![/] {escape(finding)}", soft_wrap=True)
 
 
 def _required[T](value: T | None, name: str) -> T:

@@ -5,8 +5,12 @@ A job may so be queued twice and is never lost; a second run of a job is harmles
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
 
 from call_archive import aws
 
@@ -16,8 +20,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 BATCH: Final = 10
-HIDE_S: Final = 120
-"""How long a message that is being looked at is hidden from others."""
+HIDE_S: Final = 900
+"""How long a message that is looked at is hidden from others; one that stays is released before."""
+
+NO_CODE: Final = "NO_CODE"
+"""SQS gave up on a job that was never run to its end: nobody says why."""
+
+PIPE_CODE: Final = "PIPE"
+"""A pipe's dead letter, where it does not say on what condition it gave up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +35,29 @@ class FailedJob:
     """A message in FailedJobsQueue.
 
     Attributes:
-        code: why it failed; EventBridge's and the pipe's own code for what they could not deliver.
+        code: why it failed; EventBridge's own code for what it could not deliver.
         reason: in words.
+        can_run: whether there is something to run again. What a pipe could not deliver names only
+            where its records lie in the Kinesis data stream.
     """
 
+    message_id: str
     body: str
     code: str
     reason: str
+    can_run: bool
     receipt: str
 
 
 def receive_failed(queue_url: str) -> Iterator[FailedJob]:
-    """Every message that is visible, hidden from others for two minutes.
+    """Every message that is visible, once, hidden from others for a quarter of an hour.
 
     Raises:
         ClientError: SQS refuses.
     """
-    while messages := _receive(queue_url):
+    seen: set[str] = set()
+    while messages := [m for m in _receive(queue_url) if m["MessageId"] not in seen]:
+        seen.update(message["MessageId"] for message in messages)
         yield from map(_decode, messages)
 
 
@@ -57,10 +73,11 @@ def redrive(job: FailedJob, failed_queue_url: str, queue_url: str) -> None:
 
 
 def release(job: FailedJob, failed_queue_url: str) -> None:
-    """Shows a message again at once that stays where it is."""
-    aws.sqs_client().change_message_visibility(
-        QueueUrl=failed_queue_url, ReceiptHandle=job.receipt, VisibilityTimeout=0
-    )
+    """Shows a message again at once that stays where it is; SQS does so later by itself."""
+    with suppress(ClientError):
+        aws.sqs_client().change_message_visibility(
+            QueueUrl=failed_queue_url, ReceiptHandle=job.receipt, VisibilityTimeout=0
+        )
 
 
 def _receive(queue_url: str) -> list[MessageTypeDef]:
@@ -85,9 +102,29 @@ def _decode(message: MessageTypeDef) -> FailedJob:
             (attributes[name].get("StringValue", "") for name in names if name in attributes), ""
         )
 
+    condition = _pipe_condition(message["Body"])
     return FailedJob(
+        message_id=message["MessageId"],
         body=message["Body"],
-        code=text("code", "ERROR_CODE") or "UNKNOWN",
+        code=text("code", "ERROR_CODE") or condition or NO_CODE,
         reason=text("reason", "ERROR_MESSAGE"),
+        can_run=not condition,
         receipt=message["ReceiptHandle"],
     )
+
+
+def _pipe_condition(body: str) -> str:
+    """Why a pipe from a Kinesis data stream gave up; "" where the message is not a pipe's.
+
+    Source: Amazon EventBridge user guide, "Batching and concurrency" of pipes: the dead letter has
+    KinesisBatchInfo in place of the records.
+    """
+    try:
+        letter = json.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(letter, dict) or "KinesisBatchInfo" not in letter:
+        return ""
+    context = letter.get("context")
+    condition = context.get("condition") if isinstance(context, dict) else None
+    return str(condition or PIPE_CODE)

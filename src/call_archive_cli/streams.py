@@ -16,6 +16,10 @@ from call_archive.matroska import MediaFragment
 from call_archive.stream import ListedFragment, ReceivedFragment
 
 HOUR_MS = 3_600_000
+NOT_THERE = frozenset(
+    ("NOT_IN_STREAM", "KVS_InvalidArgumentException", "KVS_NoDataRetentionException")
+)
+"""Codes of a fragment that KVS does not have, or not any more, or never kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,10 @@ def fetch_fragment(stream_arn: str, number: int) -> MediaFragment:
     if isinstance(delivery, ReceivedFragment):
         return delivery.media
     code, _, text = delivery.reason.partition(": ")
+    if code in NOT_THERE:
+        text = (
+            "KVS does not have it: it is not of this stream, or older than the stream's retention"
+        )
     raise StreamFaultError(code, f"fragment {number}: {text}")
 
 

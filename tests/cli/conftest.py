@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from call_archive import aws as call_archive_aws
 from call_archive_cli import clients, deployment
-from call_archive_cli.__main__ import app
+from call_archive_cli.app import app
 from local.behaviour import CONNECT_DEFAULTS
 from local.resources import create_resources
 from local.server import REGION, LocalAws

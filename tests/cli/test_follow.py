@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from local.behaviour import BodyFault, CallFault, FragmentFault
-from local.call import Call
+from local.call import Call, Delivery
 from local.demo_call import STREAM_ARN
 from local.server import LocalAws
 from tests.cli.conftest import Run
@@ -127,10 +127,13 @@ def test_no_seam_where_a_body_ends(
 
 
 def test_end_of_a_session_is_no_seam(run: Run, aws: LocalAws, placed: Call) -> None:
-    aws.behaviour = replace(aws.behaviour, get_media_limit_s=0.05, body_bytes_per_s=200_000)
+    # As the 45 minutes of the service: each session ends in order, in the middle of the call.
+    aws.behaviour = replace(aws.behaviour, get_media_limit_s=0.5, body_bytes_per_s=150_000)
     number = str(placed.start_fragment_number)
-    assert follow(run, "--fragment", number, "-o", "c.wav")[0] == 0
-    assert pcm("c.wav") == caller()
+    exit_code, told = follow(run, "--fragment", number, "--track", "both", "-o", "c.wav")
+    assert exit_code == 0
+    assert pcm("c.wav") == interleave(caller(), agent())
+    assert "1 GetMedia call;" not in told
 
 
 def test_error_document_is_asked_for_again(run: Run, aws: LocalAws, placed: Call) -> None:
@@ -205,21 +208,92 @@ def test_pipe_gets_a_header_and_everything(aws: LocalAws, placed: Call) -> None:
     assert piped.stdout[44:] == caller()
 
 
-def test_interrupt_leaves_a_valid_file(aws: LocalAws, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_everything_that_came(
+    aws: LocalAws, tmp_path: Path, number: signal.Signals
+) -> None:
     one = call()
     aws.place(one)
     command = [sys.executable, "-m", "call_archive_cli", "follow", "--stream-arn", STREAM_ARN]
-    command += ["--fragment", str(one.start_fragment_number), "-o", "c.wav"]
-    # The last fragment is known to be whole when the next one begins.
-    written = 44 + len(caller()[: (len(one.fragments) - 1) * FRAGMENT_MS * 16])
+    command += ["--fragment", str(one.start_fragment_number), "--track", "both", "-o", "c.wav"]
+    # The last fragment waits: only the next one, or the end, shows that it is whole.
+    written = 44 + len(caller()[: (len(one.fragments) - 1) * FRAGMENT_MS * 16]) * 2
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         recording = tmp_path / "c.wav"
         while not recording.exists() or recording.stat().st_size < written:
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stderr is not None
         told = process.stderr.read()
     assert process.returncode == 0
     assert "interrupted" in told
-    assert pcm("c.wav") == caller()[: written - 44]
+    assert pcm("c.wav") == interleave(caller(), agent())
+
+
+def test_player_that_is_closed_ends_it_quietly(aws: LocalAws, placed: Call) -> None:
+    command = [sys.executable, "-m", "call_archive_cli", "follow", "--stream-arn", STREAM_ARN]
+    command += ["--fragment", str(placed.start_fragment_number), "-o", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read().decode()
+    assert process.returncode == 0
+    assert told.count("\n") == 1
+    assert "nobody listens any more" in told
+
+
+def test_full_disk_is_told_and_leaves_no_lie(run: Run, placed: Call) -> None:
+    number = str(placed.start_fragment_number)
+    code, told = follow(run, "--fragment", number, "-o", "/dev/full", "--overwrite")
+    assert code == 3
+    assert "No space left on device" in told
+
+
+def test_stream_without_an_archive(run: Run, aws: LocalAws) -> None:
+    one = call()
+    aws.place(one, *neighbours(one), retention_hours=0)
+    number = str(one.start_fragment_number)
+    code, told = follow(run, "--fragment", number, "-o", "c.wav")
+    assert code == 3
+    assert "--skip-start goes on without it" in told
+    assert not Path("c.wav").exists()
+
+
+def test_start_that_cannot_be_had_is_skipped_if_asked(run: Run, aws: LocalAws) -> None:
+    one = call()
+    aws.place(one, *neighbours(one), retention_hours=0)
+    number = str(one.start_fragment_number)
+    code, told = follow(run, "--fragment", number, "--skip-start", "-o", "c.wav")
+    assert code == 0
+    assert "warning:" in told
+    assert pcm("c.wav") == caller()[FRAGMENT_MS * 16 :]
+
+
+def test_start_fragment_that_names_no_contact_is_left_out(run: Run, aws: LocalAws) -> None:
+    one = call(Delivery(without_contact_id=frozenset((0,))))
+    aws.place(one, *neighbours(one))
+    code, told = follow(run, "--fragment", str(one.start_fragment_number), "-o", "c.wav")
+    assert code == 0
+    assert "1 fragment before it left out (1 without a ContactId)" in told
+    assert pcm("c.wav") == caller()[FRAGMENT_MS * 16 :]
+
+
+def test_refusal_in_the_middle_keeps_what_came(run: Run, aws: LocalAws, placed: Call) -> None:
+    key_fault = FragmentFault(
+        placed.fragments[3].number,
+        kind="error",
+        code="4501",
+        detail="4501",
+        api="GetMedia",
+        times=None,
+    )
+    aws.behaviour = replace(aws.behaviour, fragment_faults=(key_fault,))
+    number = str(placed.start_fragment_number)
+    code, told = follow(run, "--fragment", number, "--track", "both", "-o", "c.wav")
+    assert code == 3
+    assert "KVS refused to go on" in told
+    assert "KVS_4501" in told
+    expected = interleave(caller(), agent())[: 3 * FRAGMENT_MS * 32]
+    assert pcm("c.wav") == expected

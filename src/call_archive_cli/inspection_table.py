@@ -1,0 +1,129 @@
+"""An inspection as lines for a person: a row for each run of equal fragments, a line a contact.
+
+Fragment numbers have 47 digits, of which neighbours share half: a row shows the end of its first
+one, the line of a contact its first and its last one whole.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+
+from call_archive.limits import MIN_TIMESTAMP_MS
+from call_archive_cli.exits import escape
+from call_archive_cli.streams import moment
+from call_archive_cli.words import clock, count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from call_archive_cli.inspect import InspectedFragment, Inspection
+
+NUMBER_TAIL: Final = 7
+CONTACT_HEAD: Final = 8
+_TRACKS: Final = {"AUDIO_FROM_CUSTOMER": "from", "AUDIO_TO_CUSTOMER": "to"}
+"""The customer's voice, and what the customer hears."""
+
+type Run = list[tuple[int, InspectedFragment]]
+
+
+def fragment_table(inspection: Inspection) -> Table:
+    """A row for each run of fragments that differ in nothing but their time."""
+    short = shorten(sorted(inspection.contacts()))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("fragments", "number", "contact", "starts", "length", "gap"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("tracks", overflow="fold")
+    for run in runs(inspection.fragments):
+        table.add_row(*_cells(run, short))
+    return table
+
+
+def contact_lines(inspection: Inspection) -> Iterator[str]:
+    """Whose audio, from when, and the numbers by which it can be fetched."""
+    for contact_id, fragments in inspection.contacts().items():
+        own = [f for f in inspection.fragments if contact_id in (f.contact_ids or [""])]
+        length_ms = sum(f.length_ms or 0 for f in own)
+        starts = [f.start_ms for f in own if f.start_ms is not None]
+        since = f" from {_moment(starts[0])}" if starts else ""
+        yield (
+            f"[bold]{escape(contact_id) or '(no ContactId)'}[/]: {count(fragments, 'fragment')}, "
+            f"{clock(length_ms)}{since}"
+        )
+        numbers = [f.number for f in own if f.number]
+        if numbers:
+            yield f"  first {numbers[0]}"
+            yield f"  last  {numbers[-1]}"
+
+
+def runs(fragments: Sequence[InspectedFragment]) -> Iterator[Run]:
+    """Fragments in a row that are alike, each with its place, from 1."""
+    started = 0
+
+    def run_of(placed: tuple[int, InspectedFragment]) -> tuple[object, ...]:
+        nonlocal started
+        _, fragment = placed
+        started += bool(fragment.gap_ms)
+        return started, *_likeness(fragment)
+
+    for _, run in groupby(enumerate(fragments, start=1), run_of):
+        yield list(run)
+
+
+def shorten(contact_ids: Sequence[str]) -> dict[str, str]:
+    """As much of each id's beginning as tells them apart, eight characters at the least."""
+    length = CONTACT_HEAD
+    while len({contact_id[:length] for contact_id in contact_ids}) < len(contact_ids):
+        length += 1
+    return {contact_id: contact_id[:length] for contact_id in contact_ids}
+
+
+def _likeness(fragment: InspectedFragment) -> tuple[object, ...]:
+    return (
+        fragment.contact_ids,
+        fragment.length_ms,
+        fragment.tracks,
+        fragment.samples,
+        fragment.fault,
+        fragment.problem,
+        fragment.ending == "truncated",
+    )
+
+
+def _cells(run: Run, short: dict[str, str]) -> tuple[str, ...]:
+    (first, fragment), (last, _) = run[0], run[-1]
+    tail = fragment.number[-NUMBER_TAIL:]
+    length_ms = sum(each.length_ms or 0 for _, each in run)
+    return (
+        str(first) if first == last else f"{first}-{last}",
+        tail if tail == fragment.number else f"…{tail}",
+        escape(" ".join(short[contact_id] for contact_id in fragment.contact_ids)),
+        "" if fragment.start_ms is None else _moment(fragment.start_ms).rpartition(" ")[2],
+        clock(length_ms) if length_ms else "",
+        f"{fragment.gap_ms:,} ms" if fragment.gap_ms else "",
+        escape(_holds(fragment)),
+    )
+
+
+def _holds(fragment: InspectedFragment) -> str:
+    if fragment.fault:
+        return f"error document {fragment.fault}"
+    if fragment.problem:
+        return fragment.problem
+    counts = set(fragment.samples.values())
+    tracks = " ".join(
+        f"{_TRACKS.get(name, name) or '(no name)'}={number}"
+        + (f" ({fragment.samples.get(name, 0)} samples)" if len(counts) > 1 else "")
+        for number, name in fragment.tracks.items()
+    )
+    cut = "cut off; " if fragment.ending == "truncated" else ""
+    return cut + (tracks if fragment.samples else "no audio")
+
+
+def _moment(at_ms: int) -> str:
+    """A time of the day; a clock that does not count from 1970, as what it counts."""
+    if at_ms < MIN_TIMESTAMP_MS:
+        return clock(at_ms)
+    return f"{moment(at_ms):%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03}"
