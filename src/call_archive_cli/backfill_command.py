@@ -1,7 +1,7 @@
 """`backfill`: queue past calls that have no recording."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +58,12 @@ def backfill(
     rate: Annotated[
         float, typer.Option(min=0.1, max=100, metavar="JOBS", help="Most jobs a second.")
     ] = JOBS_PER_S,
+    search_rate: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=1000, metavar="CALLS", help="SearchContacts calls a second, your quota."
+        ),
+    ] = SEARCHES_PER_S,
     state: Annotated[
         Path, typer.Option(metavar="FILE", help="What was queued, so that a run can be resumed.")
     ] = Path("call-archive-backfill.jsonl"),
@@ -88,7 +94,9 @@ def backfill(
         _warn_of_retention(instance_arn, from_time)
         counts, before = Backfill(), QueuedBefore(state)
         wanted = counts.choose(
-            _contacts(instance_arn, from_time, to_time or now_ms(), counts),
+            _contacts(
+                instance_arn, split_days(from_time, to_time or now_ms()), Pace(search_rate), counts
+            ),
             cache(archive.contact_ids),
             before,
         )
@@ -117,10 +125,9 @@ def _warn_of_retention(instance_arn: str, from_ms: int) -> None:
 
 
 def _contacts(
-    instance_arn: str, from_ms: int, to_ms: int, counts: Backfill
+    instance_arn: str, stretches: Iterable[tuple[int, int]], pace: Pace, counts: Backfill
 ) -> Iterator[PastContact]:
-    """Every contact, with a bar for each day."""
-    pace = Pace(SEARCHES_PER_S)
+    """Every contact, with a bar for each stretch of time."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -129,7 +136,7 @@ def _contacts(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=messages, disable=not messages.is_terminal) as progress:
-        for start_ms, end_ms in split_days(from_ms, to_ms):
+        for start_ms, end_ms in stretches:
             window = Window(instance_arn, start_ms, end_ms, pace)
             day = moment(start_ms).date().isoformat()
             task = progress.add_task(day, total=None, queued="0")

@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 from call_archive.errors import MediaError
 from call_archive.fragments import Ending, read_fragments
+from call_archive.limits import MIN_TIMESTAMP_MS
 from call_archive.matroska import (
     SAMPLE_BYTES,
     Direction,
@@ -226,6 +227,8 @@ def _conclude(fragments: list[InspectedFragment]) -> Iterator[str]:
         yield "there is no fragment: nothing was streamed, or retention has removed it"
         return
     yield from _fault_findings(fragments)
+    if not media:
+        return
     if not any(fragment.samples for fragment in media):
         yield "no fragment holds audio: streaming was not started for this participant"
         return
@@ -282,5 +285,5 @@ def _time_findings(media: list[InspectedFragment]) -> Iterator[str]:
         if f.start_ms is not None and f.server_timestamp_ms is not None
     ]
     if offsets and abs(offset := offsets[len(offsets) // 2]) > CLOCK_OFF_MS:
-        kind = "is relative" if media[0].start_ms and media[0].start_ms < 10**12 else "is off"
+        kind = "is relative" if (media[0].start_ms or 0) < MIN_TIMESTAMP_MS else "is off"
         yield f"the producer's clock {kind}: {offset:,} ms from the server's"

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -13,6 +15,7 @@ from call_archive_cli.app import app
 from local.behaviour import CONNECT_DEFAULTS
 from local.resources import create_resources
 from local.server import REGION, LocalAws
+from tests.cli.archive import Archive, Queues
 from tests.integration.journey import RESOURCES
 
 type Run = Callable[..., Result]
@@ -21,11 +24,13 @@ type Run = Callable[..., Result]
 @pytest.fixture(scope="session")
 def cli_aws() -> Iterator[LocalAws]:
     with LocalAws() as aws:
+        _forget_clients()
         yield aws
+        _forget_clients()
 
 
 @pytest.fixture
-def aws(cli_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalAws]:
+def aws(cli_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalAws:
     """An empty AWS that the environment names, and an empty working directory."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "ARCHIVE_"))]:
         monkeypatch.delenv(name)
@@ -35,12 +40,15 @@ def aws(cli_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
+    # What an engineer's own files say must not count.
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     cli_aws.reset()
     cli_aws.behaviour = CONNECT_DEFAULTS
     create_resources(cli_aws.endpoint_url, RESOURCES)
-    _forget_clients()
-    yield cli_aws
-    _forget_clients()
+    deployment._describe.cache_clear()
+    return cli_aws
 
 
 @pytest.fixture
@@ -54,9 +62,38 @@ def run(aws: LocalAws) -> Run:
     return run
 
 
+@pytest.fixture
+def fresh_clients(aws: LocalAws) -> Iterator[None]:
+    """For a test with variables of its own: a process makes its clients once."""
+    _forget_clients()
+    yield
+    _forget_clients()
+
+
 def _forget_clients() -> None:
-    """Each test has its own variables; the clients of a process are made once."""
     for module in (call_archive_aws, clients, deployment):
         for cached in vars(module).values():
             if hasattr(cached, "cache_clear"):
                 cached.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def s3(cli_aws: LocalAws) -> Any:
+    return boto3.client("s3", **cli_aws.client_options)
+
+
+@pytest.fixture(scope="session")
+def sqs(cli_aws: LocalAws) -> Any:
+    return boto3.client("sqs", **cli_aws.client_options)
+
+
+@pytest.fixture
+def archive(aws: LocalAws, s3: Any) -> Archive:
+    """The bucket of `RESOURCES`."""
+    return Archive(s3, RESOURCES.bucket)
+
+
+@pytest.fixture
+def queues(aws: LocalAws, sqs: Any) -> Queues:
+    """The queues of `RESOURCES`."""
+    return Queues(sqs)

@@ -1,0 +1,260 @@
+"""`doctor`: a set-up that is right, and each of its parts broken once."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+
+from local.behaviour import CallFault
+from local.demo_call import INSTANCE_ARN
+from local.server import LocalAws
+from tests.cli.archive import Archive
+from tests.cli.conftest import Run
+from tests.cli.stack import BUCKET, INSTANCE_ID, NAME, PREFIX, Stack, deploy
+
+type Break = Callable[[Stack], Any]
+
+ALL_GOOD = [
+    "retention",
+    "stream prefix",
+    "media key",
+    "association",
+    "permission",
+    "archive queue",
+    "failed jobs",
+    "event source",
+    "contact events",
+    "bucket",
+    "public access",
+    "unfinished uploads",
+]
+
+
+@pytest.fixture
+def stack(aws: LocalAws) -> Stack:
+    deployed = deploy(aws)
+    key = deployed.client("kms").create_key()["KeyMetadata"]["Arn"]
+    give_key(deployed, key, parameter=key)
+    return deployed
+
+
+def give_key(stack: Stack, key: str, *, parameter: str) -> None:
+    """The streams' key, and the one that ArchiveFunction may use."""
+    encryption = {"EncryptionType": "KMS", "KeyId": key}
+    stack.aws.connect.instances.stream_media(INSTANCE_ID, EncryptionConfig=encryption)
+    client = stack.client("cloudformation")
+    described = client.describe_stacks(StackName=NAME)["Stacks"][0]["Parameters"]
+    client.update_stack(
+        StackName=NAME,
+        UsePreviousTemplate=True,
+        Parameters=[
+            {
+                "ParameterKey": entry["ParameterKey"],
+                "ParameterValue": parameter
+                if entry["ParameterKey"] == "MediaKmsKeyArn"
+                else entry["ParameterValue"],
+            }
+            for entry in described
+        ],
+    )
+
+
+def findings(run: Run, *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
+    result = run("--stack", NAME, "doctor", "--json", *arguments)
+    return result.exit_code, {each["subject"]: each for each in json.loads(result.stdout)}
+
+
+def test_nothing_is_wrong(run: Run, stack: Stack) -> None:
+    exit_code, found = findings(run, "--strict")
+    assert {name: each["verdict"] for name, each in found.items()} == dict.fromkeys(
+        ALL_GOOD, "good"
+    )
+    assert exit_code == 0
+
+
+def _stream(**video: Any) -> Break:
+    def break_it(stack: Stack) -> None:
+        instances = stack.aws.connect.instances
+        config = instances.storage[INSTANCE_ID][0]["KinesisVideoStreamConfig"]
+        instances.stream_media(INSTANCE_ID, **config | video)
+
+    return break_it
+
+
+def _disable_key(stack: Stack) -> None:
+    key = stack.client("kms").create_key()["KeyMetadata"]
+    stack.client("kms").disable_key(KeyId=key["KeyId"])
+    give_key(stack, key["Arn"], parameter=key["Arn"])
+
+
+def _another_key(stack: Stack) -> None:
+    key = stack.client("kms").create_key()["KeyMetadata"]["Arn"]
+    give_key(stack, key, parameter="")
+
+
+def _remove_permission(stack: Stack) -> None:
+    functions = stack.client("lambda")
+    name = stack.resources["FlowFunction"]
+    policy = json.loads(functions.get_policy(FunctionName=name)["Policy"])
+    functions.remove_permission(FunctionName=name, StatementId=policy["Statement"][0]["Sid"])
+
+
+def _permit_another_instance(stack: Stack) -> None:
+    _remove_permission(stack)
+    stack.client("lambda").add_permission(
+        FunctionName=stack.resources["FlowFunction"],
+        StatementId="other",
+        Action="lambda:InvokeFunction",
+        Principal="connect.amazonaws.com",
+        SourceArn=INSTANCE_ARN[:-1] + "0",
+    )
+
+
+def _disable_mapping(stack: Stack) -> None:
+    stack.client("lambda").update_event_source_mapping(
+        UUID=stack.resources["ArchiveFunctionJobs"], Enabled=False
+    )
+
+
+def _fail_a_job(stack: Stack) -> None:
+    stack.client("sqs").send_message(QueueUrl=stack.resources["FailedJobsQueue"], MessageBody="{}")
+
+
+def _delete_queue(stack: Stack) -> None:
+    stack.client("sqs").delete_queue(QueueUrl=stack.resources["ArchiveQueue"])
+
+
+@pytest.mark.parametrize(
+    ("subject", "verdict", "break_it", "mend"),
+    [
+        (
+            "media streaming",
+            "wrong",
+            lambda stack: stack.aws.connect.instances.storage.clear(),
+            "enable it",
+        ),
+        ("retention", "wrong", _stream(RetentionPeriodHours=0), "set 24 hours"),
+        ("retention", "doubtful", _stream(RetentionPeriodHours=1), "set 24 hours"),
+        (
+            "stream prefix",
+            "wrong",
+            _stream(Prefix="ivr-connect-demo-contact-"),
+            "deploy with StreamPrefix=ivr",
+        ),
+        ("media key", "wrong", _disable_key, "enable the key"),
+        ("media key", "wrong", _another_key, "deploy with MediaKmsKeyArn=arn:aws:kms"),
+        (
+            "association",
+            "wrong",
+            lambda stack: stack.aws.connect.instances.functions.clear(),
+            "add it",
+        ),
+        ("permission", "wrong", _remove_permission, "deploy the stack again"),
+        ("permission", "wrong", _permit_another_instance, "deploy the stack again"),
+        ("failed jobs", "wrong", _fail_a_job, "redrive"),
+        ("queues", "wrong", _delete_queue, "deploy the stack again"),
+        ("event source", "wrong", _disable_mapping, "enable it"),
+        (
+            "contact events",
+            "doubtful",
+            lambda stack: stack.client("events").disable_rule(
+                Name=stack.resources["DisconnectRule"]
+            ),
+            "ArchiveOnDisconnect=true",
+        ),
+        (
+            "bucket",
+            "wrong",
+            lambda stack: stack.client("s3").delete_bucket(Bucket=BUCKET),
+            "deploy the stack again",
+        ),
+        (
+            "public access",
+            "wrong",
+            lambda stack: stack.client("s3").delete_public_access_block(Bucket=BUCKET),
+            "Block public access",
+        ),
+        (
+            "unfinished uploads",
+            "doubtful",
+            lambda stack: stack.client("s3").delete_bucket_lifecycle(Bucket=BUCKET),
+            "lifecycle rule",
+        ),
+    ],
+)
+def test_each_part_broken(
+    run: Run, stack: Stack, subject: str, verdict: str, break_it: Break, mend: str
+) -> None:
+    break_it(stack)
+    exit_code, found = findings(run)
+    assert found[subject]["verdict"] == verdict
+    assert mend in found[subject]["mend"]
+    assert exit_code == (1 if verdict == "wrong" else 0)
+    if verdict == "doubtful":
+        assert findings(run, "--strict")[0] == 1
+
+
+def test_what_may_not_be_asked_is_said_and_the_rest_goes_on(run: Run, stack: Stack) -> None:
+    refusals = tuple(
+        CallFault(api, "AccessDeniedException", 403, "no", times=None)
+        for api in ("ListInstanceStorageConfigs", "ListLambdaFunctions")
+    )
+    stack.aws.behaviour = replace(stack.aws.behaviour, call_faults=refusals)
+    exit_code, found = findings(run)
+    assert exit_code == 0
+    assert found["media streaming"]["verdict"] == "unknown"
+    assert "ListInstanceStorageConfigs" in found["media streaming"]["text"]
+    assert found["association"]["verdict"] == "unknown"
+    assert found["bucket"]["verdict"] == "good"
+
+
+def test_functions_are_looked_for_on_every_page(run: Run, stack: Stack) -> None:
+    others = [f"arn:aws:lambda:eu-west-2:123456789012:function:other-{n}" for n in range(60)]
+    functions = stack.aws.connect.instances.functions
+    functions[INSTANCE_ID] = others + functions[INSTANCE_ID]
+    assert findings(run)[1]["association"]["verdict"] == "good"
+
+
+def test_stack_for_any_instance(run: Run, aws: LocalAws) -> None:
+    deploy(aws, ConnectInstanceArn="")
+    _, found = findings(run)
+    assert found["media streaming"]["verdict"] == "unknown"
+    assert found["media streaming"]["mend"] == "give --instance-arn"
+    assert findings(run, "--instance-arn", INSTANCE_ARN)[1]["retention"]["verdict"] == "good"
+
+
+def test_person_sees_signs_and_mends(run: Run, stack: Stack) -> None:
+    _fail_a_job(stack)
+    told = run("--stack", NAME, "doctor").stdout
+    assert "✗ failed jobs: 1 jobs failed for good" in told
+    assert "→ call-archive redrive --dry-run" in told
+    assert "✓ bucket: " in told
+
+
+def test_stack_is_needed(run: Run, aws: LocalAws) -> None:
+    result = run("doctor")
+    assert result.exit_code == 2
+    assert "--stack" in result.stderr
+
+
+def test_stack_of_another_application(run: Run, aws: LocalAws) -> None:
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    boto3.client("cloudformation", **aws.client_options).create_stack(
+        StackName="other", TemplateBody=json.dumps(template)
+    )
+    result = run("doctor", "--stack", "other")
+    assert result.exit_code == 2
+    assert "stack other is not Call Archive's" in result.stderr
+
+
+def test_stack_tells_bucket_prefix_and_queues(run: Run, stack: Stack, s3: Any) -> None:
+    Archive(s3, BUCKET).put(prefix=PREFIX)
+    listed = run("list", "--day", "2026-01-01", "--stack", NAME)
+    assert "1 recording" in listed.stdout
+    _fail_a_job(stack)
+    assert "1 job would go back" in run("redrive", "--dry-run", "--stack", NAME).stdout
+    given = run("--stack", NAME, "list", "--day", "2026-01-01", "--prefix", "none/")
+    assert "0 recordings" in given.stdout
