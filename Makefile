@@ -44,8 +44,10 @@ $(STAMP): $(filter .tools/%,$(UV)) pyproject.toml uv.lock .python-version
 	echo "neither uv nor a Python >= 3.9 with venv found (Debian: apt install python3-venv)" >&2; exit 1
 
 .PHONY: demo
-demo: $(STAMP) ## Archive a simulated call on this machine (CALLER=a.wav AGENT=b.wav for your own voices)
+demo: $(STAMP) ## Archive a simulated call on this machine (CALLER=a.wav AGENT=b.wav for your own voices; OPEN=1 shows it)
 	@python -m local.demo $(if $(CALLER),--caller '$(CALLER)') $(if $(AGENT),--agent '$(AGENT)')
+	@echo; echo "To look at and to listen to:"
+	@call-archive report demo-output -o demo-output/call.html $(if $(OPEN),--open)
 
 .PHONY: local-aws
 local-aws: $(STAMP) ## Serve a local AWS on port 4566, for the functions in `sam local`

@@ -17,7 +17,7 @@ def main() -> None:
             f"error: {missing.name} is not installed: pip install 'call-archive[cli]'\n"
         )
         raise SystemExit(NOT_INSTALLED) from missing
-    app()
+    app(prog_name="call-archive")
 
 
 if __name__ == "__main__":

@@ -328,10 +328,11 @@ def _print_calls(calls: Iterable[ArchivedCall]) -> None:
     """A line each, at once: the width of a column cannot depend on what is still to come."""
     console = results()
     is_wide = console.width >= WIDE
-    headings = f"{'started (UTC)':19}  {'contact':36}  {'length':>9}  {'complete':8}"
-    console.print(f"[bold]{headings}{'  gaps  trigger' if is_wide else ''}[/]", soft_wrap=True)
     number = 0
     for call in calls:
+        if not number:
+            headings = f"{'started (UTC)':19}  {'contact':36}  {'length':>9}  {'complete':8}"
+            console.print(f"[bold]{headings}{'  gaps  trigger' if is_wide else ''}[/]")
         number += 1
         console.print(_line(call, is_wide=is_wide), soft_wrap=True)
     console.print(count(number, "recording"))

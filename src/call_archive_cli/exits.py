@@ -134,8 +134,8 @@ def _plain(error: Exception) -> str:
 def _failure(error: ArchiveError) -> str:
     """What the functions say; of a refused call, what it means for the person who asked."""
     cause = error.__cause__ or error.__context__
-    if isinstance(cause, ClientError):
-        return _refusal(cause)
+    if isinstance(cause, (ClientError, BotoCoreError)):
+        return _plain(cause)
     return error.reason
 
 

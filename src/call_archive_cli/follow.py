@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from call_archive import aws
 from call_archive.errors import MediaError, StreamFaultError
@@ -72,7 +72,7 @@ class Follower:
     untagged: int = 0
     ended_by: str = ""
     unreadable: list[str] = field(default_factory=list)
-    failure: StreamFaultError | OSError | None = None
+    failure: StreamFaultError | BotoCoreError | OSError | None = None
     _timeline: Timeline = field(init=False)
     _mixer: StereoMixer = field(default_factory=StereoMixer)
     _selection: ContactSelection | None = None
@@ -199,7 +199,7 @@ def _until_end(follower: Follower, pcm: Iterator[bytes | bytearray]) -> Iterator
         follower.ended_by = "nothing more came"
     except KeyboardInterrupt:
         follower.ended_by = INTERRUPTED
-    except StreamFaultError as error:
+    except (StreamFaultError, BotoCoreError) as error:
         follower.failure = error
         follower.ended_by = "KVS refused to go on"
 

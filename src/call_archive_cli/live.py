@@ -15,7 +15,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
+import botocore.exceptions
+from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from call_archive.errors import MediaError, StreamFaultError
@@ -39,7 +40,18 @@ RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _BEHIND_NOW: Final = "AWS_KINESISVIDEO_MILLIS_BEHIND_NOW"
 _CONTINUATION: Final = "AWS_KINESISVIDEO_CONTINUATION_TOKEN"
 _MAX_DIGITS: Final = 15
-_BROKEN_BODY: Final = (BotoCoreError, HTTPError, OSError)
+_UNREACHABLE: Final = (
+    botocore.exceptions.ConnectionError,
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.IncompleteReadError,
+    HTTPError,
+    OSError,
+)
+"""What asking again may mend; botocore's other errors are the person's: credentials, a profile."""
+
+_LOGGED_OUT: Final = frozenset(
+    f"KVS_{code}" for code in ("ExpiredToken", "ExpiredTokenException", "InvalidSignatureException")
+)
 
 
 class LiveFragment(NamedTuple):
@@ -130,12 +142,10 @@ class LiveStream:
             with contextlib.closing(body):
                 reads = self._read(body)
                 yield from self._whole(decode_fragment(read) for read in read_fragments(reads))
-        except ClientError as error:
-            self._note(fault("GetMedia", error))
-        except _BROKEN_BODY as error:
-            self._note(fault("GetMedia", error))
+        except (ClientError, *_UNREACHABLE) as error:
+            self._note(fault("GetMedia", error), error)
         except MediaError as error:
-            self._note(StreamFaultError(error.code, str(error), retryable=True))
+            self._note(StreamFaultError(error.code, str(error), retryable=True), error)
         if self._is_interrupted:
             raise KeyboardInterrupt
         if self._is_quiet:
@@ -173,10 +183,11 @@ class LiveStream:
             if is_whole and media.number is not None and media.number > self.last:
                 yield LiveFragment(media, _milliseconds(tags))
 
-    def _note(self, failure: StreamFaultError) -> None:
+    def _note(self, failure: StreamFaultError, cause: Exception | None = None) -> None:
         """Keeps a failure that another call may mend; raises one that it cannot."""
-        if not failure.retryable:
-            raise failure
+        if not failure.retryable or failure.code in _LOGGED_OUT:
+            raise failure from cause
+        failure.__cause__ = cause
         self._failure = failure
 
 

@@ -57,7 +57,13 @@ def run(aws: LocalAws) -> Run:
     runner = CliRunner()
 
     def run(*arguments: str) -> Result:
-        return runner.invoke(app, arguments, catch_exceptions=False)
+        before = dict(os.environ)
+        try:
+            return runner.invoke(app, arguments, catch_exceptions=False)
+        finally:
+            # --profile and --region are for the process, which here goes on.
+            os.environ.clear()
+            os.environ.update(before)
 
     return run
 

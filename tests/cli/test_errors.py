@@ -1,0 +1,212 @@
+"""What goes wrong outside this program: one clear line, the documented exit code, no traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from call_archive_cli import exits
+from local.behaviour import CallFault
+from local.demo_call import INSTANCE_ARN, STREAM_ARN
+from local.server import LocalAws
+from tests.cli.archive import Archive, Queues
+from tests.cli.conftest import Run
+from tests.integration.journey import CONTACT_ID, RESOURCES, call
+
+pytestmark = pytest.mark.usefixtures("fresh_clients")
+
+LIST = ("list", "--bucket", RESOURCES.bucket)
+GET = ("get", CONTACT_ID, "--bucket", RESOURCES.bucket, "--day", "2026-01-01")
+FETCH = ("fetch", CONTACT_ID, "--instance-arn", INSTANCE_ARN)
+INSPECT = ("inspect", STREAM_ARN)
+FOLLOW = ("follow", "--stream-arn", STREAM_ARN, "--now")
+DOCTOR = ("doctor", "--stack", "call-archive")
+COMMANDS = pytest.mark.parametrize("command", [LIST, GET, FETCH, INSPECT, FOLLOW, DOCTOR])
+
+
+def assert_one_line(told: str, words: str) -> None:
+    assert told.count("\n") == 1, told
+    assert told.startswith("error: ")
+    assert words in told
+
+
+@COMMANDS
+def test_no_credentials(
+    run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    result = run(*command)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "no usable AWS credentials: log in (aws sso login)")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", [DOCTOR, ("redrive", "--stack", "call-archive")])
+def test_no_region(
+    run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    result = run(*command)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "no AWS region: give --region")
+
+
+@COMMANDS
+def test_unknown_profile(run: Run, aws: LocalAws, command: tuple[str, ...]) -> None:
+    result = run("--profile", "nobody", *command)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("error_type", "status", "words"),
+    [
+        ("ExpiredTokenException", 403, "log in (aws sso login)"),
+        ("UnrecognizedClientException", 403, "log in (aws sso login)"),
+        ("AccessDeniedException", 403, "your credentials do not allow it"),
+        ("NotAuthorizedException", 401, "your credentials do not allow it"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("command", "api"),
+    [
+        (FETCH, "DescribeContact"),
+        (INSPECT, "DescribeStream"),
+        (INSPECT, "ListFragments"),
+        (FOLLOW, "GetMedia"),
+        (FOLLOW, "GetDataEndpoint"),
+    ],
+)
+def test_refusals(
+    run: Run,
+    aws: LocalAws,
+    command: tuple[str, ...],
+    api: str,
+    error_type: str,
+    status: int,
+    words: str,
+) -> None:
+    aws.place(call())
+    fault = CallFault(api, error_type, status, "no", times=None)  # type: ignore[arg-type] # a name
+    aws.behaviour = replace(aws.behaviour, call_faults=(fault,))
+    result = run(*command)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, f"{api} answered {error_type}: no; {words}")
+
+
+def test_unknown_bucket(run: Run, aws: LocalAws) -> None:
+    result = run("list", "--bucket", "no-such-bucket")
+    assert result.exit_code == 3
+    assert_one_line(result.stderr.replace("\r", ""), "check --bucket")
+
+
+def test_unknown_queue(run: Run, queues: Queues) -> None:
+    url = f"{queues.url(RESOURCES.queue)}-none"
+    result = run("redrive", "--dry-run", "--failed-queue-url", url)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "check the queue's URL and the region")
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "redrive", "doctor"])
+def test_unknown_stack(run: Run, aws: LocalAws, command: str) -> None:
+    result = run(command, "--stack", "none")
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, "there is no stack none in this region")
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "redrive", "doctor"])
+def test_neither_stack_nor_names(run: Run, aws: LocalAws, command: str) -> None:
+    result = run(command)
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, "--stack STACK_NAME")
+
+
+def test_nobody_answers(run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    result = run("doctor", "--stack", "call-archive")
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "check the region and the network")
+
+
+def test_days_that_are_reversed(run: Run, aws: LocalAws) -> None:
+    result = run(*LIST, "--from", "2026-01-02", "--to", "2026-01-01")
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, "the last day is before the first")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads and writes everything")
+def test_file_that_may_not_be_read(run: Run, aws: LocalAws) -> None:
+    Path("body.mkv").touch(mode=0)
+    result = run("inspect", "body.mkv")
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "body.mkv: Permission denied")
+
+
+def test_directory_that_is_a_file(run: Run, archive: Archive) -> None:
+    archive.put()
+    Path("calls").write_text("mine")
+    result = run(*GET, "-o", "calls")
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "calls")
+
+
+def test_text_from_elsewhere_cannot_break_the_line(run: Run, aws: LocalAws) -> None:
+    aws.place(call())
+    fault = CallFault("DescribeContact", "[bold]\nX", 400, "[/]\x1b[2J\nline", times=None)
+    aws.behaviour = replace(aws.behaviour, call_faults=(replace(fault, error_type="Odd"),))
+    result = run("inspect", STREAM_ARN.replace("call-archive-connect", "none"))
+    assert result.exit_code == 3
+    result = run(*FETCH)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "[/]")
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141), (OSError, 3)]
+)
+def test_exit_codes(error: Callable[[], BaseException], code: int) -> None:
+    with pytest.raises(exits.typer.Exit) as left, exits.failures_as_lines():
+        raise error()
+    assert left.value.exit_code == code
+
+
+def test_what_is_wrong_with_this_program_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError), exits.failures_as_lines():
+        raise ZeroDivisionError
+
+
+def test_interrupt_is_one_word(aws: LocalAws) -> None:
+    aws.place(call())
+    # Nothing comes any more: the command waits.
+    command = [sys.executable, "-m", "call_archive_cli", *FOLLOW]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while aws.requests.get("GetMedia", 0) == 0:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 130
+    assert told == "interrupted\n"
+
+
+def test_output_that_nobody_reads(aws: LocalAws, archive: Archive) -> None:
+    for number in range(3):
+        archive.put(f"contact-{number}")
+    command = [sys.executable, "-m", "call_archive_cli", *LIST, "--day", "2026-01-01"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 141
+    assert told == ""

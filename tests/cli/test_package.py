@@ -1,0 +1,100 @@
+"""The wheel: what an operator installs, and what Lambda does not get."""
+
+import configparser
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_EXTRA = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"typer", "rich", "numpy", "jinja2", "soundfile"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from call_archive_cli.__main__ import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Built by the backend of `pyproject.toml`, which `make setup` has left in uv's cache."""
+    uv = shutil.which("uv") or str(ROOT / ".tools/uv-env/bin/uv")
+    if not Path(uv).exists():
+        pytest.skip("uv builds the wheel, and is not here")
+    directory = tmp_path_factory.mktemp("wheel")
+    command = [uv, "build", "--quiet", "--wheel", "--offline", "--out-dir", str(directory), ROOT]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "hatchling" in built.stderr and built.returncode:
+        pytest.skip("the build backend is not in uv's cache")
+    assert built.returncode == 0, built.stderr
+    (path,) = directory.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_wheel_holds_everything_of_both_packages(wheel: zipfile.ZipFile) -> None:
+    there = {
+        str(path.relative_to(ROOT / "src"))
+        for package in ("call_archive", "call_archive_cli")
+        for path in (ROOT / "src" / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == there
+
+
+def test_wheel_holds_what_the_page_is_made_of(wheel: zipfile.ZipFile) -> None:
+    report = [name for name in wheel.namelist() if name.startswith("call_archive_cli/report/")]
+    for ending in (".html.j2", ".css", ".js"):
+        assert any(name.endswith(ending) for name in report), ending
+    assert any("/vendor/" in name for name in report)
+
+
+def test_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
+    (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    entry_points = configparser.ConfigParser()
+    entry_points.read_string(wheel.read(name).decode())
+    assert dict(entry_points["console_scripts"]) == {
+        "call-archive": "call_archive_cli.__main__:main"
+    }
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRA, "list"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 3
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "is not installed: pip install 'call-archive[cli]'" in result.stderr
+
+
+@pytest.mark.parametrize("function", ["FlowFunction", "ArchiveFunction"])
+def test_lambda_gets_nothing_of_the_command(function: str, tmp_path: Path) -> None:
+    # What `sam build` runs, without pip: only what the make target does with our own files counts.
+    command = ["make", "--dry-run", "-C", str(ROOT / "src"), f"build-{function}"]
+    recipe = subprocess.run(
+        [*command, f"ARTIFACTS_DIR={tmp_path}"], capture_output=True, text=True, check=True
+    ).stdout
+    copies = [line.split() for line in recipe.splitlines() if line.lstrip().startswith("cp ")]
+    assert copies == [["cp", "-R", "call_archive", f'"{tmp_path}/"']]
+    assert "call_archive_cli" not in recipe
+
+
+def test_lambda_gets_none_of_the_extras_dependencies() -> None:
+    pinned = {
+        line.partition("==")[0]
+        for line in (ROOT / "src/requirements.txt").read_text().splitlines()
+        if "==" in line
+    }
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]["cli"]
+    assert pinned.isdisjoint(requirement.partition(">=")[0] for requirement in extras)
