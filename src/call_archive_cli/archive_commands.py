@@ -277,7 +277,9 @@ def _print_redrive(jobs: list[FailedJob], *, dry_run: bool, as_json: bool) -> No
         return
     groups = Counter((job.code, job.reason) for job in jobs)
     for (code, reason), number in groups.most_common(LISTED_REASONS):
-        results().print(f"{number:6,}  {escape(': '.join(filter(None, (code, reason))))}")
+        # Our own reasons begin with their code.
+        told = reason if reason.startswith(code) else f"{code}: {reason}" if reason else code
+        results().print(f"{number:6,}  {escape(told)}", soft_wrap=True)
     if len(groups) > LISTED_REASONS:
         results().print(f"        and {len(groups) - LISTED_REASONS:,} more reasons: --json")
     able = sum(job.can_run for job in jobs)

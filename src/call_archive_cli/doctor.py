@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from call_archive.job import instance_id_of
 from call_archive_cli.deployment import stack_parameters, stack_resources
 from call_archive_cli.exits import USAGE, CommandError
+from call_archive_cli.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -258,7 +259,7 @@ def _check_queues(setup: Setup) -> Iterator[Finding]:
         QueueUrl=setup.resources["ArchiveQueue"], AttributeNames=["All"]
     )["Attributes"]
     waiting = int(attributes["ApproximateNumberOfMessages"])
-    yield Finding("archive queue", Verdict.GOOD, f"{waiting:,} jobs are waiting")
+    yield Finding("archive queue", Verdict.GOOD, f"{count(waiting, 'job')} waiting")
     failed = int(
         sqs.get_queue_attributes(
             QueueUrl=setup.resources["FailedJobsQueue"],
@@ -269,8 +270,8 @@ def _check_queues(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             "failed jobs",
             Verdict.WRONG,
-            f"{failed:,} jobs failed for good",
-            "call-archive redrive --dry-run shows why; see the runbook",
+            f"{count(failed, 'job')} failed for good",
+            "call-archive redrive --dry-run shows why",
         )
     else:
         yield Finding("failed jobs", Verdict.GOOD, "none")

@@ -13,7 +13,6 @@ from call_archive import aws as call_archive_aws
 from call_archive_cli import clients, deployment
 from call_archive_cli.app import app
 from local.behaviour import CONNECT_DEFAULTS
-from local.resources import create_resources
 from local.server import REGION, LocalAws
 from tests.cli.archive import Archive, Queues
 from tests.integration.journey import RESOURCES
@@ -29,24 +28,43 @@ def cli_aws() -> Iterator[LocalAws]:
         _forget_clients()
 
 
+@pytest.fixture(scope="session")
+def s3(cli_aws: LocalAws) -> Any:
+    return boto3.client("s3", **cli_aws.client_options)
+
+
+@pytest.fixture(scope="session")
+def sqs(cli_aws: LocalAws) -> Any:
+    return boto3.client("sqs", **cli_aws.client_options)
+
+
 @pytest.fixture
-def aws(cli_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalAws:
-    """An empty AWS that the environment names, and an empty working directory."""
+def aws(
+    cli_aws: LocalAws, s3: Any, sqs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> LocalAws:
+    """An AWS with an empty bucket and queues that the environment names; an empty directory."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "ARCHIVE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL", cli_aws.endpoint_url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
     # What an engineer's own files say must not count.
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # A terminal's Python buffers what it writes.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
     cli_aws.reset()
     cli_aws.behaviour = CONNECT_DEFAULTS
-    create_resources(cli_aws.endpoint_url, RESOURCES)
+    # As `create_resources`, by clients that are made once: half a second for each test.
+    s3.create_bucket(
+        Bucket=RESOURCES.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    for queue in (RESOURCES.queue, RESOURCES.failed_queue):
+        sqs.create_queue(QueueName=queue)
     deployment._describe.cache_clear()
     return cli_aws
 
@@ -54,6 +72,11 @@ def aws(cli_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> L
 @pytest.fixture
 def run(aws: LocalAws) -> Run:
     """Runs a command; the answer has exit_code, stdout and stderr."""
+    return build_run()
+
+
+def build_run() -> Run:
+    """As `run`, for what asks nothing of AWS."""
     runner = CliRunner()
 
     def run(*arguments: str) -> Result:
@@ -81,16 +104,6 @@ def _forget_clients() -> None:
         for cached in vars(module).values():
             if hasattr(cached, "cache_clear"):
                 cached.cache_clear()
-
-
-@pytest.fixture(scope="session")
-def s3(cli_aws: LocalAws) -> Any:
-    return boto3.client("s3", **cli_aws.client_options)
-
-
-@pytest.fixture(scope="session")
-def sqs(cli_aws: LocalAws) -> Any:
-    return boto3.client("sqs", **cli_aws.client_options)
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
 
 from local.demo_call import INSTANCE_ARN
-from local.server import LocalAws
+from local.server import REGION, LocalAws
 
 type Json = dict[str, Any]
 
@@ -22,6 +23,12 @@ PARAMETERS = {
     "ArchiveBucketName": "",
     "ArchivePrefix": PREFIX,
 }
+
+
+@cache
+def _client(endpoint_url: str, service: str) -> Any:
+    session = boto3.Session("test", "test", region_name=REGION)
+    return session.client(service, endpoint_url=endpoint_url)  # type: ignore[call-overload] # a name
 
 
 def _function() -> Json:
@@ -88,12 +95,12 @@ class Stack:
     resources: dict[str, str]
 
     def client(self, service: str) -> Any:
-        return boto3.client(service, **self.aws.client_options)  # type: ignore[call-overload]
+        return _client(self.aws.endpoint_url, service)
 
 
 def deploy(aws: LocalAws, **parameters: str) -> Stack:
     """A stack of which nothing is wrong, on an instance that streams and knows FlowFunction."""
-    client = boto3.client("cloudformation", **aws.client_options)
+    client = _client(aws.endpoint_url, "cloudformation")
     client.create_stack(
         StackName=NAME,
         TemplateBody=json.dumps(TEMPLATE),
@@ -107,8 +114,8 @@ def deploy(aws: LocalAws, **parameters: str) -> Stack:
         for resource in client.list_stack_resources(StackName=NAME)["StackResourceSummaries"]
         if "PhysicalResourceId" in resource
     }
-    _set_up_bucket(boto3.client("s3", **aws.client_options))
-    functions = boto3.client("lambda", **aws.client_options)
+    _set_up_bucket(_client(aws.endpoint_url, "s3"))
+    functions = _client(aws.endpoint_url, "lambda")
     flow = functions.get_function(FunctionName=resources["FlowFunction"])
     aws.connect.instances.stream_media(INSTANCE_ID)
     aws.connect.instances.functions[INSTANCE_ID] = [flow["Configuration"]["FunctionArn"]]

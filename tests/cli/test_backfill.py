@@ -78,7 +78,7 @@ def queued_ids(queues: Queues) -> list[str]:
 def test_every_call_of_every_day_and_page_is_queued_once(
     backfill: Run, instance: LocalAws, queues: Queues
 ) -> None:
-    # More than a page on the first day, some on the next ones, one at the seam of two days.
+    # More than a page on the first day, some on the next one.
     calls = past_calls(instance, 130, every_ms=7 * 60_000)
     done = backfill("--rate", "100", "--json")
     assert done.exit_code == 0
@@ -91,6 +91,21 @@ def test_every_call_of_every_day_and_page_is_queued_once(
         "dryRun": False,
     }
     assert queued_ids(queues) == [one.contact_id for one in calls]
+
+
+def test_call_that_ends_where_two_searches_meet_is_queued_once(
+    backfill: Run, instance: LocalAws, queues: Queues
+) -> None:
+    midnight_ms = START_MS + 15 * 3_600_000
+    one = call(contact_id=contact_id(1))
+    at_midnight = call(
+        contact_id=contact_id(1),
+        start_ms=START_MS + midnight_ms - one.stop_timestamp_ms,
+    )
+    assert at_midnight.stop_timestamp_ms // 1000 * 1000 == midnight_ms
+    instance.place(at_midnight, ended_s_ago=3600)
+    assert "1 voice contact" in backfill().stdout
+    assert queued_ids(queues) == [contact_id(1)]
 
 
 def test_dry_run_queues_nothing(backfill: Run, instance: LocalAws, queues: Queues) -> None:

@@ -229,7 +229,7 @@ def test_stack_for_any_instance(run: Run, aws: LocalAws) -> None:
 def test_person_sees_signs_and_mends(run: Run, stack: Stack) -> None:
     _fail_a_job(stack)
     told = run("--stack", NAME, "doctor").stdout
-    assert "✗ failed jobs: 1 jobs failed for good" in told
+    assert "✗ failed jobs: 1 job failed for good" in told
     assert "→ call-archive redrive --dry-run" in told
     assert "✓ bucket: " in told
 

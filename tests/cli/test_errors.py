@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
 from call_archive_cli import exits
 from local.behaviour import CallFault
@@ -18,7 +19,7 @@ from tests.cli.archive import Archive, Queues
 from tests.cli.conftest import Run
 from tests.integration.journey import CONTACT_ID, RESOURCES, call
 
-pytestmark = pytest.mark.usefixtures("fresh_clients")
+other_variables = pytest.mark.usefixtures("fresh_clients")
 
 LIST = ("list", "--bucket", RESOURCES.bucket)
 GET = ("get", CONTACT_ID, "--bucket", RESOURCES.bucket, "--day", "2026-01-01")
@@ -35,6 +36,7 @@ def assert_one_line(told: str, words: str) -> None:
     assert words in told
 
 
+@other_variables
 @COMMANDS
 def test_no_credentials(
     run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
@@ -47,6 +49,7 @@ def test_no_credentials(
     assert result.stdout == ""
 
 
+@other_variables
 @pytest.mark.parametrize("command", [DOCTOR, ("redrive", "--stack", "call-archive")])
 def test_no_region(
     run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
@@ -57,6 +60,7 @@ def test_no_region(
     assert_one_line(result.stderr, "no AWS region: give --region")
 
 
+@other_variables
 @COMMANDS
 def test_unknown_profile(run: Run, aws: LocalAws, command: tuple[str, ...]) -> None:
     result = run("--profile", "nobody", *command)
@@ -100,6 +104,14 @@ def test_refusals(
     assert_one_line(result.stderr, f"{api} answered {error_type}: no; {words}")
 
 
+def test_expired_token_is_not_tried_again(run: Run, aws: LocalAws) -> None:
+    aws.place(call())
+    fault = CallFault("GetMedia", "ExpiredTokenException", 403, "no", times=None)
+    aws.behaviour = replace(aws.behaviour, call_faults=(fault,))
+    assert run(*FOLLOW).exit_code == 3
+    assert aws.requests["GetMedia"] == 1
+
+
 def test_unknown_bucket(run: Run, aws: LocalAws) -> None:
     result = run("list", "--bucket", "no-such-bucket")
     assert result.exit_code == 3
@@ -127,6 +139,7 @@ def test_neither_stack_nor_names(run: Run, aws: LocalAws, command: str) -> None:
     assert_one_line(result.stderr, "--stack STACK_NAME")
 
 
+@other_variables
 def test_nobody_answers(run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -173,7 +186,7 @@ def test_text_from_elsewhere_cannot_break_the_line(run: Run, aws: LocalAws) -> N
     ("error", "code"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141), (OSError, 3)]
 )
 def test_exit_codes(error: Callable[[], BaseException], code: int) -> None:
-    with pytest.raises(exits.typer.Exit) as left, exits.failures_as_lines():
+    with pytest.raises(typer.Exit) as left, exits.failures_as_lines():
         raise error()
     assert left.value.exit_code == code
 

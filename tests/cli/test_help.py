@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from call_archive_cli import __main__, exits
 from call_archive_cli.app import app, shared_first
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, build_run
 
 COMMANDS = [
     "follow",
@@ -27,6 +27,12 @@ COMMANDS = [
 ]
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 each_command = pytest.mark.parametrize("command", COMMANDS)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "200")
+    return build_run()
 
 
 def test_all_commands_are_listed(run: Run) -> None:

@@ -30,7 +30,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     if not Path(uv).exists():
         pytest.skip("uv builds the wheel, and is not here")
     directory = tmp_path_factory.mktemp("wheel")
-    command = [uv, "build", "--quiet", "--wheel", "--offline", "--out-dir", str(directory), ROOT]
+    command = [
+        uv,
+        "build",
+        "--quiet",
+        "--wheel",
+        "--offline",
+        "--out-dir",
+        str(directory),
+        str(ROOT),
+    ]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if "hatchling" in built.stderr and built.returncode:
         pytest.skip("the build backend is not in uv's cache")
