@@ -192,10 +192,16 @@ def _decode_contact_record(record: Mapping[str, object], sent_ms: int) -> EndedC
     contact_id = decode_contact_id(record.get("ContactId"))
     return EndedContact(
         contact_id=contact_id,
-        initial_contact_id=decode_contact_id(record.get("InitialContactId") or contact_id),
+        initial_contact_id=decode_contact_id(_given(record, "InitialContactId") or contact_id),
         instance_arn=decode_instance_arn(record.get("InstanceARN")),
-        ended_at_ms=_ended_at_ms(record.get("DisconnectTimestamp"), sent_ms),
+        ended_at_ms=_ended_at_ms(_given(record, "DisconnectTimestamp"), sent_ms),
     )
+
+
+def _given(record: Mapping[str, object], name: str) -> object:
+    """A field of a contact record; None also for the text "null", as which a pipe may pass null."""
+    value = record.get(name)
+    return None if value == "null" else value
 
 
 def _order_of_contact(

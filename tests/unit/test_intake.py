@@ -226,13 +226,19 @@ def test_malformed_records_are_refused(key: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "ended", [None, "", "soon", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+    "ended", [None, "", "null", "soon", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
 )
 def test_a_record_that_does_not_say_when_it_ended_ended_by_now(ended: str | None) -> None:
     unstopped = {**KVS_ENTRY, "FragmentStopNumber": None, "StopTimestamp": None}
     (job,) = order(record(unstopped, DisconnectTimestamp=ended)).jobs
     assert job.requested_at_ms == NOW_MS
     assert decode_job(build_job_message(job)) == job
+
+
+@pytest.mark.parametrize("initial", [None, "", "null"])
+def test_a_record_without_an_initial_contact_is_its_own(initial: str | None) -> None:
+    (job,) = order({**RECORD, "InitialContactId": initial}).jobs
+    assert job.contact_ids == {"c-1"}
 
 
 def test_what_the_flow_saved_stands_in_for_recordings() -> None:
