@@ -26,6 +26,7 @@ NEEDS: dict[str, tuple[str, str]] = {
             "lambda:GetFunctionRecursionConfig lambda:GetRuntimeManagementConfig "
             "lambda:TagResource lambda:UntagResource lambda:UpdateFunctionCode "
             "lambda:UpdateFunctionConfiguration "
+            "lambda:PutFunctionConcurrency lambda:DeleteFunctionConcurrency "
             "lambda:DeleteFunction"
         ),
     ),
@@ -161,6 +162,19 @@ NEEDS: dict[str, tuple[str, str]] = {
         "athena:CreateNamedQuery athena:GetNamedQuery athena:DeleteNamedQuery",
     ),
 }
+# What handlers call on resources of another service than their type's.
+ELSEWHERE: dict[str, tuple[tuple[str, str], ...]] = {
+    "AWS::Connect::InstanceStorageConfig": (
+        (
+            ARN.format("kms", "key/11111111-2222-3333-4444-555555555555"),
+            "kms:DescribeKey kms:CreateGrant kms:RetireGrant",
+        ),
+        (
+            "arn:aws:iam::123456789012:role/aws-service-role/connect.amazonaws.com/X1",
+            "iam:PutRolePolicy",
+        ),
+    )
+}
 # Their services have no resource to bind these to.
 WITHOUT_RESOURCE = {"kms:CreateKey", "logs:PutQueryDefinition", "logs:DeleteQueryDefinition"}
 
@@ -203,6 +217,21 @@ def test_every_type_can_be_made_and_removed(resource_type: str) -> None:
     }
     assert any(verb.startswith(("Create", "Put", "Associate", "Set", "*")) for verb in verbs)
     assert any(verb.startswith(("Delete", "Disassociate", "Set", "*")) for verb in verbs)
+
+
+@pytest.mark.parametrize("resource_type", ELSEWHERE)
+def test_what_a_type_uses_elsewhere_is_allowed(resource_type: str) -> None:
+    for arn, actions in ELSEWHERE[resource_type]:
+        assert not [action for action in actions.split() if not allows(action, arn)]
+
+
+def test_sam_delete_looks_for_a_companion_stack_and_empties_its_bucket() -> None:
+    """The companion, of container images, is STACK-HASH-CompanionStack; there need not be one."""
+    companion = ARN.format("cloudformation", f"stack/{STACK}-1a2b3c4d-CompanionStack/X1")
+    assert allows("cloudformation:DescribeStacks", companion)
+    assert not allows("cloudformation:DeleteStack", companion)
+    packages = "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-x1/call-archive/1a2b"
+    assert allows("s3:DeleteObject", packages)
 
 
 def test_no_type_is_described_that_is_not_in_the_template() -> None:
