@@ -127,7 +127,18 @@ class TestWhatIsRefused:
         assert re.match(rf"{asked}.* needs {missing}: ", message)
 
     def test_everything_at_once_is_told_at_once(self) -> None:
-        assert len(refusals({"MediaStreamRetentionHours": 1})) == 3
+        assert len(refusals({"MediaStreamRetentionHours": 24})) == 3
+
+    @pytest.mark.parametrize(("sets_up", "alarms"), [(24, 24), (6, 6), (96, 96), (8760, 96)])
+    def test_the_alarms_reckon_with_the_retention_that_is_set_up(
+        self, sets_up: int, alarms: int
+    ) -> None:
+        hours = {"MediaStreamRetentionHours": sets_up, "StreamRetentionHours": alarms}
+        assert refusals(STREAMING | hours) == []
+
+    def test_alarms_that_would_come_too_late_are_refused(self) -> None:
+        (message,) = refusals(STREAMING | {"MediaStreamRetentionHours": 6})
+        assert message.startswith("StreamRetentionHours has to be MediaStreamRetentionHours")
 
 
 def patterns() -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from call_archive.config import read_flow_settings
+from call_archive.errors import ConfigurationError
 from tests.template.cloudformation import ACCOUNT, REGION, Json, deploy, load, of_type
 
 SRC = Path(__file__).parents[2] / "src"
@@ -93,6 +95,15 @@ class TestFunctions:
             "FlowFunction": (8, 512),
             "ArchiveFunction": (600, 256),
         }
+
+    @pytest.mark.parametrize(("executions", "reserved"), [(0, None), (14, "14")])
+    def test_executions_are_reserved_for_the_function_that_a_caller_waits_for(
+        self, executions: int, reserved: str | None
+    ) -> None:
+        functions = of_type(deploy({"FlowReservedConcurrency": executions}), "AWS::Lambda::Function")
+        assert functions["FlowFunction"].get("ReservedConcurrentExecutions") == reserved
+        # MaximumConcurrency bounds the other one, and throttles nothing.
+        assert "ReservedConcurrentExecutions" not in functions["ArchiveFunction"]
 
     def test_disk_holds_the_longest_recording(self, stack: dict[str, Json]) -> None:
         functions = of_type(stack, "AWS::Lambda::Function")
@@ -501,6 +512,18 @@ class TestParameters:
         parameter = load()["Parameters"][name]
         assert re.search(parameter.get("AllowedPattern", ""), str(FULL[name]))
         assert re.search(parameter.get("AllowedPattern", ""), str(parameter["Default"]))
+
+    def test_a_prefix_that_the_functions_take_can_be_given_and_no_longer_one(self) -> None:
+        longest = load()["Parameters"]["ArchivePrefix"]["MaxLength"]
+        prefix = "x" * (longest - 1) + "/"
+        environment = {
+            "ARCHIVE_BUCKET": "calls",
+            "ARCHIVE_PREFIX": prefix,
+            "ARCHIVE_QUEUE_URL": "https://sqs",
+        }
+        assert read_flow_settings(environment).location.prefix == prefix
+        with pytest.raises(ConfigurationError):
+            read_flow_settings(environment | {"ARCHIVE_PREFIX": "x" + prefix})
 
     @pytest.mark.parametrize("prefix", ["calls", "/", "calls//", "*/", "${x}/"])
     def test_a_prefix_that_would_change_the_policies_is_refused(self, prefix: str) -> None:
