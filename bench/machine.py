@@ -28,7 +28,7 @@ def describe_machine(*, with_rivals: bool = True) -> Table:
         [
             ("CPU", f"{os.cpu_count()} cores, {_field('/proc/cpuinfo', 'model name')}"),
             ("memory", _memory()),
-            ("kernel", f"{platform.system()} {platform.release()}"),
+            ("kernel", f"{platform.system()} {platform.release().partition('-')[0]}"),
             ("Python", f"{platform.python_implementation()} {platform.python_version()}, {ours}"),
             *rivals,
             ("commit", _commit()),
