@@ -36,8 +36,8 @@ SQS keeps no order, so the oldest job may be the last one: streams have to keep 
 the outage and the draining together."""
 
 _COST_TEXT: Final = """\
-What 1,000 calls of {minutes} minutes cost to archive ({prices_of}, us-east-1); KMS, logs, and \
-the storage of media and recordings come on top:"""
+ArchiveFunction's part of what 1,000 calls of {minutes} minutes cost, flow jobs only ({prices_of}, \
+us-east-1); [costs.md](costs.md) has the whole bill, with contact events:"""
 
 _DESCRIBE_TEXT: Final = """\
 A streamed contact costs one call. One that was never streamed is looked at {ages} after its end: \

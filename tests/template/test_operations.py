@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from bench.bill import count_alarm_metrics, read_metrics
 from tests.template.cloudformation import ACCOUNT, REGION, Json, deploy, load, of_type
 from tests.template.operations import (
     WatchedMetric,
@@ -246,6 +247,12 @@ class TestMetrics:
         assert ours == {("service", "call-archive")}
         for function in of_type(stack, "AWS::Lambda::Function").values():
             assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == "call-archive"
+
+    def test_the_bill_counts_them(self, stack: dict[str, Json]) -> None:
+        ours = {m.name for m in watched_metrics(stack) if m.namespace == "CallArchive"}
+        assert read_metrics() == ours
+        watched = [metric for alarm in alarms(stack).values() for metric in alarm_metrics(alarm)]
+        assert count_alarm_metrics() == len(watched)
 
 
 class TestDashboard:

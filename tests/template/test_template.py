@@ -100,7 +100,9 @@ class TestFunctions:
     def test_executions_are_reserved_for_the_function_that_a_caller_waits_for(
         self, executions: int, reserved: str | None
     ) -> None:
-        functions = of_type(deploy({"FlowReservedConcurrency": executions}), "AWS::Lambda::Function")
+        functions = of_type(
+            deploy({"FlowReservedConcurrency": executions}), "AWS::Lambda::Function"
+        )
         assert functions["FlowFunction"].get("ReservedConcurrentExecutions") == reserved
         # MaximumConcurrency bounds the other one, and throttles nothing.
         assert "ReservedConcurrentExecutions" not in functions["ArchiveFunction"]
