@@ -11,6 +11,7 @@ import gc
 
 gc.disable()  # nothing that is loaded here is garbage; see the last lines
 
+import re
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -58,6 +59,8 @@ _DIRECTIONS = {
     Tracks.CUSTOMER: (Direction.FROM_CUSTOMER,),
     Tracks.BOTH: (Direction.FROM_CUSTOMER, Direction.TO_CUSTOMER),
 }
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 settings = read_archive_settings()
 _endpoints: dict[str, DataEndpoints] = {}
@@ -286,7 +289,7 @@ def _sent_ms(record: Mapping[str, object]) -> int:
 def _attribute(record: Mapping[str, object], name: str) -> int | None:
     attributes = record.get("attributes")
     value = attributes.get(name) if isinstance(attributes, Mapping) else None
-    return int(value) if isinstance(value, str) and value.isdigit() else None
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
 
 
 def _now_ms() -> int:

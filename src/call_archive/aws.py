@@ -7,7 +7,7 @@ boto3 is imported on first use, because the flow function answers most events wi
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def kinesis_video_client(region: str) -> KinesisVideoClient:
     return _session().client("kinesisvideo", region_name=region, config=_config())
 
 
-@cache
+@lru_cache(maxsize=16)
 def archived_media_client(region: str, data_endpoint: str) -> KinesisVideoArchivedMediaClient:
     """The KVS archived media API behind one data endpoint."""
     return _session().client(

@@ -220,14 +220,14 @@ def _order_of_contact(
     """
     if not _holds_unfilled(contact) and (order := _order(trigger, ended, contact)):
         return order
-    if age_ms < RECORDINGS_WAIT_MS and not (settle and _has_saved(contact)):
-        was_streamed = bool(_kvs_recordings(contact)) or _has_saved(contact)
+    if age_ms < RECORDINGS_WAIT_MS and not (settle and _has_saved(ended, contact)):
+        was_streamed = bool(_kvs_recordings(contact)) or _has_saved(ended, contact)
         raise NotYetError(
             "NO_RECORDING_YET",
             "DescribeContact shows no KVS recording yet",
             retry_after_s=None if was_streamed else _until_next_look_s(age_ms),
         )
-    if _holds_unfilled(contact) and not _has_saved(contact):
+    if _holds_unfilled(contact) and not _has_saved(ended, contact):
         raise RequestError(
             "UNFILLED_RECORDING", "Connect names a KVS recording and not where it starts"
         )
@@ -295,16 +295,32 @@ def _recorded_job(ended: EndedContact, recording: Mapping[str, object]) -> Archi
     )
 
 
-def _has_saved(contact: Mapping[str, object]) -> bool:
+def _has_saved(ended: EndedContact, contact: Mapping[str, object]) -> bool:
     """Whether the flow saved FlowFunction's answer as contact attributes."""
+    return _saved_attributes(ended, contact) is not None
+
+
+def _saved_attributes(
+    ended: EndedContact, contact: Mapping[str, object]
+) -> Mapping[str, object] | None:
+    """FlowFunction's answer as the flow saved it; None where it is not this contact's.
+
+    A transferred contact takes over the attributes of the one before it, whose own end archives
+    what was streamed before this one began.
+    """
     attributes = contact.get("Attributes")
-    return isinstance(attributes, Mapping) and bool(attributes.get("startFragmentNumber"))
+    if not isinstance(attributes, Mapping) or not attributes.get("startFragmentNumber"):
+        return None
+    began_ms = _moment_ms(contact.get("InitiationTimestamp"))
+    if ended.contact_id == ended.initial_contact_id or began_ms is None:
+        return attributes
+    return attributes if decode_timestamp_ms(attributes.get("startTimestamp")) >= began_ms else None
 
 
 def _saved_order(trigger: Trigger, ended: EndedContact, contact: Mapping[str, object]) -> Order:
     """The job that the flow's saved answer describes; none where it saved nothing."""
-    attributes = contact.get("Attributes")
-    if not isinstance(attributes, Mapping) or not attributes.get("startFragmentNumber"):
+    attributes = _saved_attributes(ended, contact)
+    if attributes is None:
         return Order(trigger, ())
     start_ms = decode_timestamp_ms(attributes.get("startTimestamp"))
     message = {

@@ -10,6 +10,7 @@ Source: Kinesis Video Streams API reference (ListFragments, GetMediaForFragmentL
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 from collections import deque
@@ -60,6 +61,21 @@ what is more (service quotas, "Fragment-media quota")."""
 
 SHORT_BY_MS = 20
 """How much shorter than listed a fragment at the end of a body may be before it is doubted."""
+
+MOST_THROTTLES = 30
+"""How often a list of fragments is refused for its stream's quota before that is a failure."""
+
+THROTTLED_S = (0.2, 1.5)
+"""How long to wait after such a refusal: at random, because another run reads the same stream."""
+
+MAX_HELD_BYTES = 2 * BATCH_BYTES
+"""What may be kept of fragments whose turn it is not, and as much again of doubtful ones.
+
+Sizes are listed by KVS, and a list that understates them must not fill the function's memory.
+"""
+
+KEPT_ENDPOINTS = 256
+"""Data endpoints that a warm function keeps: of the last hundred streams."""
 
 _OVER_QUOTA = "ClientLimitExceededException"
 _PERMANENT_CODES = frozenset(
@@ -121,10 +137,16 @@ class DataEndpoints:
                     StreamARN=stream_arn,
                     APIName=api_name,  # type: ignore[arg-type] # a literal in the stubs
                 )
-                endpoint = self._kept[key] = answer["DataEndpoint"]
+                endpoint = answer["DataEndpoint"]
             except _FAILED_CALL as error:
                 raise fault("GetDataEndpoint", error) from error
+            self._keep(key, endpoint)
         return self.connect(endpoint)
+
+    def _keep(self, key: tuple[str, str], endpoint: str) -> None:
+        while len(self._kept) >= KEPT_ENDPOINTS:
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[key] = endpoint
 
     def forget(self, stream_arn: str) -> None:
         """Drops a stream's endpoints, so that the next call asks again."""
@@ -281,6 +303,7 @@ class StreamReader:
         """The body of one GetMediaForFragmentList call."""
         client = self.endpoints.client(self.stream_arn, "GET_MEDIA_FOR_FRAGMENT_LIST")
         with self.pace.turn(len(numbers)):
+            self.check_time()
             return client.get_media_for_fragment_list(
                 StreamARN=self.stream_arn, Fragments=[str(number) for number in numbers]
             )["Payload"]
@@ -306,6 +329,10 @@ class _BatchFetch:
         self._doubtful: dict[int, MediaFragment] = {}
         self._has_unnumbered = False
         self._was_refused = False
+        self._is_throttled = False
+        self._throttles = 0
+        self._held_bytes = 0
+        self._is_full = False
         self._has_listed_again = False
         self._failure = StreamFaultError("NOT_DELIVERED", "KVS leaves it out", retryable=True)
 
@@ -321,12 +348,23 @@ class _BatchFetch:
                 self._reader.sleep(RETRY_DELAYS_S[fruitless - 1])
             before = len(self._wanted)
             yield from self._ask([list(self._wanted)])
-            if self._has_unnumbered:
-                yield from self._ask([[number] for number in self._wanted])
+            if self._has_unnumbered or self._is_full:
+                yield from self._ask([[number] for number in reversed(self._order)])
+            if self._waits_for_quota():
+                continue
             fruitless = 0 if len(self._wanted) < before else fruitless + 1
             self._put_last(next(iter(self._wanted), None))
         self._give_up()
         yield from self._release()
+
+    def _waits_for_quota(self) -> bool:
+        """Waits after a refusal for the stream's quota, which says nothing of the fragments."""
+        if not self._is_throttled or self._throttles == MOST_THROTTLES:
+            return False
+        self._is_throttled = False
+        self._throttles += 1
+        self._reader.sleep(random.uniform(*THROTTLED_S))  # noqa: S311 - not a secret
+        return True
 
     def _put_last(self, number: int | None) -> None:
         """Moves a fragment to the end of the next list."""
@@ -345,22 +383,32 @@ class _BatchFetch:
                     for read in read_fragments(reads):
                         self._take(decode_fragment(read), numbers)
                         yield from self._release()
+                        if self._is_full and len(numbers) > 1:
+                            break
             except ClientError as error:
-                if error.response["Error"]["Code"] != "InvalidArgumentException":
-                    self._fail(fault("GetMediaForFragmentList", error))
-                elif len(numbers) > 1:
-                    questions += self._divide(numbers)
-                else:
-                    self._miss(
-                        numbers[0],
-                        "NOT_IN_STREAM: KVS lists a fragment that it does not have",
-                        may_improve=False,
-                    )
+                questions += self._answer_refusal(error, numbers)
             except _BROKEN_BODY as error:
                 self._fail(fault("GetMediaForFragmentList", error))
+            except StreamFaultError as failure:
+                # GetDataEndpoint's; or an error document that nothing mends.
+                self._note(failure)
             except MediaError as error:
                 self._failure = StreamFaultError(error.code, str(error), retryable=True)
             yield from self._release()
+
+    def _answer_refusal(self, error: ClientError, numbers: list[int]) -> list[list[int]]:
+        """What to ask for next, where KVS refused a list of numbers."""
+        if error.response["Error"]["Code"] != "InvalidArgumentException":
+            self._fail(fault("GetMediaForFragmentList", error))
+            return []
+        if len(numbers) > 1:
+            return self._divide(numbers)
+        self._miss(
+            numbers[0],
+            "NOT_IN_STREAM: KVS lists a fragment that it does not have",
+            may_improve=False,
+        )
+        return []
 
     def _divide(self, numbers: list[int]) -> list[list[int]]:
         """What to ask for in place of numbers that KVS calls invalid.
@@ -405,7 +453,11 @@ class _BatchFetch:
             fragment = fragment._replace(
                 number=number, server_timestamp_ms=listed.server_timestamp_ms
             )
-        if _may_be_cut_short(fragment, listed):
+        if number != self._order[0] and (
+            self._held_bytes + len(fragment.fragment.document) > MAX_HELD_BYTES
+        ):
+            self._is_full = True
+        elif _may_be_cut_short(fragment, listed):
             self._doubt(number, fragment)
         else:
             self._hold(number, ReceivedFragment(fragment))
@@ -423,7 +475,11 @@ class _BatchFetch:
         ):
             self._hold(number, ReceivedFragment(fragment))
             return
-        if before is None or len(fragment.fragment.document) > len(before.fragment.document):
+        size = len(fragment.fragment.document)
+        if size > (0 if before is None else len(before.fragment.document)) and (
+            size + sum(len(kept.fragment.document) for kept in self._doubtful.values())
+            <= MAX_HELD_BYTES
+        ):
             self._doubtful[number] = fragment
         self._failure = StreamFaultError(
             "FRAGMENT_CUT_SHORT", "the body ends inside a fragment", retryable=True
@@ -434,6 +490,9 @@ class _BatchFetch:
 
         An endpoint that was kept too long refuses, too: the next one has to say the same.
         """
+        if failure.code == f"KVS_{_OVER_QUOTA}":
+            self._note(failure)
+            return
         self._reader.endpoints.forget(self._reader.stream_arn)
         if failure.retryable or self._was_refused:
             self._note(failure)
@@ -444,6 +503,7 @@ class _BatchFetch:
         """Notes a failure that a retry may mend; raises one that it cannot."""
         if not failure.retryable:
             raise failure
+        self._is_throttled |= failure.code == f"KVS_{_OVER_QUOTA}"
         self._failure = failure
 
     def _give_up(self) -> None:
@@ -457,6 +517,7 @@ class _BatchFetch:
     def _hold(self, number: int, delivery: Delivery) -> None:
         del self._wanted[number]
         self._held[number] = delivery
+        self._held_bytes += _size_bytes(delivery)
 
     def _miss(self, number: int, reason: str, *, may_improve: bool) -> None:
         self._hold(number, MissingFragment(number, reason, may_improve))
@@ -464,7 +525,9 @@ class _BatchFetch:
     def _release(self) -> Iterator[Delivery]:
         """What is held and whose turn it is."""
         while self._order and self._order[0] in self._held:
-            yield self._held.pop(self._order.popleft())
+            delivery = self._held.pop(self._order.popleft())
+            self._held_bytes -= _size_bytes(delivery)
+            yield delivery
 
 
 def fault(api: str, error: Exception) -> StreamFaultError:
@@ -506,6 +569,10 @@ def _may_be_cut_short(fragment: MediaFragment, listed: ListedFragment) -> bool:
     has_audio = any(element.id == ElementId.CLUSTER for element in elements)
     ends_in_tags = has_audio and elements[-1].id == ElementId.TAGS
     return not ends_in_tags and _is_short(fragment, listed)
+
+
+def _size_bytes(delivery: Delivery) -> int:
+    return 0 if isinstance(delivery, MissingFragment) else len(delivery.media.fragment.document)
 
 
 def _is_short(fragment: MediaFragment, listed: ListedFragment) -> bool:

@@ -13,6 +13,7 @@ from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.matroska import SAMPLE_RATE_HZ, Direction
+from call_archive.selection import STOP_TOLERANCE_MS
 from call_archive.timeline import Hole
 
 MANIFEST_VERSION = 1
@@ -41,12 +42,17 @@ class FragmentCounts:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecording:
-    """A WAV as it lies in S3."""
+    """A WAV as it lies in S3.
+
+    Attributes:
+        fault: what went wrong after it was published; it is raised when the manifest is there.
+    """
 
     uri: str
     etag: str
     size_bytes: int
     sha256: str
+    fault: StorageFaultError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,7 @@ class PublishedManifest:
 
     Attributes:
         last: the highest fragment number in its recording.
+        range_end_ms: up to when fragments were looked for; None where the job named its last one.
         etag: of the manifest object.
         recording_etag: of the recording that it describes.
     """
@@ -99,14 +106,20 @@ class PublishedManifest:
     duration_ms: int
     etag: str
     recording_etag: str
+    range_end_ms: int | None = None
 
     def covers(self, job: ArchiveJob) -> bool:
         """Whether there is nothing left to do for the job.
 
         A job without a stop fragment may have been archived before its call was over; one that
-        names a later stop fragment then makes it whole.
+        names a later stop fragment, or a later end, then makes it whole.
         """
-        return self.is_complete and (job.stop_fragment_number or 0) <= self.last
+        if not self.is_complete:
+            return False
+        if job.stop_fragment_number is not None:
+            return job.stop_fragment_number <= self.last
+        reached_ms = self.range_end_ms
+        return reached_ms is None or job.end_bound_ms <= reached_ms + STOP_TOLERANCE_MS
 
     def is_worse_than(self, call: RecordedCall) -> bool:
         """Whether `call` may replace it: complete beats partial, more beats less.
@@ -160,6 +173,7 @@ def build_manifest(
         "overlaps": [_describe(hole) for hole in call.overlaps],
         "clockJumps": call.clock_jumps,
         "software": f"call-archive {__version__}",
+        "rangeEnd": _utc(job.end_bound_ms) if job.stop_fragment_number is None else None,
         "archivedAt": _utc(archived_at_ms),
         "trigger": trigger,
     }
@@ -186,6 +200,7 @@ def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> Publi
             duration_ms=int(manifest["durationMs"]),
             etag=etag,
             recording_etag=recording_etag,
+            range_end_ms=_milliseconds(manifest.get("rangeEnd")),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StorageFaultError(
@@ -195,6 +210,12 @@ def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> Publi
 
 def _describe(hole: Hole) -> dict[str, object]:
     return {"atMs": hole.at_ms, "lengthMs": hole.length_ms, "track": hole.track}
+
+
+def _milliseconds(moment: str | None) -> int | None:
+    if moment is None:
+        return None
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 def _utc(timestamp_ms: int) -> str:

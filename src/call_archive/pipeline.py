@@ -119,7 +119,8 @@ def archive_call(
     """Archives one job.
 
     Raises:
-        ArchiveError: nothing was published; `retryable` says whether to come back.
+        ArchiveError: nothing was published, or something went wrong beside the recording and its
+            manifest; `retryable` says whether to come back.
     """
     published = archive.find_manifest()
     if published is not None and published.covers(job):
@@ -139,6 +140,8 @@ def archive_call(
         job, call, stored, trigger=conditions.trigger, archived_at_ms=conditions.now_ms()
     )
     archive.put_manifest(manifest, stored, published)
+    if stored.fault is not None:
+        raise stored.fault
     return Archived(call, is_published=True)
 
 

@@ -278,14 +278,16 @@ class MultipartRecording:
                 "another run is publishing this call, or has left a longer recording",
                 retryable=True,
             )
+        fault = None
         if self._upload_id:
             self._upload_id = ""
-            self._tag(version, tags)
+            fault = self._tag(version, tags)
         return StoredRecording(
             uri=f"s3://{self._bucket}/{self._key}",
             etag=version.etag,
             size_bytes=len(header) + self.pcm_bytes,
             sha256=self._hash(),
+            fault=fault,
         )
 
     def close(self) -> None:
@@ -400,13 +402,16 @@ class MultipartRecording:
         )
         return _Version(answer["ETag"], answer.get("VersionId", ""))
 
-    def _tag(self, version: _Version, tags: dict[str, str]) -> None:
+    def _tag(self, version: _Version, tags: dict[str, str]) -> StorageFaultError | None:
         """Adds what was not known when the upload was begun, to this run's own version only.
 
         Without versions another run's recording may lie there by now, so the tag is left out.
+
+        Returns:
+            Why it could not be added: the recording is published, and still needs its manifest.
         """
         if version.version_id in _NO_VERSION:
-            return
+            return None
         try:
             self._client.put_object_tagging(
                 Bucket=self._bucket,
@@ -415,7 +420,8 @@ class MultipartRecording:
                 Tagging={"TagSet": [{"Key": key, "Value": tags[key]} for key in tags]},
             )
         except _FAILURES as error:
-            raise _fault("PutObjectTagging", error) from error
+            return _fault("PutObjectTagging", error)
+        return None
 
     def _publish(self, api: str, call: Callable[[], _Version]) -> _Version | None:
         """The object that is now ours; None where the condition does not hold."""

@@ -17,7 +17,7 @@ from local.behaviour import (
 )
 from local.call import Call
 from local.demo_call import STREAM_ARN
-from tests.integration.journey import GIVES_UP, Journey, call, caller
+from tests.integration.journey import GIVES_UP, RESOURCES, SETTLES, Journey, call, caller
 
 KVS_APIS: tuple[Api, ...] = ("GetDataEndpoint", "ListFragments", "GetMediaForFragmentList")
 
@@ -190,3 +190,26 @@ def test_failed_runs_leave_no_thread_and_no_connection(mono: Journey) -> None:
         assert not mono.archive(one)
     after = len(list(Path(f"/proc/{mono.function.process_id}/task").iterdir()))
     assert after == threads
+
+
+def test_quota_that_another_run_uses_up_is_waited_for(mono: Journey) -> None:
+    """More often than anything else is tried: it says nothing of the fragments."""
+    one = mono.place(call())
+    refused = CallFault("GetMediaForFragmentList", "ClientLimitExceededException", 400, times=7)
+    mono.behave(call_faults=(refused,))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+
+
+def test_refused_data_endpoint_does_not_end_a_run_that_settles(mono: Journey) -> None:
+    one = mono.place(call())
+    assert mono.archive(one)  # its data endpoints are known
+    written = mono.keys()
+    for key in written:
+        mono.s3.delete_object(Bucket=RESOURCES.bucket, Key=key)
+    failed = CallFault("GetMediaForFragmentList", "InternalFailure", 500, times=3)
+    refused = CallFault("GetDataEndpoint", "ClientLimitExceededException", 400, times=2)
+    mono.behave(call_faults=(failed, refused))
+    assert mono.archive(one, receives=SETTLES)
+    assert mono.pcm() == caller()

@@ -248,6 +248,23 @@ def test_what_the_flow_saved_stands_in_for_recordings() -> None:
     assert job.contact_ids == {"c-0", "c-1"}
 
 
+@pytest.mark.parametrize(
+    ("began", "jobs"),
+    [("2022-01-04T16:05:00Z", 1), ("2024-01-26T03:07:40Z", 1), ("2024-01-26T03:09:00Z", 0)],
+)
+def test_attributes_of_the_contact_before_a_transfer_are_not_archived_twice(
+    began: str, jobs: int
+) -> None:
+    transferred = record(S3_ENTRY, Attributes=SAVED, InitiationTimestamp=began)
+    assert len(order(transferred).jobs) == jobs
+
+
+def test_first_contact_may_have_been_streamed_before_connect_says_it_began() -> None:
+    first = record(S3_ENTRY, Attributes=SAVED, InitiationTimestamp="2024-01-26T03:09:00Z")
+    first["InitialContactId"] = first["ContactId"]
+    assert len(order(first).jobs) == 1
+
+
 def test_recordings_are_better_than_what_the_flow_saved() -> None:
     assert order({**RECORD, "Attributes": SAVED}).jobs == (JOB,)
 

@@ -104,6 +104,7 @@ def test_every_key_of_the_contract() -> None:
         "overlaps": [{"atMs": 180, "lengthMs": 32, "track": "AUDIO_FROM_CUSTOMER"}],
         "clockJumps": 2,
         "software": f"call-archive {__version__}",
+        "rangeEnd": "2022-01-04T16:06:15.374Z",
         "archivedAt": "2022-01-04T16:06:25.374Z",
         "trigger": "contactRecord",
     }
@@ -134,6 +135,7 @@ def test_a_later_run_reads_what_it_needs(reasons: Sequence[str]) -> None:
         duration_ms=14_400,
         etag="m",
         recording_etag="r",
+        range_end_ms=START_MS + 20_000,
     )
 
 
@@ -244,3 +246,35 @@ def test_a_job_with_a_later_stop_is_not_covered(
     """The first trigger may have come before the call was over."""
     published = published_of(manifest_of(recorded(reasons=reasons)))
     assert published.covers(replace(JOB, stop_fragment_number=stop)) is covered
+
+
+@pytest.mark.parametrize(
+    ("range_end_ms", "requested_at_ms", "stop", "covered"),
+    [
+        (START_MS + 5_000, START_MS + 5_000, None, True),
+        (START_MS + 5_000, START_MS + 9_999, None, True),
+        (START_MS + 5_000, START_MS + 60_000, None, False),
+        (None, START_MS + 60_000, None, True),
+        (START_MS + 5_000, START_MS + 60_000, NUMBER + 3, True),
+        (START_MS + 5_000, START_MS + 60_000, NUMBER + 4, False),
+    ],
+)
+def test_job_with_a_later_end_is_not_done_with(
+    range_end_ms: int | None, requested_at_ms: int, stop: int | None, covered: bool
+) -> None:
+    published = PublishedManifest(
+        is_complete=True,
+        accepted=4,
+        last=NUMBER + 3,
+        duration_ms=4_000,
+        etag="",
+        recording_etag="",
+        range_end_ms=range_end_ms,
+    )
+    job = replace(JOB, requested_at_ms=requested_at_ms, stop_fragment_number=stop)
+    assert published.covers(job) is covered
+
+
+def test_range_end_is_read_back() -> None:
+    document = json.dumps(manifest_of(recorded())).encode()
+    assert decode_manifest(document, etag="", recording_etag="").range_end_ms == START_MS + 20_000
