@@ -54,6 +54,7 @@ class Scene:
     lost: bool = False
     hole_ms: int = 0
     repeats: bool = False
+    knows_stop: bool = True
 
     def call(self, sequence: int) -> Call:
         delivery = Delivery(holes_ms={2: self.hole_ms} if self.hole_ms else {})
@@ -76,7 +77,7 @@ class Scene:
 
 
 SCENES = (
-    Scene("plain", START_MS, 4.8),
+    Scene("plain", START_MS, 4.8, knows_stop=False),
     Scene("same-hour", START_MS + 60_000, 6.72),
     Scene("third-of-the-hour", START_MS + 120_000, 2.88),
     Scene("next-hour", START_MS + HOUR_MS, 3.84, initial="plain"),
@@ -130,6 +131,8 @@ def archive(journey: Journey, scene: Scene, sequence: int) -> None:
     job = call.archive_job()
     if scene.repeats:
         job["stopFragmentNumber"] = str(again.stop_fragment_number)
+    if not scene.knows_stop:
+        del job["stopFragmentNumber"]
     journey.run(job, receives=SETTLES)
 
 
