@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from call_archive import aws
 from call_archive.wav import HEADER_BYTES, build_header
+from call_archive_cli.clients import presigning_client
 from call_archive_cli.exits import USAGE, CommandError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class CallArchive:
 
     def presign(self, key: str, seconds: int) -> str:
         """A URL by which anybody can download the object for so long."""
-        return self.client.generate_presigned_url(
+        return presigning_client().generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
 

@@ -16,6 +16,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_connect import ConnectClient
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
+    from mypy_boto3_s3 import S3Client
 
 
 def choose_session(profile: str | None, region: str | None) -> None:
@@ -51,3 +52,9 @@ def connect_client(region: str) -> ConnectClient:
         region_name=region,
         config=Config(retries={"mode": "standard", "total_max_attempts": 8}),
     )
+
+
+@cache
+def presigning_client() -> S3Client:
+    """S3 with Signature Version 4 in every region: what KMS encrypts has no other URLs."""
+    return boto3.Session().client("s3", config=Config(signature_version="s3v4"))

@@ -12,6 +12,7 @@ import pytest
 from moto.s3.models import s3_backends
 
 from call_archive_cli.archive import CallArchive, ahead
+from call_archive_cli.clients import presigning_client
 from local.resources import ACCOUNT_ID
 from local.server import LocalAws
 from tests.cli.archive import START, Archive, Queues, wav
@@ -124,6 +125,17 @@ def test_get_downloads_both_files(run: Run, archive: Archive) -> None:
         f"{START}.json",
         f"{START}.wav",
     ]
+
+
+def test_presigned_urls_suit_objects_that_kms_encrypts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where botocore itself would still use Signature Version 2."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    presigning_client.cache_clear()
+    url = CallArchive("some-bucket", "").presign("recordings/one.wav", 60)
+    presigning_client.cache_clear()
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
 
 
 def test_get_presigns(run: Run, archive: Archive) -> None:
