@@ -4,6 +4,7 @@ Werkzeug's own handler closes the connection after every answer; services do not
 meets a broken connection for the second time is a client under test.
 """
 
+import contextlib
 import io
 import socket
 import threading
@@ -189,7 +190,8 @@ class HttpServer(ThreadedWSGIServer):
         super().shutdown()
         with self._lock:
             for connection in self._open:
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the client has ended it meanwhile
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 def _content_length(environ: Environ) -> int:

@@ -361,7 +361,7 @@ def archive_of(context: typer.Context, bucket: str | None, prefix: str | None) -
     Raises:
         CommandError: neither `--bucket` nor `--stack` was given.
     """
-    if prefix is None and not bucket and (stack := stack_of(context)):
+    if prefix is None and (stack := stack_of(context)):
         prefix = stack_parameters(stack).get("ArchivePrefix", "")
     return CallArchive(output_of(context, "ArchiveBucket", bucket, "--bucket"), prefix or "")
 
@@ -372,4 +372,8 @@ def _days(day: datetime | None, first: datetime | None, last: datetime | None) -
             raise CommandError("give --day, or --from and --to", USAGE)
         return [day.date()]
     final = last.date() if last else datetime.now(UTC).date()
-    return days_between(first.date() if first else final - timedelta(days=DEFAULT_DAYS - 1), final)
+    try:
+        start = first.date() if first else final - timedelta(days=DEFAULT_DAYS - 1)
+    except OverflowError as error:
+        raise CommandError("--to is too early: give --from, too", USAGE) from error
+    return days_between(start, final)

@@ -124,6 +124,14 @@ class QueuedBefore:
     def __contains__(self, contact_id: str) -> bool:
         return contact_id in self._contact_ids
 
+    def prepare(self) -> None:
+        """Makes sure that contacts can be remembered before any is queued.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._path.open("a", encoding="utf-8").close()
+
     def add(self, contacts: Iterable[PastContact]) -> None:
         """Remembers contacts, on the disk before this returns.
 
@@ -190,6 +198,7 @@ def send(
         CommandError: SQS did not take one; what it took is remembered.
         ClientError: SQS refuses.
     """
+    before.prepare()
     for group in batched(contacts, SEND_BATCH, strict=False):
         pace.wait(len(group))
         answer = aws.sqs_client().send_message_batch(
@@ -251,7 +260,8 @@ def _days_of(contact: PastContact) -> Iterator[datetime]:
 
 
 def _read_ids(path: Path) -> Iterator[str]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             yield json.loads(line)["contactId"]
         except (ValueError, KeyError, TypeError) as error:

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 
 def choose_session(profile: str | None, region: str | None) -> None:
-    """Makes `--profile` and `--region` those of every client that is made from here on."""
-    if profile:
+    """Makes `--profile` and `--region` those of every client that is made from here on.
+
+    As with the AWS CLI, a profile that was asked for beats keys in the environment.
+    """
+    if profile and profile != os.environ.get("AWS_PROFILE"):
         os.environ["AWS_PROFILE"] = profile
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            os.environ.pop(key, None)
     if region:
         os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
 

@@ -15,6 +15,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
+from call_archive.matroska import Direction
 from call_archive.wav import HEADER_BYTES
 
 
@@ -25,13 +26,17 @@ class DirectoryArchive:
     Attributes:
         recording: the path of the WAV.
         manifest: the path of the manifest.
+        tracks: what is asked for, in channel order.
+        is_open_ended: nobody says where the call stops, so a range that somebody cut is too short.
     """
 
     recording: Path
     manifest: Path
+    tracks: tuple[Direction, ...]
+    is_open_ended: bool
 
     def find_manifest(self) -> PublishedManifest | None:
-        """What an earlier run published, if the recording that it describes is there.
+        """What an earlier run published, if its recording is there and is what is asked for now.
 
         Raises:
             StorageFaultError: something else lies there.
@@ -40,8 +45,12 @@ class DirectoryArchive:
             return None
         document = self.manifest.read_bytes()
         described = decode_manifest(document, etag="", recording_etag="")
-        is_there = self.recording.stat().st_size == json.loads(document).get("bytes")
-        return described if is_there else None
+        manifest = json.loads(document)
+        is_there = self.recording.stat().st_size == manifest.get("bytes")
+        is_as_wanted = manifest.get("tracks") == list(self.tracks) and not (
+            self.is_open_ended and described.range_end_ms is None
+        )
+        return described if is_there and is_as_wanted else None
 
     @contextmanager
     def open_recording(self) -> Iterator["FileRecording"]:

@@ -112,7 +112,12 @@ def fetch_job(
         OSError: the directory cannot be written.
     """
     stem = directory / job.contact_id / str(job.start_fragment_number)
-    archive = DirectoryArchive(stem.with_suffix(".wav"), stem.with_suffix(".json"))
+    archive = DirectoryArchive(
+        stem.with_suffix(".wav"),
+        stem.with_suffix(".json"),
+        directions,
+        is_open_ended=job.stop_fragment_number is None,
+    )
     conditions = Conditions(
         tracks=directions,
         trigger=Trigger.CLI,

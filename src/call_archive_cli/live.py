@@ -144,6 +144,9 @@ class LiveStream:
                 yield from self._whole(decode_fragment(read) for read in read_fragments(reads))
         except (ClientError, *_UNREACHABLE) as error:
             self._note(fault("GetMedia", error), error)
+        except StreamFaultError as failure:
+            # GetDataEndpoint's.
+            self._note(failure, failure.__cause__)
         except MediaError as error:
             self._note(StreamFaultError(error.code, str(error), retryable=True), error)
         if self._is_interrupted:
@@ -183,7 +186,7 @@ class LiveStream:
             if is_whole and media.number is not None and media.number > self.last:
                 yield LiveFragment(media, _milliseconds(tags))
 
-    def _note(self, failure: StreamFaultError, cause: Exception | None = None) -> None:
+    def _note(self, failure: StreamFaultError, cause: BaseException | None = None) -> None:
         """Keeps a failure that another call may mend; raises one that it cannot."""
         if not failure.retryable or failure.code in _LOGGED_OUT:
             raise failure from cause

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from call_archive import aws
+from call_archive_cli.streams import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,13 +53,20 @@ class FailedJob:
 def receive_failed(queue_url: str) -> Iterator[FailedJob]:
     """Every message that is visible, once, hidden from others for a quarter of an hour.
 
+    What comes in meanwhile stays where it is: a job that fails at once again would never end.
+
     Raises:
         ClientError: SQS refuses.
     """
-    seen: set[str] = set()
-    while messages := [m for m in _receive(queue_url) if m["MessageId"] not in seen]:
-        seen.update(message["MessageId"] for message in messages)
-        yield from map(_decode, messages)
+    started_ms, seen, newer = now_ms(), set[str](), list[FailedJob]()
+    try:
+        while messages := [m for m in _receive(queue_url) if m["MessageId"] not in seen]:
+            seen.update(message["MessageId"] for message in messages)
+            newer += [_decode(message) for message in messages if _sent_ms(message) > started_ms]
+            yield from (_decode(m) for m in messages if _sent_ms(m) <= started_ms)
+    finally:
+        for job in newer:
+            release(job, queue_url)
 
 
 def redrive(job: FailedJob, failed_queue_url: str, queue_url: str) -> None:
@@ -89,9 +97,14 @@ def _receive(queue_url: str) -> list[MessageTypeDef]:
             VisibilityTimeout=HIDE_S,
             WaitTimeSeconds=1,
             MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["SentTimestamp"],
         )
         .get("Messages", [])
     )
+
+
+def _sent_ms(message: MessageTypeDef) -> int:
+    return int(message.get("Attributes", {}).get("SentTimestamp", "0"))
 
 
 def _decode(message: MessageTypeDef) -> FailedJob:

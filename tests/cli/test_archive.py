@@ -2,17 +2,20 @@
 
 import json
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
+import boto3
 import pytest
 from moto.s3.models import s3_backends
 
 from call_archive_cli.archive import CallArchive, ahead
 from call_archive_cli.clients import presigning_client
+from call_archive_cli.queues import receive_failed, redrive
 from local.resources import ACCOUNT_ID
 from local.server import LocalAws
 from tests.cli.archive import START, Archive, Queues, wav
@@ -285,3 +288,15 @@ def test_aws_is_not_asked_twice_for_a_listing(run: Run, archive: Archive, aws: L
     run("list", *BUCKET, *DAY)
     # One listing, one manifest.
     assert sum(aws.requests.values()) - before == 2
+
+
+def test_redrive_ends_while_jobs_go_on_failing(queues: Queues) -> None:
+    failed = queue_options(queues)[1]
+    sqs = boto3.client("sqs")
+    sqs.send_message(QueueUrl=failed, MessageBody="fails again")
+    time.sleep(0.01)
+    moved = 0
+    for job in receive_failed(failed):
+        redrive(job, failed, failed)  # as ArchiveFunction does with what nothing mends
+        moved += 1
+    assert moved == 1

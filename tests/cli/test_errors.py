@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import pytest
 import typer
 
 from call_archive_cli import exits
+from call_archive_cli.clients import choose_session
 from local.behaviour import CallFault
 from local.demo_call import INSTANCE_ARN, STREAM_ARN
 from local.server import LocalAws
@@ -223,3 +225,18 @@ def test_output_that_nobody_reads(aws: LocalAws, archive: Archive) -> None:
         told = process.stderr.read()
     assert process.returncode == 141
     assert told == ""
+
+
+def test_profile_beats_keys_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile prod]\naws_access_key_id = PROD\naws_secret_access_key = x\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    choose_session("prod", None)
+    credentials = boto3.Session().get_credentials()
+    assert credentials is not None
+    assert credentials.access_key == "PROD"

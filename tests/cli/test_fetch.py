@@ -196,3 +196,15 @@ def test_refusal_speaks_to_the_person(run: Run, aws: LocalAws, placed: Call) -> 
     assert fetched.exit_code == 3
     assert "your credentials do not allow it" in fetched.stderr
     assert "function's role" not in fetched.stderr
+
+
+def test_file_that_is_there_is_not_taken_for_another_wish(run: Run, placed: Call) -> None:
+    first = str(placed.start_fragment_number)
+    stream = ("fetch", "--stream-arn", STREAM_ARN, "--start", first)
+    recording = recording_of(placed)
+    assert run(*stream, "--stop", first).exit_code == 0
+    assert pcm(recording) == caller()[: FRAGMENT_MS * 16]
+    assert run(*stream).exit_code == 0
+    assert pcm(recording) == caller()
+    assert run(*stream, "--track", "both").exit_code == 0
+    assert pcm(recording) == interleave(caller(), agent())

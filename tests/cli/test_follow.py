@@ -297,3 +297,11 @@ def test_refusal_in_the_middle_keeps_what_came(run: Run, aws: LocalAws, placed: 
     assert "KVS_4501" in told
     expected = interleave(caller(), agent())[: 3 * FRAGMENT_MS * 32]
     assert pcm("c.wav") == expected
+
+
+def test_refused_data_endpoint_is_asked_for_again(run: Run, aws: LocalAws, placed: Call) -> None:
+    ends = BodyFault(33_000, kind="end", times=1, api="GetMedia")
+    aws.behaviour = replace(aws.behaviour, body_faults=(ends,), data_endpoint_calls_per_s=1)
+    number = str(placed.start_fragment_number)
+    assert follow(run, "--fragment", number, "-o", "c.wav")[0] == 0
+    assert pcm("c.wav") == caller()

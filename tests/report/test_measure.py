@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,6 +155,15 @@ def test_archive_layout_finds_its_manifest(tmp_path: Path) -> None:
     wav = write_wav(tmp_path / f"recordings/{day}/1.wav", tone(1, 0.3))
     described = tmp_path / f"manifests/{day}/1.json"
     described.parent.mkdir(parents=True)
-    described.write_text('{"contactId": "found"}')
+    written = manifest(("AUDIO_FROM_CUSTOMER",), 1000)
+    described.write_text(json.dumps(written))
     with open_recordings([str(wav)]) as (recording,):
-        assert recording.manifest == {"contactId": "found"}
+        assert recording.manifest == written
+
+
+@pytest.mark.parametrize("other", ['{"contactId": "x", "transcript": []}', "[]", "no JSON"])
+def test_other_json_beside_a_recording_is_no_manifest(tmp_path: Path, other: str) -> None:
+    wav = write_wav(tmp_path / "one.wav", tone(1, 0.3))
+    wav.with_suffix(".json").write_text(other)
+    with open_recordings([str(wav)]) as (recording,):
+        assert recording.manifest is None

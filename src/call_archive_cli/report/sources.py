@@ -13,9 +13,31 @@ from pathlib import Path
 from typing import Any, Final
 
 from call_archive import aws
-from call_archive_cli.exits import USAGE, CommandError
+from call_archive_cli.exits import USAGE, CommandError, messages
 
 S3_SCHEME: Final = "s3://"
+
+
+_USED_KEYS: Final = frozenset(
+    [
+        "archivedAt",
+        "bytes",
+        "complete",
+        "contactId",
+        "durationMs",
+        "fragments",
+        "gaps",
+        "overlaps",
+        "reasons",
+        "recordingUri",
+        "sha256",
+        "software",
+        "startedAt",
+        "tracks",
+        "trigger",
+    ]
+)
+"""What the page reads of a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +119,13 @@ def _manifest_object(bucket: str, wav_key: str) -> Mapping[str, Any] | None:
     return None
 
 
-def _decode(document: bytes, name: str) -> Mapping[str, Any]:
+def _decode(document: bytes, name: str) -> Mapping[str, Any] | None:
+    """The manifest; None, with a word, for some other JSON that lies beside a recording."""
     try:
         manifest = json.loads(document)
-    except ValueError as error:
-        raise CommandError(f"{name}: this is not a manifest: {error}") from error
-    if not isinstance(manifest, dict) or "contactId" not in manifest:
-        raise CommandError(f"{name}: this is not a manifest")
-    return manifest
+    except ValueError:
+        manifest = None
+    if isinstance(manifest, dict) and manifest.keys() >= _USED_KEYS:
+        return manifest
+    messages.print(f"{name}: this is not a manifest; left out", soft_wrap=True, markup=False)
+    return None
