@@ -91,16 +91,29 @@ def open_audio(
             a terminal.
         OSError: the file cannot be made.
     """
+    check_output(path, overwrite=overwrite)
+    if path == STDOUT:
+        return AudioFile(sys.stdout.buffer, audio_format, channels)
+    return AudioFile(Path(path).open("wb"), audio_format, channels)
+
+
+def check_output(path: str, *, overwrite: bool) -> None:
+    """Says before anybody speaks what `open_audio` would say when somebody does.
+
+    Raises:
+        CommandError: as `open_audio`, or there is no such directory.
+    """
     if path == STDOUT:
         if sys.stdout.isatty():
             raise CommandError(
                 "standard output is a terminal: pipe it to a player, or give -o FILE", USAGE
             )
-        return AudioFile(sys.stdout.buffer, audio_format, channels)
+        return
     target = Path(path)
     if target.exists() and not overwrite:
         raise CommandError(f"{path} is there already: give --overwrite or another -o", USAGE)
-    return AudioFile(target.open("wb"), audio_format, channels)
+    if not target.parent.is_dir():
+        raise CommandError(f"{target.parent}: there is no such directory", USAGE)
 
 
 def _is_regular(file: BinaryIO) -> bool:

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 from botocore.exceptions import ClientError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from call_archive_cli.archive_commands import AsJson, Bucket, Prefix, archive_of
 from call_archive_cli.arguments import InstanceArn, parse_moment
@@ -124,6 +133,15 @@ def _warn_of_retention(instance_arn: str, from_ms: int) -> None:
         )
 
 
+class _RateColumn(ProgressColumn):
+    """Contacts a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of the last half minute; nothing before there is one."""
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate:.1f}/s")
+
+
 def _contacts(
     instance_arn: str, stretches: Iterable[tuple[int, int]], pace: Pace, counts: Backfill
 ) -> Iterator[PastContact]:
@@ -133,6 +151,7 @@ def _contacts(
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[queued]} to queue"),
+        _RateColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=messages, disable=not messages.is_terminal) as progress:

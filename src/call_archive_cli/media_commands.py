@@ -24,7 +24,7 @@ from call_archive_cli.arguments import (
     parse_moment,
     parse_stream_arn,
 )
-from call_archive_cli.audio_file import AudioFormat, open_audio
+from call_archive_cli.audio_file import AudioFormat, check_output, open_audio
 from call_archive_cli.exits import (
     FOUND_WRONG,
     REFUSED,
@@ -132,6 +132,8 @@ def follow(
       call-archive follow --stream-arn ARN --earliest --format raw -o call.raw
     """
     with failures_as_lines(), Stop() as stop:
+        if output is not None:
+            check_output(output, overwrite=overwrite)
         live = open_live(_required(stream_arn, "--stream-arn"), idle, stop.waiting)
         fragments = _live_fragments(
             live,
