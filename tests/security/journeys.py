@@ -109,7 +109,9 @@ def long_call(world: World) -> None:
     assert world.invoke_archive(call.archive_job())
     assert world.manifest(call)["bytes"] == LONG_CALL_S * 16_000 + WAV_HEADER_BYTES
     assert world.uploads() == []
-    (recording,) = [key for key in world.object_keys() if key.endswith(".wav")]
+    (recording,) = [
+        key for key in world.object_keys() if call.contact_id in key and key.endswith(".wav")
+    ]
     tags = world.s3.get_object_tagging(Bucket=world.bucket, Key=recording)["TagSet"]
     assert {"Key": "complete", "Value": "true"} in tags
 
