@@ -138,6 +138,7 @@ def measure_call() -> Usage:
         start_ms=START_MS,
     )
     with LocalAws() as aws, tempfile.TemporaryDirectory() as folder:
+        aws.reset()  # moto keeps what another local AWS of this process has made
         return _run(aws, call, Path(folder))
 
 
