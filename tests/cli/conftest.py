@@ -13,9 +13,10 @@ from call_archive import aws as call_archive_aws
 from call_archive_cli import clients, deployment
 from call_archive_cli.app import app
 from local.behaviour import CONNECT_DEFAULTS
+from local.call import Call
 from local.server import REGION, LocalAws
 from tests.cli.archive import Archive, Queues
-from tests.integration.journey import RESOURCES
+from tests.integration.journey import RESOURCES, call, neighbours
 
 type Run = Callable[..., Result]
 
@@ -67,6 +68,14 @@ def aws(
         sqs.create_queue(QueueName=queue)
     deployment._describe.cache_clear()
     return cli_aws
+
+
+@pytest.fixture
+def placed(aws: LocalAws) -> Call:
+    """A call of six seconds between two calls of another contact."""
+    one = call()
+    aws.place(one, *neighbours(one))
+    return one
 
 
 @pytest.fixture

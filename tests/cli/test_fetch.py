@@ -19,20 +19,11 @@ from tests.integration.journey import (
     call,
     caller,
     interleave,
-    neighbours,
     silenced,
 )
 
 INSTANCE = ("--instance-arn", INSTANCE_ARN)
 FRAGMENT_MS = 960
-
-
-@pytest.fixture
-def placed(aws: LocalAws) -> Call:
-    """A call of six seconds between two calls of another contact."""
-    one = call()
-    aws.place(one, *neighbours(one))
-    return one
 
 
 def pcm(path: Path) -> bytes:

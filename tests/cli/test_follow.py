@@ -30,14 +30,6 @@ from tests.integration.journey import (
 FRAGMENT_MS = 960
 
 
-@pytest.fixture
-def placed(aws: LocalAws) -> Call:
-    """A call of six seconds between two calls of another contact."""
-    one = call()
-    aws.place(one, *neighbours(one))
-    return one
-
-
 def pcm(path: str) -> bytes:
     with wave.open(path) as recording:
         assert (recording.getframerate(), recording.getsampwidth()) == (8000, 2)
