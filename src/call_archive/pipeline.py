@@ -24,7 +24,7 @@ from call_archive.matroska import Direction, MediaFragment, decode_audio
 from call_archive.selection import ContactSelection, fragments_in_range
 from call_archive.stream import Delivery, FragmentListing, ListedFragment, MissingFragment
 from call_archive.timeline import Timeline
-from call_archive.wav import Piece, StereoMixer, build_header, write_mono
+from call_archive.wav import Piece, build_header, build_mixer
 
 LISTING_PAD_MS = 120_000
 """Listed before the start and after the stop: the range counts fragment starts, on KVS's clock."""
@@ -200,10 +200,10 @@ class _Run:
     def record(self, deliveries: Iterable[Delivery]) -> Iterator[bytes | bytearray]:
         """The recording's PCM, from what KVS delivers."""
         tracks = self._conditions.tracks
-        mixer = StereoMixer()
+        mix = build_mixer(len(tracks))
         for pieces in self._lay(self._selection.select(self._receive(deliveries))):
             columns = [pieces[direction] for direction in tracks]
-            yield from mixer.mix(*columns) if len(columns) > 1 else write_mono(columns[0])
+            yield from mix(columns)
 
     def describe(self, listed: FragmentListing) -> RecordedCall:
         """What the run found.

@@ -8,7 +8,7 @@ Source: Multimedia Programming Interface and Data Specifications 1.0 (RIFF, WAVE
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from call_archive.errors import MediaError
@@ -81,6 +81,17 @@ class StereoMixer:
         while self._left and self._right:
             length = min(_length(self._left[0]), _length(self._right[0]), _PIECE_BYTES)
             yield _interleave(_take(self._left, length), _take(self._right, length))
+
+
+type Mix = Callable[[Sequence[Iterable[Piece]]], Iterator[bytes | bytearray]]
+
+
+def build_mixer(channels: int) -> Mix:
+    """What makes frames of the next pieces of each channel, of one or of two."""
+    if channels == 1:
+        return lambda columns: write_mono(columns[0])
+    mixer = StereoMixer()
+    return lambda columns: mixer.mix(*columns)
 
 
 def _interleave(left: bytes, right: bytes) -> bytearray:

@@ -20,7 +20,7 @@ from call_archive.kvs import fault
 from call_archive.matroska import Direction, MediaFragment, decode_audio
 from call_archive.selection import ContactSelection
 from call_archive.timeline import Timeline
-from call_archive.wav import Piece, StereoMixer, write_mono
+from call_archive.wav import Mix, Piece, build_mixer
 from call_archive_cli.clients import live_media_client
 from call_archive_cli.exits import drop_output
 from call_archive_cli.live import LiveFragment, LiveStream, StreamIsQuietError
@@ -74,11 +74,12 @@ class Follower:
     unreadable: list[str] = field(default_factory=list)
     failure: StreamFaultError | BotoCoreError | OSError | None = None
     _timeline: Timeline = field(init=False)
-    _mixer: StereoMixer = field(default_factory=StereoMixer)
+    _mix_columns: Mix = field(init=False)
     _selection: ContactSelection | None = None
 
     def __post_init__(self) -> None:
         self._timeline = Timeline(self.directions)
+        self._mix_columns = build_mixer(len(self.directions))
 
     @property
     def samples(self) -> int:
@@ -137,7 +138,7 @@ class Follower:
 
     def _mix(self, pieces: dict[Direction, list[Piece]]) -> Iterator[bytes | bytearray]:
         columns = [pieces[direction] for direction in self.directions]
-        return self._mixer.mix(*columns) if len(columns) > 1 else write_mono(columns[0])
+        return self._mix_columns(columns)
 
 
 def follow_into(
