@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from call_archive.fragments import read_fragments
 from call_archive.job import ArchiveJob
 from call_archive.limits import MAX_CALL_MS
-from call_archive.matroska import Direction, MediaFragment, decode_audio, decode_fragment
-from call_archive.selection import ContactSelection
-from call_archive.timeline import Timeline
-from call_archive.wav import HEADER_BYTES, Piece, StereoMixer, build_header, write_mono
+from call_archive.media.fragments import read_fragments
+from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.media.pcm import Direction, Piece
+from call_archive.recording.selection import ContactSelection
+from call_archive.recording.timeline import Timeline
+from call_archive.recording.wav import HEADER_BYTES, StereoMixer, build_header, write_mono
 
 READ_BYTES = 65_536
 WRITE_BYTES = 1_048_576

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from call_archive.errors import ArchiveError, MediaError
-from call_archive.fragments import Ending, Fragment, Shape
 from call_archive.limits import MAX_CALL_MS
-from call_archive.matroska import Direction, FragmentAudio, MediaFragment, Span
-from call_archive.selection import ContactSelection
-from call_archive.timeline import Timeline
-from call_archive.wav import Piece, Silence
+from call_archive.media.fragments import Ending, Fragment, Shape
+from call_archive.media.likeness import MediaFragment
+from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
+from call_archive.recording.selection import ContactSelection
+from call_archive.recording.timeline import Timeline
 from fuzz.choices import Choices
 from fuzz.journey import (
     BOTH,

@@ -11,12 +11,18 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 from call_archive.errors import ArchiveError, OutOfTimeError
-from call_archive.fragments import Fragment, read_fragments
 from call_archive.job import ArchiveJob, Trigger
-from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
-from call_archive.matroska import Direction, MediaFragment, decode_fragment
-from call_archive.pipeline import Archived, Conditions, archive_call
-from call_archive.stream import Delivery, ListedFragment, MissingFragment, ReceivedFragment
+from call_archive.media.fragments import Fragment, read_fragments
+from call_archive.media.likeness import MediaFragment, decode_fragment
+from call_archive.media.pcm import Direction
+from call_archive.recording.listing import (
+    Delivery,
+    ListedFragment,
+    MissingFragment,
+    ReceivedFragment,
+)
+from call_archive.recording.manifest import PublishedManifest, StoredRecording, decode_manifest
+from call_archive.recording.pipeline import Archived, Conditions, archive_call
 
 BOTH = tuple(Direction)
 START_MS = 1_767_258_000_000

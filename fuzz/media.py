@@ -1,8 +1,8 @@
 """Targets: bytes as KVS sends them → fragments → what they say → a recording."""
 
 from call_archive.errors import ArchiveError
-from call_archive.fragments import Fragment
-from call_archive.matroska import _remembered, decode_audio, decode_fragment
+from call_archive.media.fragments import Fragment
+from call_archive.media.likeness import _remembered, decode_audio, decode_fragment
 from fuzz.choices import Choices
 from fuzz.journey import BOTH, FIRST_NUMBER, archive, build_job, cut, decode, frame
 

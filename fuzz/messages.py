@@ -3,18 +3,13 @@
 import json
 import os
 
-from call_archive.connect_event import Streaming, build_job, decode_flow_event
 from call_archive.errors import NotYetError, RequestError, StorageFaultError
-from call_archive.intake import take_in
-from call_archive.job import (
-    ArchiveJob,
-    build_job_message,
-    decode_job,
-    manifest_key,
-    recording_key,
-    region_of,
-)
-from call_archive.manifest import decode_manifest
+from call_archive.fields import region_of
+from call_archive.intake.flow_event import Streaming, build_job, decode_flow_event
+from call_archive.intake.message import take_in
+from call_archive.job import ArchiveJob, build_job_message, decode_job
+from call_archive.keys import manifest_key, recording_key
+from call_archive.recording.manifest import decode_manifest
 from fuzz.journey import START_MS
 
 NOW_MS = START_MS + 3_600_000

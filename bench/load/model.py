@@ -13,7 +13,7 @@ from typing import Final
 
 from bench.cost import USD_PER_GB_S, USD_PER_MILLION_REQUESTS
 from call_archive.errors import NotYetError
-from call_archive.intake import take_in
+from call_archive.intake.message import take_in
 from local.demo_call import CONTACT_ID, INSTANCE_ARN
 
 HOUR_S: Final = 3600

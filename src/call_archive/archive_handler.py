@@ -17,9 +17,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from call_archive import aws
+from call_archive.aws import clients
+from call_archive.aws.contacts import Contacts
+from call_archive.aws.kvs import DataEndpoints, StreamReader
+from call_archive.aws.queues import FailedJobsQueue, RetryQueue
+from call_archive.aws.s3_recording import S3Archive
 from call_archive.config import Tracks, read_archive_settings
-from call_archive.contacts import Contacts
 from call_archive.errors import (
     ArchiveError,
     IncompleteRecordingError,
@@ -28,25 +31,17 @@ from call_archive.errors import (
     QueueFaultError,
     RequestError,
 )
-from call_archive.intake import Order, contact_of, take_in
-from call_archive.job import (
-    ArchiveJob,
-    account_of,
-    check_instance,
-    instance_id_of,
-    manifest_key,
-    recording_key,
-    region_of,
-)
-from call_archive.kvs import DataEndpoints, StreamReader
-from call_archive.matroska import Direction
+from call_archive.fields import account_of, check_instance, instance_id_of, region_of
+from call_archive.intake.message import Order, contact_of, take_in
+from call_archive.keys import manifest_key, recording_key
+from call_archive.media.pcm import Direction
 from call_archive.observability import MetricUnit, logger, metrics
-from call_archive.pipeline import AlreadyArchived, Archived, Conditions, archive_call
-from call_archive.queues import FailedJobsQueue, RetryQueue
-from call_archive.s3_sink import S3Archive
+from call_archive.recording.pipeline import AlreadyArchived, Archived, Conditions, archive_call
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from call_archive.job import ArchiveJob
 
 SETTLE_AT_RECEIVE = 5
 GIVE_UP_AT_RECEIVE = 10
@@ -123,13 +118,13 @@ def _dispose(record: Mapping[str, object], failure: ArchiveError, receives: int)
     )
     metrics.add_metric("JobsRetried" if comes_back else "JobsFailed", MetricUnit.Count, 1)
     if comes_back:
-        RetryQueue(aws.sqs_client(), settings.failed_jobs_queue_url).hold(
+        RetryQueue(clients.sqs_client(), settings.failed_jobs_queue_url).hold(
             str(record.get("eventSourceARN", "")),
             str(record.get("receiptHandle", "")),
             _delay_s(failure, receives),
         )
         return False
-    FailedJobsQueue(aws.sqs_client(), settings.failed_jobs_queue_url).send(
+    FailedJobsQueue(clients.sqs_client(), settings.failed_jobs_queue_url).send(
         str(record.get("body", "")), failure, str(record.get("messageId", ""))
     )
     return True
@@ -152,7 +147,7 @@ def _archive_message(record: Mapping[str, object], context: LambdaContext, *, se
     account_id = account_of(context.invoked_function_arn)
     order = take_in(
         str(record.get("body", "")),
-        lambda *contact: Contacts(aws.connect_client()).describe(*contact),
+        lambda *contact: Contacts(clients.connect_client()).describe(*contact),
         partial(
             check_instance,
             allowed_instance_arn=settings.location.instance_arn,
@@ -189,7 +184,7 @@ def _archive(job: ArchiveJob, order: Order, context: LambdaContext, *, settle: b
             _data_endpoints(job.stream_arn), job.stream_arn, partial(_check_time, context)
         ),
         S3Archive(
-            aws.s3_client(),
+            clients.s3_client(),
             location.bucket,
             recording_key(location.prefix, job),
             manifest_key(location.prefix, job),
@@ -266,7 +261,7 @@ def _data_endpoints(stream_arn: str) -> DataEndpoints:
     region = region_of(stream_arn)
     if region not in _endpoints:
         _endpoints[region] = DataEndpoints(
-            aws.kinesis_video_client(region), partial(aws.archived_media_client, region)
+            clients.kinesis_video_client(region), partial(clients.archived_media_client, region)
         )
     return _endpoints[region]
 
@@ -298,9 +293,9 @@ def _now_ms() -> int:
 
 def _prepare() -> None:
     """Makes the clients that every job needs while Lambda still lends a whole processor."""
-    aws.s3_client()
+    clients.s3_client()
     if settings.region:
-        aws.kinesis_video_client(settings.region)
+        clients.kinesis_video_client(settings.region)
 
 
 _prepare()

@@ -15,22 +15,25 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from call_archive import aws
+from call_archive.aws import clients
+from call_archive.aws.queues import ArchiveQueue
 from call_archive.config import ArchiveLocation, FlowSettings, read_flow_settings
-from call_archive.connect_event import (
+from call_archive.errors import RequestError
+from call_archive.fields import account_of, check_instance
+from call_archive.intake.flow_event import (
     NotStreaming,
     Streaming,
     build_job,
     contact_of,
     decode_flow_event,
 )
-from call_archive.errors import RequestError
-from call_archive.job import ArchiveJob, account_of, check_instance, recording_key
+from call_archive.keys import recording_key
 from call_archive.observability import MetricUnit, logger, metrics
-from call_archive.queues import ArchiveQueue
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from call_archive.job import ArchiveJob
 
 settings = read_flow_settings()
 
@@ -88,7 +91,7 @@ def answer_event(event: object, account_id: str, settings: FlowSettings) -> Flow
         return FlowAnswer(archiveStatus="REJECTED", reason=refusal.reason)
     wants_job = streaming.is_stopped or streaming.archive_now
     if wants_job:
-        ArchiveQueue(aws.flow_sqs_client(), settings.archive_queue_url).send(job)
+        ArchiveQueue(clients.flow_sqs_client(), settings.archive_queue_url).send(job)
     return _describe(streaming, job, settings.location, "QUEUED" if wants_job else "PENDING")
 
 

@@ -1,6 +1,6 @@
 """The archive in S3 as an operator sees it: manifests by day and contact, recordings, their state.
 
-Sources: the keys of `call_archive.job`; the manifest of `call_archive.manifest`.
+Sources: the keys of `call_archive.keys`; the manifest of `call_archive.recording.manifest`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from call_archive import aws
-from call_archive.wav import HEADER_BYTES, build_header
+from call_archive.aws import clients as aws_clients
+from call_archive.recording.wav import HEADER_BYTES, build_header
 from call_archive_cli.clients import presigning_client
 from call_archive_cli.exits import USAGE, CommandError
 
@@ -70,7 +70,7 @@ class CallArchive:
     @property
     def client(self) -> S3Client:
         """S3."""
-        return aws.s3_client()
+        return aws_clients.s3_client()
 
     def find(self, days: list[date], contact_id: str | None = None) -> Iterator[ArchivedCall]:
         """The archived calls of these days, by day and contact.

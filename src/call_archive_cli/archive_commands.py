@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from call_archive import aws
+from call_archive.aws import clients as aws_clients
 from call_archive_cli.archive import ArchivedCall, CallArchive, ahead, days_between
 from call_archive_cli.arguments import parse_contact_id
 from call_archive_cli.deployment import output_of, stack_of, stack_parameters
@@ -310,7 +310,7 @@ def _download(archive: CallArchive, key: str, directory: Path) -> Path:
     target = directory / key.rpartition("/")[2]
     partial = target.with_name(f".{target.name}.partial")
     try:
-        aws.s3_client().download_file(archive.bucket, key, str(partial))
+        aws_clients.s3_client().download_file(archive.bucket, key, str(partial))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

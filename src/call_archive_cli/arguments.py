@@ -8,14 +8,14 @@ from typing import Annotated, Final
 import typer
 
 from call_archive.errors import RequestError
-from call_archive.job import (
+from call_archive.fields import (
     decode_contact_id,
     decode_fragment_number,
     decode_instance_arn,
     decode_stream_arn,
     decode_timestamp_ms,
 )
-from call_archive.matroska import Direction
+from call_archive.media.pcm import Direction
 
 
 class Track(StrEnum):

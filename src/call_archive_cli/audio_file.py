@@ -4,7 +4,7 @@ The header of a WAV is written again with every piece, so a file whose writer wa
 to the last second. A pipe or standard output is not rewound: there the header says the most that
 RIFF can say, as every player of streams understands.
 
-Source: RIFF/WAVE as in `call_archive.wav`.
+Source: RIFF/WAVE as in `call_archive.recording.wav`.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from call_archive.limits import MAX_RECORDING_BYTES
-from call_archive.matroska import SAMPLE_BYTES
-from call_archive.wav import HEADER_BYTES, build_header
+from call_archive.media.pcm import SAMPLE_BYTES
+from call_archive.recording.wav import HEADER_BYTES, build_header
 from call_archive_cli.exits import USAGE, CommandError
 
 STDOUT: Final = "-"

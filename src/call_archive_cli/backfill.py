@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
-from call_archive import aws
-from call_archive.intake import CLI_SOURCE
-from call_archive.job import instance_id_of, region_of
+from call_archive.aws import clients as aws_clients
+from call_archive.fields import instance_id_of, region_of
+from call_archive.intake.message import CLI_SOURCE
 from call_archive_cli.clients import connect_client
 from call_archive_cli.exits import CommandError
 from call_archive_cli.streams import moment
@@ -201,7 +201,7 @@ def send(
     before.prepare()
     for group in batched(contacts, SEND_BATCH, strict=False):
         pace.wait(len(group))
-        answer = aws.sqs_client().send_message_batch(
+        answer = aws_clients.sqs_client().send_message_batch(
             QueueUrl=queue_url,
             Entries=[
                 {"Id": str(place), "MessageBody": json.dumps(build_event(contact, instance_arn))}

@@ -1,7 +1,7 @@
 """boto3's clients for a person at a terminal: the ordinary credential chain and region.
 
-Those that the functions use come from `call_archive.aws`; `--profile` and `--region` reach all of
-them as boto3's own environment variables.
+Those that the functions use come from `call_archive.aws.clients`; `--profile` and `--region` reach
+all of them as boto3's own environment variables.
 """
 
 from __future__ import annotations

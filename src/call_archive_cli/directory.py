@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from io import BufferedRandom
 from pathlib import Path
 
-from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
-from call_archive.matroska import Direction
-from call_archive.wav import HEADER_BYTES
+from call_archive.media.pcm import Direction
+from call_archive.recording.manifest import PublishedManifest, StoredRecording, decode_manifest
+from call_archive.recording.wav import HEADER_BYTES
 
 
 @dataclass(frozen=True, slots=True)

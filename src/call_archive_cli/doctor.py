@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.exceptions import ClientError
 
-from call_archive.job import instance_id_of
+from call_archive.fields import instance_id_of
 from call_archive_cli.deployment import stack_parameters, stack_resources
 from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.words import count

@@ -5,20 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from call_archive.contacts import Contacts
+from call_archive.aws.contacts import Contacts
 from call_archive.errors import RequestError
-from call_archive.intake import Order, take_in
-from call_archive.job import (
-    ArchiveJob,
-    Trigger,
-    account_of,
-    check_job,
-    decode_contact_id,
-    decode_instance_arn,
-    region_of,
-)
-from call_archive.matroska import Direction, MediaFragment, decode_tags
-from call_archive.pipeline import Conditions, archive_call
+from call_archive.fields import account_of, decode_contact_id, decode_instance_arn, region_of
+from call_archive.intake.message import Order, take_in
+from call_archive.job import ArchiveJob, Trigger, check_job
+from call_archive.media.likeness import MediaFragment
+from call_archive.media.matroska import decode_tags
+from call_archive.media.pcm import Direction
+from call_archive.recording.pipeline import Conditions, archive_call
 from call_archive_cli.clients import connect_client
 from call_archive_cli.directory import DirectoryArchive
 from call_archive_cli.streams import fetch_fragment, now_ms, open_reader

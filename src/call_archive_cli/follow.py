@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_archive import aws
+from call_archive.aws import clients as aws_clients
+from call_archive.aws.kvs import fault
 from call_archive.errors import MediaError, StreamFaultError
-from call_archive.job import region_of
-from call_archive.kvs import fault
-from call_archive.matroska import Direction, MediaFragment, decode_audio
-from call_archive.selection import ContactSelection
-from call_archive.timeline import Timeline
-from call_archive.wav import Mix, Piece, build_mixer
+from call_archive.fields import region_of
+from call_archive.media.likeness import MediaFragment, decode_audio
+from call_archive.recording.selection import ContactSelection
+from call_archive.recording.timeline import Timeline
+from call_archive.recording.wav import Mix, build_mixer
 from call_archive_cli.clients import live_media_client
 from call_archive_cli.exits import drop_output
 from call_archive_cli.live import LiveFragment, LiveStream, StreamIsQuietError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
+
+    from call_archive.media.pcm import Direction, Piece
 
 INTERRUPTED: Final = "interrupted"
 
@@ -256,7 +258,7 @@ def from_fragment(
 def _open_client(stream_arn: str, idle_s: float) -> KinesisVideoMediaClient:
     region = region_of(stream_arn)
     try:
-        endpoint = aws.kinesis_video_client(region).get_data_endpoint(
+        endpoint = aws_clients.kinesis_video_client(region).get_data_endpoint(
             StreamARN=stream_arn, APIName="GET_MEDIA"
         )["DataEndpoint"]
     except ClientError as error:

@@ -8,20 +8,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from call_archive.errors import MediaError
-from call_archive.fragments import Ending, read_fragments
 from call_archive.limits import MIN_TIMESTAMP_MS
-from call_archive.matroska import (
-    SAMPLE_BYTES,
-    Direction,
-    FragmentAudio,
-    MediaFragment,
-    decode_audio,
-    decode_fragment,
-    decode_tags,
-    decode_track_names,
-)
-from call_archive.stream import Delivery, ListedFragment, MissingFragment
-from call_archive.timeline import JITTER_NS
+from call_archive.media.fragments import Ending, read_fragments
+from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.media.matroska import decode_tags, decode_track_names
+from call_archive.media.pcm import SAMPLE_BYTES, Direction, FragmentAudio
+from call_archive.recording.listing import Delivery, ListedFragment, MissingFragment
+from call_archive.recording.timeline import JITTER_NS
 from call_archive_cli.streams import describe_stream, open_reader
 
 READ_BYTES: Final = 65_536

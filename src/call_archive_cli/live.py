@@ -19,10 +19,11 @@ import botocore.exceptions
 from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from call_archive.aws.kvs import document_fault, fault
 from call_archive.errors import MediaError, StreamFaultError
-from call_archive.fragments import Ending, read_fragments
-from call_archive.kvs import document_fault, fault
-from call_archive.matroska import MediaFragment, decode_fragment, decode_tags
+from call_archive.media.fragments import Ending, read_fragments
+from call_archive.media.likeness import MediaFragment, decode_fragment
+from call_archive.media.matroska import decode_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping

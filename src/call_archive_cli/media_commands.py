@@ -11,9 +11,9 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from call_archive.errors import ArchiveError, StreamFaultError
-from call_archive.intake import Order
+from call_archive.intake.message import Order
 from call_archive.job import ArchiveJob, Trigger
-from call_archive.matroska import SAMPLE_RATE_HZ
+from call_archive.media.pcm import SAMPLE_RATE_HZ
 from call_archive_cli.arguments import (
     DIRECTIONS,
     InstanceArn,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from call_archive import aws
+from call_archive.aws import clients as aws_clients
 from call_archive_cli.streams import now_ms
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def redrive(job: FailedJob, failed_queue_url: str, queue_url: str) -> None:
     Raises:
         ClientError: SQS refuses; the job is still in FailedJobsQueue.
     """
-    sqs = aws.sqs_client()
+    sqs = aws_clients.sqs_client()
     sqs.send_message(QueueUrl=queue_url, MessageBody=job.body)
     sqs.delete_message(QueueUrl=failed_queue_url, ReceiptHandle=job.receipt)
 
@@ -83,14 +83,14 @@ def redrive(job: FailedJob, failed_queue_url: str, queue_url: str) -> None:
 def release(job: FailedJob, failed_queue_url: str) -> None:
     """Shows a message again at once that stays where it is; SQS does so later by itself."""
     with suppress(ClientError):
-        aws.sqs_client().change_message_visibility(
+        aws_clients.sqs_client().change_message_visibility(
             QueueUrl=failed_queue_url, ReceiptHandle=job.receipt, VisibilityTimeout=0
         )
 
 
 def _receive(queue_url: str) -> list[MessageTypeDef]:
     return (
-        aws.sqs_client()
+        aws_clients.sqs_client()
         .receive_message(
             QueueUrl=queue_url,
             MaxNumberOfMessages=BATCH,

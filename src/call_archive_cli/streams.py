@@ -8,12 +8,12 @@ from functools import partial
 
 from botocore.exceptions import ClientError
 
-from call_archive import aws
+from call_archive.aws import clients as aws_clients
+from call_archive.aws.kvs import DataEndpoints, StreamReader, fault
 from call_archive.errors import StreamFaultError
-from call_archive.job import region_of
-from call_archive.kvs import DataEndpoints, StreamReader, fault
-from call_archive.matroska import MediaFragment
-from call_archive.stream import ListedFragment, ReceivedFragment
+from call_archive.fields import region_of
+from call_archive.media.likeness import MediaFragment
+from call_archive.recording.listing import ListedFragment, ReceivedFragment
 
 HOUR_MS = 3_600_000
 NOT_THERE = frozenset(
@@ -39,7 +39,7 @@ def open_reader(stream_arn: str) -> StreamReader:
     """The reader that ArchiveFunction uses; a person decides when time is up."""
     region = region_of(stream_arn)
     endpoints = DataEndpoints(
-        aws.kinesis_video_client(region), partial(aws.archived_media_client, region)
+        aws_clients.kinesis_video_client(region), partial(aws_clients.archived_media_client, region)
     )
     return StreamReader(endpoints, stream_arn, check_time=lambda: None)
 
@@ -50,7 +50,7 @@ def describe_stream(stream_arn: str) -> StreamDescription:
     Raises:
         StreamFaultError: KVS refuses; the stream does not exist, for one.
     """
-    client = aws.kinesis_video_client(region_of(stream_arn))
+    client = aws_clients.kinesis_video_client(region_of(stream_arn))
     try:
         described = client.describe_stream(StreamARN=stream_arn)["StreamInfo"]
     except ClientError as error:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from call_archive import aws as call_archive_aws
+from call_archive.aws import clients as call_archive_aws
 from call_archive_cli import clients, deployment
 from call_archive_cli.app import app
 from local.behaviour import CONNECT_DEFAULTS

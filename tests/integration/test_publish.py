@@ -9,10 +9,15 @@ import boto3
 import pytest
 from moto.s3.models import s3_backends
 
+from call_archive.aws.s3_recording import PART_BYTES, S3Archive
 from call_archive.errors import StorageFaultError
-from call_archive.manifest import FragmentCounts, PublishedManifest, RecordedCall, StoredRecording
-from call_archive.matroska import Direction
-from call_archive.s3_sink import PART_BYTES, S3Archive
+from call_archive.media.pcm import Direction
+from call_archive.recording.manifest import (
+    FragmentCounts,
+    PublishedManifest,
+    RecordedCall,
+    StoredRecording,
+)
 from local.resources import ACCOUNT_ID, Resources, create_resources
 from local.server import LocalAws
 
@@ -208,7 +213,7 @@ def test_disk_that_takes_less_than_it_was_given(
         def __getattr__(self, name: str) -> object:
             return getattr(self.file, name)
 
-    monkeypatch.setattr("call_archive.s3_sink._open_part", Reluctant)
+    monkeypatch.setattr("call_archive.aws.s3_recording._open_part", Reluctant)
     with archive.open_recording() as recording:
         recording.write(b"x" * 300_000)
         recording.commit(HEADER, replaces="", is_complete=True)

@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 import pytest
 
+from call_archive.aws.s3_recording import PART_BYTES, S3Archive
 from call_archive.errors import StorageFaultError
-from call_archive.s3_sink import PART_BYTES, S3Archive
 from local.behaviour import FragmentFault
 from local.demo_call import INSTANCE_ARN
 from local.resources import Resources, create_resources

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from call_archive.fragments import read_fragments
-from call_archive.matroska import Direction, decode_audio, decode_fragment
-from call_archive.timeline import Timeline
-from call_archive.wav import StereoMixer, build_header
+from call_archive.media.fragments import read_fragments
+from call_archive.media.likeness import decode_audio, decode_fragment
+from call_archive.media.pcm import Direction
+from call_archive.recording.timeline import Timeline
+from call_archive.recording.wav import StereoMixer, build_header
 from local.call import Delivery, simulate_call
 from local.encoder import CONNECT, SDK_PRODUCER, Layout
 from local.pcm import synthetic_pcm

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from call_archive.errors import ArchiveError
-from call_archive.fragments import read_fragments
-from call_archive.matroska import decode_audio, decode_fragment
+from call_archive.media.fragments import read_fragments
+from call_archive.media.likeness import decode_audio, decode_fragment
 from tests.properties.samples import BOTH, LAYOUTS, at_most_seconds, documents, record
 
 HEADER = bytes.fromhex("1A45DFA38B428288") + b"matroska"

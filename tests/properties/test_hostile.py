@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from call_archive.connect_event import decode_flow_event
 from call_archive.errors import (
     ArchiveError,
     MediaError,
@@ -23,15 +22,22 @@ from call_archive.errors import (
     RequestError,
     StorageFaultError,
 )
-from call_archive.fragments import read_fragments
-from call_archive.intake import take_in
-from call_archive.job import Trigger, decode_fragment_number, decode_job, decode_timestamp_ms
+from call_archive.fields import decode_fragment_number, decode_timestamp_ms
+from call_archive.intake.flow_event import decode_flow_event
+from call_archive.intake.message import take_in
+from call_archive.job import Trigger, decode_job
 from call_archive.limits import MAX_CALL_MS, MAX_FRAGMENT_BYTES, MAX_HOLES, MAX_REASONS
-from call_archive.manifest import decode_manifest
-from call_archive.matroska import decode_audio, decode_fragment
-from call_archive.pipeline import Conditions, FragmentSource, archive_call
-from call_archive.stream import Delivery, ListedFragment, MissingFragment, ReceivedFragment
-from call_archive.timeline import Timeline
+from call_archive.media.fragments import read_fragments
+from call_archive.media.likeness import decode_audio, decode_fragment
+from call_archive.recording.listing import (
+    Delivery,
+    ListedFragment,
+    MissingFragment,
+    ReceivedFragment,
+)
+from call_archive.recording.manifest import decode_manifest
+from call_archive.recording.pipeline import Conditions, FragmentSource, archive_call
+from call_archive.recording.timeline import Timeline
 from fuzz.journey import MemoryArchive
 from local.encoder import (
     CLUSTER_ID,

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from call_archive.errors import ArchiveError
-from call_archive.fragments import Ending, Fragment, read_fragments
-from call_archive.matroska import Direction, MediaFragment, Span, decode_audio, decode_fragment
+from call_archive.media.fragments import Ending, Fragment, read_fragments
+from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.media.pcm import Direction, Span
 from local.encoder import (
     FROM_CUSTOMER,
     SDK_PRODUCER,

@@ -9,11 +9,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from call_archive.connect_event import NotStreaming, Streaming, build_job, decode_flow_event
 from call_archive.errors import NotYetError, RequestError, StorageFaultError
-from call_archive.intake import take_in
-from call_archive.job import build_job_message, decode_job, manifest_key, recording_key
-from call_archive.manifest import decode_manifest
+from call_archive.intake.flow_event import NotStreaming, Streaming, build_job, decode_flow_event
+from call_archive.intake.message import take_in
+from call_archive.job import build_job_message, decode_job
+from call_archive.keys import manifest_key, recording_key
+from call_archive.recording.manifest import decode_manifest
 
 NOW_MS = 1_767_258_000_000
 INSTANCE_ARN = "arn:aws:connect:eu-west-2:123456789012:instance/i-1"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from call_archive.errors import MediaError
-from call_archive.fragments import Ending, Fragment, read_fragments
-from call_archive.matroska import decode_audio, decode_fragment
+from call_archive.media.fragments import Ending, Fragment, read_fragments
+from call_archive.media.likeness import decode_audio, decode_fragment
 from local.pcm import synthetic_pcm
 from tests.properties.samples import BOTH, LAYOUTS, documents, record
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from call_archive.fragments import read_fragments
 from call_archive.job import ArchiveJob
-from call_archive.matroska import Direction, FragmentAudio, MediaFragment, Span
-from call_archive.selection import ContactSelection, fragments_in_range
-from call_archive.stream import ListedFragment
-from call_archive.timeline import Timeline
-from call_archive.wav import Piece, Silence, StereoMixer, write_mono
+from call_archive.media.fragments import read_fragments
+from call_archive.media.likeness import MediaFragment
+from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
+from call_archive.recording.listing import ListedFragment
+from call_archive.recording.selection import ContactSelection, fragments_in_range
+from call_archive.recording.timeline import Timeline
+from call_archive.recording.wav import StereoMixer, write_mono
 
 START_MS = 1_767_258_000_000
 BOTH = tuple(Direction)

@@ -15,13 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from call_archive.connect_event import Streaming, build_job, decode_flow_event
+from call_archive.aws.s3_recording import S3Archive
 from call_archive.errors import ArchiveError, RequestError, StorageFaultError
-from call_archive.intake import take_in
-from call_archive.job import ArchiveJob, check_instance, manifest_key, recording_key
+from call_archive.fields import check_instance
+from call_archive.intake.flow_event import Streaming, build_job, decode_flow_event
+from call_archive.intake.message import take_in
+from call_archive.job import ArchiveJob
+from call_archive.keys import manifest_key, recording_key
 from call_archive.limits import MAX_MANIFEST_BYTES
-from call_archive.manifest import decode_manifest
-from call_archive.s3_sink import S3Archive
+from call_archive.recording.manifest import decode_manifest
 
 NOW_MS = 1_767_258_000_000
 ACCOUNT = "123456789012"

@@ -11,7 +11,8 @@ import pytest
 from botocore import xform_name
 from botocore.session import Session
 
-from call_archive import contacts, kvs, s3_sink
+from call_archive.aws import contacts, kvs
+from call_archive.aws import s3_recording as s3_sink
 from tests.template.cloudformation import deploy
 from tests.template.operations import alarms, log_queries, watched_metrics
 
@@ -75,7 +76,7 @@ def test_metrics_are_explained() -> None:
 
 
 def _trees() -> Iterator[ast.AST]:
-    for source in sorted((ROOT / "src" / "call_archive").glob("*.py")):
+    for source in sorted((ROOT / "src" / "call_archive").rglob("*.py")):
         yield from ast.walk(ast.parse(source.read_text()))
 
 

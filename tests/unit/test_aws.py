@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from call_archive.aws import failure_text, refusal_code
+from call_archive.aws.faults import failure_text, refusal_code
 
 
 def refused(code: str) -> ClientError:

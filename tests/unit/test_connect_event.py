@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from call_archive.connect_event import (
+from call_archive.errors import RequestError
+from call_archive.intake.flow_event import (
     NotStreaming,
     Streaming,
     build_job,
     contact_of,
     decode_flow_event,
 )
-from call_archive.errors import RequestError
 
 EVENTS = Path(__file__).parents[2] / "events"
 INSTANCE_ARN = "arn:aws:connect:eu-west-2:123456789012:instance/5f3b1c9e"

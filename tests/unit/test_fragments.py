@@ -11,7 +11,7 @@ import ebmlite
 import pytest
 
 from call_archive.errors import MediaError
-from call_archive.fragments import Ending, Fragment, read_fragments
+from call_archive.media.fragments import Ending, Fragment, read_fragments
 from local.encoder import (
     CLUSTER_ID,
     CRC_32_ID,

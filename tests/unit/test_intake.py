@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from call_archive.errors import NotYetError, RequestError
-from call_archive.intake import RECORDINGS_WAIT_MS, Order, contact_of, take_in
+from call_archive.intake.message import RECORDINGS_WAIT_MS, Order, contact_of, take_in
 from call_archive.job import ArchiveJob, Trigger, build_job_message, decode_job
 
 EVENTS = Path(__file__).parents[2] / "events"

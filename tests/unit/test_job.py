@@ -6,18 +6,15 @@ from typing import Any
 import pytest
 
 from call_archive.errors import RequestError
-from call_archive.job import (
-    ArchiveJob,
+from call_archive.fields import (
     account_of,
-    build_job_message,
     check_instance,
     decode_instance_arn,
-    decode_job,
     instance_id_of,
-    manifest_key,
-    recording_key,
     region_of,
 )
+from call_archive.job import ArchiveJob, build_job_message, decode_job
+from call_archive.keys import manifest_key, recording_key
 from local.demo_call import demo_calls
 
 START_MS = 1_640_995_199_999  # 2021-12-31T23:59:59.999Z

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from call_archive.kvs import MAX_HELD_BYTES, DataEndpoints, StreamReader
-from call_archive.stream import ListedFragment, ReceivedFragment
+from call_archive.aws.kvs import MAX_HELD_BYTES, DataEndpoints, StreamReader
+from call_archive.recording.listing import ListedFragment, ReceivedFragment
 from local.call import StoredFragment, simulate_call
 from local.pcm import synthetic_pcm
 

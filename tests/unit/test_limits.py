@@ -13,45 +13,35 @@ from typing import Any
 import pytest
 
 from call_archive import limits
+from call_archive.aws.kvs import BATCH_FRAGMENTS
+from call_archive.aws.queues import _attribute
 from call_archive.config import read_flow_settings
 from call_archive.errors import ArchiveError, RequestError
-from call_archive.fragments import Fragment, read_fragments
-from call_archive.intake import take_in
-from call_archive.job import (
-    ArchiveJob,
-    Trigger,
-    build_job_message,
-    check_job,
+from call_archive.fields import (
     decode_contact_id,
     decode_fragment_number,
     decode_instance_arn,
     decode_stream_arn,
     decode_timestamp_ms,
-    manifest_key,
-    recording_key,
 )
-from call_archive.kvs import BATCH_FRAGMENTS
-from call_archive.manifest import (
+from call_archive.intake.message import take_in
+from call_archive.job import ArchiveJob, Trigger, build_job_message, check_job
+from call_archive.keys import manifest_key, recording_key
+from call_archive.media.fragments import Fragment, read_fragments
+from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.media.pcm import Direction, FragmentAudio, Piece, Span
+from call_archive.recording.listing import ListedFragment
+from call_archive.recording.manifest import (
     FragmentCounts,
     RecordedCall,
     StoredRecording,
     build_manifest,
     decode_manifest,
 )
-from call_archive.matroska import (
-    Direction,
-    FragmentAudio,
-    MediaFragment,
-    Span,
-    decode_audio,
-    decode_fragment,
-)
-from call_archive.pipeline import _Shortfall
-from call_archive.queues import _attribute
-from call_archive.selection import ContactSelection, fragments_in_range
-from call_archive.stream import ListedFragment
-from call_archive.timeline import Hole, Timeline
-from call_archive.wav import HEADER_BYTES, Piece, build_header
+from call_archive.recording.pipeline import _Shortfall
+from call_archive.recording.selection import ContactSelection, fragments_in_range
+from call_archive.recording.timeline import Hole, Timeline
+from call_archive.recording.wav import HEADER_BYTES, build_header
 from local.encoder import (
     CLUSTER_ID,
     INFO_ID,
@@ -335,7 +325,7 @@ def test_a_timestamp_tag_of_too_many_digits_says_nothing(over: int) -> None:
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_a_large_fragment_is_not_remembered(over: int) -> None:
-    from call_archive.matroska import _read  # noqa: PLC0415 - what it keeps shows nowhere else
+    from call_archive.media.likeness import _read  # noqa: PLC0415 - what it keeps shows nowhere else
 
     head = len(HEADER + SEGMENT) + 9
     fragment = read(encode_element(VOID_ID, bytes(limits.MAX_REMEMBERED_BYTES - head + over), 8))

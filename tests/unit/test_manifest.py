@@ -10,7 +10,8 @@ import pytest
 from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
-from call_archive.manifest import (
+from call_archive.media.pcm import Direction, FragmentAudio, Span
+from call_archive.recording.manifest import (
     FragmentCounts,
     PublishedManifest,
     RecordedCall,
@@ -18,8 +19,7 @@ from call_archive.manifest import (
     build_manifest,
     decode_manifest,
 )
-from call_archive.matroska import Direction, FragmentAudio, Span
-from call_archive.timeline import Timeline
+from call_archive.recording.timeline import Timeline
 
 START_MS = 1_641_312_355_374  # 2022-01-04T16:05:55.374Z
 NUMBER = 91343852333181452199722691208580038832309429352

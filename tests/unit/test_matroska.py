@@ -3,16 +3,10 @@
 import pytest
 
 from call_archive.errors import MediaError
-from call_archive.fragments import Fragment, read_fragments
-from call_archive.matroska import (
-    Direction,
-    FragmentAudio,
-    MediaFragment,
-    Span,
-    decode_audio,
-    decode_directions,
-    decode_fragment,
-)
+from call_archive.media.fragments import Fragment, read_fragments
+from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.media.matroska import decode_directions
+from call_archive.media.pcm import Direction, FragmentAudio, Span
 from local.encoder import (
     CLUSTER_ID,
     FROM_CUSTOMER,

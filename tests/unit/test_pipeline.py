@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from call_archive.errors import MediaError
-from call_archive.fragments import read_fragments
 from call_archive.job import ArchiveJob, Trigger, decode_job
-from call_archive.manifest import PublishedManifest, StoredRecording
-from call_archive.matroska import Direction, decode_fragment
-from call_archive.pipeline import Archived, Conditions, archive_call
-from call_archive.stream import Delivery as Delivered
-from call_archive.stream import ListedFragment, ReceivedFragment
+from call_archive.media.fragments import read_fragments
+from call_archive.media.likeness import decode_fragment
+from call_archive.media.pcm import Direction
+from call_archive.recording.listing import Delivery as Delivered
+from call_archive.recording.listing import ListedFragment, ReceivedFragment
+from call_archive.recording.manifest import PublishedManifest, StoredRecording
+from call_archive.recording.pipeline import Archived, Conditions, archive_call
 from local.call import Call, Delivery, simulate_call
 from local.encoder import FROM_CUSTOMER, TO_CUSTOMER
 from local.pcm import synthetic_pcm

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from call_archive.aws.queues import ArchiveQueue, FailedJobsQueue, RetryQueue
 from call_archive.errors import QueueFaultError, RequestError
 from call_archive.job import ArchiveJob, decode_job
-from call_archive.queues import ArchiveQueue, FailedJobsQueue, RetryQueue
 
 URL = "https://sqs.eu-west-2.amazonaws.com/123456789012/jobs"
 JOB = ArchiveJob(

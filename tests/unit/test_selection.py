@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from call_archive.fragments import read_fragments
 from call_archive.job import ArchiveJob
 from call_archive.limits import MAX_HELD_FRAGMENTS
-from call_archive.matroska import MediaFragment
-from call_archive.selection import STOP_TOLERANCE_MS, ContactSelection, fragments_in_range
-from call_archive.stream import ListedFragment
+from call_archive.media.fragments import read_fragments
+from call_archive.media.likeness import MediaFragment
+from call_archive.recording.listing import ListedFragment
+from call_archive.recording.selection import STOP_TOLERANCE_MS, ContactSelection, fragments_in_range
 
 START_MS = 1_767_258_000_000
 STOP_MS = START_MS + 60_000

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from call_archive.stream import FragmentListing, ListedFragment
+from call_archive.recording.listing import FragmentListing, ListedFragment
 
 NUMBER = 91343852333181452199722691208580038832309429352
 

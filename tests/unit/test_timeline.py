@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from call_archive.matroska import Direction, FragmentAudio, Span
-from call_archive.timeline import Hole, Timeline
-from call_archive.wav import Piece, Silence
+from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
+from call_archive.recording.timeline import Hole, Timeline
 
 EPOCH_MS = 1_767_258_001_000
 SERVER_MS = 1_767_258_000_000

@@ -6,7 +6,8 @@ import wave
 import pytest
 
 from call_archive.errors import MediaError
-from call_archive.wav import HEADER_BYTES, Piece, Silence, StereoMixer, build_header, write_mono
+from call_archive.media.pcm import Piece, Silence
+from call_archive.recording.wav import HEADER_BYTES, StereoMixer, build_header, write_mono
 
 
 def written_by_wave(pcm: bytes, channels: int) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from call_archive import aws
+from call_archive.aws import clients as aws_clients
 from call_archive_cli.exits import USAGE, CommandError, messages
 
 S3_SCHEME: Final = "s3://"
@@ -101,18 +101,20 @@ def _beside(wav: Path) -> Mapping[str, Any] | None:
 def _download(uri: str, directory: Path) -> Iterator[Recording]:
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
     directory.mkdir()
-    pages = aws.s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+    pages = (
+        aws_clients.s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+    )
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     for place, wav_key in enumerate(key for key in keys if key.endswith(".wav")):
         wav = directory / f"{place}.wav"
-        aws.s3_client().download_file(bucket, wav_key, str(wav))
+        aws_clients.s3_client().download_file(bucket, wav_key, str(wav))
         yield Recording(f"{S3_SCHEME}{bucket}/{wav_key}", wav, _manifest_object(bucket, wav_key))
 
 
 def _manifest_object(bucket: str, wav_key: str) -> Mapping[str, Any] | None:
     before, found, after = wav_key.rpartition("recordings/")
     key = f"{before}manifests/{after}" if found else wav_key
-    client = aws.s3_client()
+    client = aws_clients.s3_client()
     with contextlib.suppress(client.exceptions.NoSuchKey):
         answer = client.get_object(Bucket=bucket, Key=key.removesuffix(".wav") + ".json")
         return _decode(answer["Body"].read(), key)

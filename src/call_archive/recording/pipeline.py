@@ -13,18 +13,24 @@ from typing import Protocol
 from call_archive.errors import MediaError, NotYetError, StreamFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_HOLES, MAX_REASONS
-from call_archive.manifest import (
+from call_archive.media.likeness import MediaFragment, decode_audio
+from call_archive.media.pcm import Direction, Piece
+from call_archive.recording.listing import (
+    Delivery,
+    FragmentListing,
+    ListedFragment,
+    MissingFragment,
+)
+from call_archive.recording.manifest import (
     FragmentCounts,
     PublishedManifest,
     RecordedCall,
     StoredRecording,
     build_manifest,
 )
-from call_archive.matroska import Direction, MediaFragment, decode_audio
-from call_archive.selection import ContactSelection, fragments_in_range
-from call_archive.stream import Delivery, FragmentListing, ListedFragment, MissingFragment
-from call_archive.timeline import Timeline
-from call_archive.wav import Piece, build_header, build_mixer
+from call_archive.recording.selection import ContactSelection, fragments_in_range
+from call_archive.recording.timeline import Timeline
+from call_archive.recording.wav import build_header, build_mixer
 
 LISTING_PAD_MS = 120_000
 """Listed before the start and after the stop: the range counts fragment starts, on KVS's clock."""

@@ -6,7 +6,6 @@ boto3 is imported on first use, because the flow function answers most events wi
 
 from __future__ import annotations
 
-import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -26,27 +25,6 @@ _READ_TIMEOUT_S = 10.0
 _ATTEMPTS = 3
 """At its worst a call takes 45 s: three tries and the pauses between them."""
 
-_CODE = re.compile(r"[A-Za-z0-9_.]{1,64}")
-
-
-def refusal_code(error: Exception) -> str:
-    """The service's code of a refused call, if it is a word; "" for a call that failed on the way.
-
-    A service's sentence can quote anything, and nobody but the service knows what: none is kept.
-    """
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - as below
-
-    if not isinstance(error, ClientError):
-        return ""
-    code = str(error.response["Error"].get("Code", ""))
-    return code if _CODE.fullmatch(code) else "UNNAMED"
-
-
-def failure_text(api: str, error: Exception) -> str:
-    """What became of a call, in words that are ours."""
-    code = refusal_code(error)
-    return f"{api} answered {code}" if code else f"{api} failed: {type(error).__name__}"
-
 
 @cache
 def _session() -> Session:
@@ -58,7 +36,7 @@ def _session() -> Session:
 @cache
 def flow_sqs_client() -> SQSClient:
     """SQS for FlowFunction: two tries end well inside the 8 s that a flow waits."""
-    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.config import Config  # noqa: PLC0415 - half of a cold start; see the module
 
     return _session().client(
         "sqs",
@@ -106,7 +84,7 @@ def archived_media_client(region: str, data_endpoint: str) -> KinesisVideoArchiv
 
 
 def _config() -> Config:
-    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.config import Config  # noqa: PLC0415 - half of a cold start; see the module
 
     return Config(
         connect_timeout=_CONNECT_TIMEOUT_S,

@@ -23,12 +23,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from call_archive.aws import failure_text, refusal_code
+from call_archive.aws.faults import failure_text, refusal_code
 from call_archive.errors import ArchiveError, MediaError, StreamFaultError
-from call_archive.fragments import ElementId, Ending, read_fragments
 from call_archive.limits import MAX_FRAGMENTS_PER_READ
-from call_archive.matroska import MediaFragment, decode_audio, decode_fragment
-from call_archive.stream import Delivery, ListedFragment, MissingFragment, ReceivedFragment
+from call_archive.media.fragments import ElementId, Ending, read_fragments
+from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.recording.listing import (
+    Delivery,
+    ListedFragment,
+    MissingFragment,
+    ReceivedFragment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from call_archive.aws import failure_text
+from call_archive.aws.faults import failure_text
 from call_archive.errors import ArchiveError, QueueFaultError
 from call_archive.job import ArchiveJob, build_job_message
 from call_archive.limits import MAX_ATTRIBUTE_CHARACTERS, MAX_VISIBILITY_S

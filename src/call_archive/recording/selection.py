@@ -15,8 +15,8 @@ from typing import Protocol
 from call_archive.errors import StreamFaultError
 from call_archive.job import ArchiveJob
 from call_archive.limits import MAX_FRAGMENTS_PER_CALL, MAX_HELD_FRAGMENTS
-from call_archive.matroska import MediaFragment
-from call_archive.stream import FragmentListing, ListedFragment
+from call_archive.media.likeness import MediaFragment
+from call_archive.recording.listing import FragmentListing, ListedFragment
 
 STOP_TOLERANCE_MS = 5_000
 """How long after the stop's time a fragment may start by KVS's clock, where only a time is known.

@@ -13,8 +13,7 @@ and Connect send them.
 
 import re
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import repeat
 from operator import itemgetter
@@ -23,21 +22,17 @@ from typing import Any, NamedTuple
 import ebmlite
 
 from call_archive.errors import MediaError
-from call_archive.fragments import Element, ElementId, Fragment, Shape
 from call_archive.limits import (
     MAX_DESCRIPTION_BYTES,
     MAX_ELEMENT_DEPTH,
     MAX_FRAGMENT_ELEMENTS,
     MAX_FRAGMENT_NUMBER_DIGITS,
-    MAX_REMEMBERED_BYTES,
     MAX_TAGS_PER_FRAGMENT,
     MAX_TIME_DIGITS,
     MAX_UINT_BYTES,
 )
-
-SAMPLE_RATE_HZ = 8000
-SAMPLE_BYTES = 2
-SAMPLE_NS = 1_000_000_000 // SAMPLE_RATE_HZ
+from call_archive.media.fragments import Element, ElementId, Fragment
+from call_archive.media.pcm import SAMPLE_BYTES, SAMPLE_NS, Direction
 
 _SCHEMA = ebmlite.loadSchema("matroska.xml")
 _DEFAULT_TIMESTAMP_SCALE_NS = 1_000_000
@@ -46,16 +41,14 @@ _BLOCK_HEAD_BYTES = 4
 _LACING = 0x06
 _FAULT_CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 _READ_VALUES = frozenset(("TagName", "TagString", "TrackNumber", "Name", "TimecodeScale"))
-_NEVER_NS = 1 << 100
-
-_NUMBER = "AWS_KINESISVIDEO_FRAGMENT_NUMBER"
-_SERVER_TIMESTAMP = "AWS_KINESISVIDEO_SERVER_TIMESTAMP"
-_SERVER_SIDE_TIMESTAMP = "AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP"
-_VARYING_TAGS = frozenset(
+NUMBER_TAG = "AWS_KINESISVIDEO_FRAGMENT_NUMBER"
+SERVER_TIMESTAMP_TAG = "AWS_KINESISVIDEO_SERVER_TIMESTAMP"
+SERVER_SIDE_TIMESTAMP_TAG = "AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP"
+VARYING_TAGS = frozenset(
     (
-        _NUMBER,
-        _SERVER_TIMESTAMP,
-        _SERVER_SIDE_TIMESTAMP,
+        NUMBER_TAG,
+        SERVER_TIMESTAMP_TAG,
+        SERVER_SIDE_TIMESTAMP_TAG,
         "AWS_KINESISVIDEO_PRODUCER_TIMESTAMP",
         "AWS_KINESISVIDEO_PRODUCER_SIDE_TIMESTAMP",
         "AWS_KINESISVIDEO_MILLIS_BEHIND_NOW",
@@ -70,79 +63,13 @@ _DESCRIPTION_IDS = frozenset((ElementId.INFO, ElementId.TRACKS, ElementId.TAGS))
 _LEGACY_NAMES = frozenset(("", "Track_audio/L16"))
 
 
-class Direction(StrEnum):
-    """Whose voice a track holds."""
-
-    FROM_CUSTOMER = "AUDIO_FROM_CUSTOMER"
-    TO_CUSTOMER = "AUDIO_TO_CUSTOMER"
-
-
-class Span(NamedTuple):
-    """Audio without a hole: frames of one track whose timestamps follow each other exactly.
-
-    `start_ns` is on the producer's clock; `pcm` holds whole samples.
-    """
-
-    start_ns: int
-    pcm: bytes
-
-
-class FragmentAudio(NamedTuple):
-    """What a fragment holds to listen to.
-
-    Attributes:
-        start_ns: where the first of all its tracks begins, on the producer's clock.
-        end_ns: where the last of them ends.
-        spans: of the wanted directions, in document order.
-        leaves_out: whether a track was left out because of its name.
-    """
-
-    start_ns: int
-    end_ns: int
-    spans: dict[Direction, list[Span]]
-    leaves_out: bool = False
-
-
-class MediaFragment(NamedTuple):
-    """A fragment and what its tags say.
-
-    Attributes:
-        number: the fragment number; None where the tags leave it out.
-        server_timestamp_ms: when KVS received it; None where the tags leave it out.
-        contact_ids: the ContactId tags: mostly one, none for an untagged fragment.
-        fault_code: of an in-band error document ("4500", "FRAGMENT_NOT_FOUND"); "" otherwise.
-    """
-
-    fragment: Fragment
-    number: int | None
-    server_timestamp_ms: int | None
-    contact_ids: frozenset[str]
-    fault_code: str
-
-
-def decode_fragment(fragment: Fragment) -> MediaFragment:
-    """Reads a fragment's tags; its audio stays untouched.
-
-    Raises:
-        MediaError: a Tags element is malformed.
-    """
-    reading, document = _read(fragment), fragment.document
-    return MediaFragment(
-        fragment,
-        _number(document[reading.number]),
-        _milliseconds(document[reading.server_timestamp]),
-        reading.contact_ids,
-        reading.fault_code,
-    )
-
-
 def decode_tags(fragment: Fragment) -> Iterator[tuple[str, str]]:
     """Name and text of every SimpleTag, nested ones too, in document order.
 
     Raises:
         MediaError: a Tags element is malformed.
     """
-    return ((tag.name, tag.text) for tag in _read_tags(fragment))
+    return ((tag.name, tag.text) for tag in read_tags(fragment))
 
 
 def decode_track_names(fragment: Fragment) -> Mapping[int, str]:
@@ -158,33 +85,22 @@ def decode_track_names(fragment: Fragment) -> Mapping[int, str]:
     return names
 
 
-def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentAudio | None:
-    """The fragment's audio in the wanted directions; None where it holds no audio at all.
-
-    Raises:
-        MediaError: there is audio whose place in time or whose direction nothing tells, or a
-            block is malformed.
-    """
-    reading, document = _read(fragment), fragment.document
-    if reading.spans is None:
-        placed = tuple(_place_spans(fragment))
-        reading.leaves_out = bool(placed) and _leaves_tracks_out(fragment)
-        reading.spans = placed
-    if not reading.spans:
-        return None
-    start_ns, end_ns = _NEVER_NS, -_NEVER_NS
-    spans: dict[Direction, list[Span]] = {}
-    for direction, timestamp, scale_ns, from_ns, to_ns, read_frames in reading.spans:
-        cluster_ns = int.from_bytes(document[timestamp]) * scale_ns
-        start_ns = min(start_ns, cluster_ns + from_ns)
-        end_ns = max(end_ns, cluster_ns + to_ns)
-        if direction in wanted:
-            span = Span(cluster_ns + from_ns, b"".join(read_frames(document)))
-            spans.setdefault(direction, []).append(span)
-    return FragmentAudio(start_ns, end_ns, spans, reading.leaves_out)
+def check_description(fragment: Fragment) -> None:
+    """Refuses to decode more small elements than any producer sends."""
+    description_bytes = sum(
+        element.end - element.start
+        for element in fragment.elements
+        if element.id in _DESCRIPTION_IDS
+    )
+    if description_bytes > MAX_DESCRIPTION_BYTES:
+        raise MediaError(
+            "FRAGMENT_TOO_LARGE",
+            f"its Tags, Tracks and Info have more than {MAX_DESCRIPTION_BYTES} bytes: "
+            "Connect sends none such, so look for another producer of the stream",
+        )
 
 
-class _PlacedSpan(NamedTuple):
+class PlacedSpan(NamedTuple):
     """Where a span's time and frames lie in a document.
 
     Attributes:
@@ -202,114 +118,13 @@ class _PlacedSpan(NamedTuple):
     read_frames: Callable[[bytes], tuple[bytes, ...]]
 
 
-class _Reading:
-    """What a fragment says, and where it says what differs from one fragment to the next.
+def place_spans(fragment: Fragment) -> Iterator[PlacedSpan]:
+    """Where the audio of every known track is, span by span, in document order.
 
-    It holds for every document of the same shape that differs only in the fragment's number and
-    times, and in the audio: `fits` compares everything else, all SimpleBlock headers included.
+    Raises:
+        MediaError: there is audio whose place in time or whose direction nothing tells, or a
+            block is malformed.
     """
-
-    __slots__ = (
-        "_fixed",
-        "_read_fixed",
-        "_read_varying",
-        "contact_ids",
-        "fault_code",
-        "leaves_out",
-        "number",
-        "server_timestamp",
-        "spans",
-    )
-
-    def __init__(self, fragment: Fragment) -> None:
-        _check_description(fragment)
-        tags = list(_read_tags(fragment))
-        values = {tag.name: tag.text for tag in tags}
-        places = {tag.name: tag.place for tag in tags}
-        nowhere = slice(0, 0)
-        self.number = places.get(_NUMBER, nowhere)
-        self.server_timestamp = places.get(_SERVER_TIMESTAMP) or places.get(
-            _SERVER_SIDE_TIMESTAMP, nowhere
-        )
-        self.contact_ids = frozenset(
-            tag.text for tag in tags if tag.name == "ContactId" and tag.text
-        )
-        self.fault_code = _fault_code(values)
-        self.spans: tuple[_PlacedSpan, ...] | None = None
-        self.leaves_out = False
-        varying = [tag.place for tag in tags if tag.name in _VARYING_TAGS]
-        self._read_varying = itemgetter(*varying, nowhere, nowhere)
-        self._read_fixed = itemgetter(*_fixed_slices(fragment, varying), nowhere)
-        self._fixed = self._read_fixed(fragment.document)
-
-    def fits(self, document: bytes) -> bool:
-        """Whether a document of the same shape says the same, in tags that ebmlite can decode."""
-        return self._read_fixed(document) == self._fixed and (
-            b"".join(self._read_varying(document)).isascii()
-        )
-
-
-def _check_description(fragment: Fragment) -> None:
-    """Refuses to decode more small elements than any producer sends."""
-    description_bytes = sum(
-        element.end - element.start
-        for element in fragment.elements
-        if element.id in _DESCRIPTION_IDS
-    )
-    if description_bytes > MAX_DESCRIPTION_BYTES:
-        raise MediaError(
-            "FRAGMENT_TOO_LARGE",
-            f"its Tags, Tracks and Info have more than {MAX_DESCRIPTION_BYTES} bytes: "
-            "Connect sends none such, so look for another producer of the stream",
-        )
-
-
-def _fixed_slices(fragment: Fragment, varying: list[slice]) -> Iterator[slice]:
-    """Everything but the varying tags, the Timestamps and the frames of a document."""
-    holes = [(place.start, place.stop) for place in varying]
-    for element in fragment.elements:
-        if element.id == ElementId.TIMESTAMP:
-            holes.append((element.start, element.end))
-        elif element.id == ElementId.SIMPLE_BLOCK:
-            holes.append((element.start, element.end + (element.blocks - 1) * element.stride))
-            yield from _head_columns(element)
-    position = 0
-    for start, end in sorted(holes):
-        yield slice(position, start)
-        position = end
-    yield slice(position, None)
-
-
-class _Remembered:
-    """The last reading of a document of one shape."""
-
-    __slots__ = ("document", "reading")
-
-    def __init__(self) -> None:
-        self.document: bytes | None = None
-        self.reading: _Reading | None = None
-
-
-@lru_cache(maxsize=16)
-def _remembered(shape: Shape) -> _Remembered:  # noqa: ARG001 - the key
-    return _Remembered()
-
-
-def _read(fragment: Fragment) -> _Reading:
-    """The fragment's reading; the remembered one where it fits, as it almost always does."""
-    if len(fragment.document) > MAX_REMEMBERED_BYTES:
-        return _Reading(fragment)
-    memory = _remembered(fragment.shape)
-    reading = memory.reading
-    if reading is None or (
-        memory.document is not fragment.document and not reading.fits(fragment.document)
-    ):
-        reading = memory.reading = _Reading(fragment)
-    memory.document = fragment.document
-    return reading
-
-
-def _place_spans(fragment: Fragment) -> Iterator[_PlacedSpan]:
     directions: Directions | None = None
     scale_ns = _timestamp_scale_ns(fragment)
     timestamp: slice | None = None
@@ -331,7 +146,7 @@ def _place_spans(fragment: Fragment) -> Iterator[_PlacedSpan]:
             )
             for direction, from_ns, to_ns, frames in _plan_row(fragment, row, directions, scale_ns):
                 read_frames = itemgetter(*frames, slice(0, 0))
-                yield _PlacedSpan(direction, timestamp, scale_ns, from_ns, to_ns, read_frames)
+                yield PlacedSpan(direction, timestamp, scale_ns, from_ns, to_ns, read_frames)
 
 
 def _timestamp_place(element: Element) -> slice:
@@ -371,11 +186,12 @@ def decode_directions(fragment: Fragment) -> Directions:
     return tuple(directions.items())
 
 
-def _leaves_tracks_out(fragment: Fragment) -> bool:
+def leaves_tracks_out(fragment: Fragment) -> bool:
+    """Whether the name of a track does not tell whose voice it holds."""
     return len(decode_directions(fragment)) < len(decode_track_names(fragment))
 
 
-def _head_columns(row: Element) -> Iterator[slice]:
+def head_columns(row: Element) -> Iterator[slice]:
     """The four header bytes of every block of a row, as columns."""
     rest = (row.blocks - 1) * row.stride + 1
     for place in range(row.start, min(row.start + _BLOCK_HEAD_BYTES, row.end)):
@@ -389,7 +205,7 @@ def _plan_row(
     block_bytes = row.end - row.start
     if block_bytes < _BLOCK_HEAD_BYTES:
         raise MediaError("MALFORMED_BLOCK", "a SimpleBlock is shorter than its header")
-    numbers, high, low, flags = (fragment.document[column] for column in _head_columns(row))
+    numbers, high, low, flags = (fragment.document[column] for column in head_columns(row))
     by_number = dict(directions)
     frame_bytes = (block_bytes - _BLOCK_HEAD_BYTES) // SAMPLE_BYTES * SAMPLE_BYTES
     frame_ns = frame_bytes // SAMPLE_BYTES * SAMPLE_NS
@@ -418,14 +234,15 @@ def _timestamp_scale_ns(fragment: Fragment) -> int:
     return _DEFAULT_TIMESTAMP_SCALE_NS
 
 
-def _number(text: bytes) -> int | None:
+def decode_number(text: bytes) -> int | None:
+    """A tag's fragment number; None if it is not one."""
     digits = text.rstrip(b"\0")
     if not digits.isdigit() or len(digits) > MAX_FRAGMENT_NUMBER_DIGITS:
         return None
     return int(digits)
 
 
-def _milliseconds(text: bytes) -> int | None:
+def decode_milliseconds(text: bytes) -> int | None:
     """`1726677687.758`, seconds since the epoch → milliseconds."""
     seconds, _, fraction = text.rstrip(b"\0").partition(b".")
     digits = seconds + fraction[:3].ljust(3, b"0")
@@ -434,7 +251,7 @@ def _milliseconds(text: bytes) -> int | None:
     return int(digits)
 
 
-def _fault_code(tags: Mapping[str, str]) -> str:
+def decode_fault_code(tags: Mapping[str, str]) -> str:
     """The code of an error document, in either of the two families that KVS uses."""
     code = (
         tags.get("AWS_KINESISVIDEO_ERROR_ID")
@@ -469,7 +286,7 @@ class SmallElement(NamedTuple):
         return value if isinstance(value, str) else ""
 
 
-class _Tag(NamedTuple):
+class Tag(NamedTuple):
     """A SimpleTag; `place` is its string's, in the document."""
 
     name: str
@@ -477,7 +294,7 @@ class _Tag(NamedTuple):
     place: slice
 
 
-def _read_tags(fragment: Fragment) -> Iterator[_Tag]:
+def read_tags(fragment: Fragment) -> Iterator[Tag]:
     """Every SimpleTag of a fragment, nested ones too, in document order."""
     count = 0
     for element in fragment.elements:
@@ -490,12 +307,12 @@ def _read_tags(fragment: Fragment) -> Iterator[_Tag]:
                         raise MediaError("MALFORMED_TAGS", f"over {MAX_TAGS_PER_FRAGMENT} tags")
 
 
-def _simple_tags(element: SmallElement, offset: int) -> Iterator[_Tag]:
+def _simple_tags(element: SmallElement, offset: int) -> Iterator[Tag]:
     if element.name == "SimpleTag":
         strings = [child for child in element.children if child.name == "TagString"]
         places = [slice(offset + string.start, offset + string.end) for string in strings]
         place = places[-1] if places else slice(0, 0)
-        yield _Tag(element.text("TagName"), element.text("TagString"), place)
+        yield Tag(element.text("TagName"), element.text("TagString"), place)
     for child in element.children:
         yield from _simple_tags(child, offset)
 

@@ -15,18 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from call_archive.errors import NotYetError, RequestError
-from call_archive.job import (
-    JOB_KIND,
-    ArchiveJob,
-    Trigger,
-    check_job,
+from call_archive.fields import (
     decode_contact_id,
     decode_fragment_number,
     decode_instance_arn,
-    decode_job,
     decode_stream_arn,
     decode_timestamp_ms,
 )
+from call_archive.job import JOB_KIND, ArchiveJob, Trigger, check_job, decode_job
 from call_archive.limits import (
     MAX_MESSAGE_BYTES,
     MAX_RECORDINGS_PER_CONTACT,

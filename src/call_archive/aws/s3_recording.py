@@ -25,11 +25,11 @@ from urllib.parse import urlencode
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from call_archive.aws import failure_text, refusal_code
+from call_archive.aws.faults import failure_text, refusal_code
 from call_archive.errors import StorageFaultError
 from call_archive.limits import MAX_MANIFEST_BYTES
-from call_archive.manifest import PublishedManifest, StoredRecording, decode_manifest
-from call_archive.wav import HEADER_BYTES
+from call_archive.recording.manifest import PublishedManifest, StoredRecording, decode_manifest
+from call_archive.recording.wav import HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

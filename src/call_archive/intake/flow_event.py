@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from call_archive.errors import RequestError
-from call_archive.job import (
-    ArchiveJob,
-    check_job,
+from call_archive.fields import (
     decode_contact_id,
     decode_fragment_number,
     decode_instance_arn,
     decode_stream_arn,
     decode_timestamp_ms,
 )
+from call_archive.job import ArchiveJob, check_job
 
 ARCHIVE_PARAMETER = "archive"
 ARCHIVE_NOW = "now"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from call_archive.aws import failure_text, refusal_code
+from call_archive.aws.faults import failure_text, refusal_code
 from call_archive.errors import ContactFaultError
-from call_archive.job import instance_id_of
+from call_archive.fields import instance_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

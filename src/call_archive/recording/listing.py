@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from call_archive.matroska import MediaFragment
+from call_archive.media.likeness import MediaFragment
 
 HOLE_MS = 500
 """A stretch without a listed fragment, half of what Connect's fragments last."""

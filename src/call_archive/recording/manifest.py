@@ -12,9 +12,9 @@ from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_MANIFEST_BYTES
-from call_archive.matroska import SAMPLE_RATE_HZ, Direction
-from call_archive.selection import STOP_TOLERANCE_MS
-from call_archive.timeline import Hole
+from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction
+from call_archive.recording.selection import STOP_TOLERANCE_MS
+from call_archive.recording.timeline import Hole
 
 MANIFEST_VERSION = 1
 

@@ -23,8 +23,15 @@ from call_archive.limits import (
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
 )
-from call_archive.matroska import SAMPLE_BYTES, SAMPLE_NS, Direction, FragmentAudio, Span
-from call_archive.wav import Piece, Silence
+from call_archive.media.pcm import (
+    SAMPLE_BYTES,
+    SAMPLE_NS,
+    Direction,
+    FragmentAudio,
+    Piece,
+    Silence,
+    Span,
+)
 
 _NS_PER_MS = 1_000_000
 JITTER_NS = 20 * _NS_PER_MS

@@ -9,24 +9,14 @@ Source: Multimedia Programming Interface and Data Specifications 1.0 (RIFF, WAVE
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from call_archive.errors import MediaError
 from call_archive.limits import MAX_RECORDING_BYTES
-from call_archive.matroska import SAMPLE_BYTES, SAMPLE_RATE_HZ
+from call_archive.media.pcm import SAMPLE_BYTES, SAMPLE_RATE_HZ, Piece, Silence
 
 HEADER_BYTES = 44
 _PCM_FORMAT = 1
 _PIECE_BYTES = 65_536
-
-
-class Silence(NamedTuple):
-    """Samples of silence; a piece of a track, like bytes of PCM."""
-
-    samples: int
-
-
-type Piece = bytes | Silence
 
 
 def build_header(pcm_bytes: int, channels: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Adapters: the AWS services, each with one translation of its failures."""

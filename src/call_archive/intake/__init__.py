@@ -1,0 +1,1 @@
+"""What the functions are told: events and messages → checked jobs."""

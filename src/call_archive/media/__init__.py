@@ -1,0 +1,1 @@
+"""Bytes → fragments and what they say; no AWS, no clock, no environment."""

@@ -1,0 +1,1 @@
+"""Fragments → one recording and its manifest; decisions without I/O."""
