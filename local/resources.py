@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from local.clients import REGION, local_client
 from local.demo_call import INSTANCE_ARN
-from local.server import REGION
 
 type Json = dict[str, Any]
 
@@ -26,16 +26,11 @@ class Resources:
 
 def create_resources(endpoint_url: str, resources: Resources) -> None:
     """Makes the bucket and both queues, the one redriving into the other."""
-    # Imported here: `python -m local events` needs neither boto3 nor the second that it takes.
-    import boto3  # noqa: PLC0415 - see above
-
-    session = boto3.Session("test", "test", region_name=REGION)
-    s3 = session.client("s3", endpoint_url=endpoint_url)
+    s3, sqs = local_client(endpoint_url, "s3"), local_client(endpoint_url, "sqs")
     s3.create_bucket(
         Bucket=resources.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     s3.put_bucket_versioning(Bucket=resources.bucket, VersioningConfiguration={"Status": "Enabled"})
-    sqs = session.client("sqs", endpoint_url=endpoint_url)
     failed_url = sqs.create_queue(QueueName=resources.failed_queue)["QueueUrl"]
     failed = sqs.get_queue_attributes(QueueUrl=failed_url, AttributeNames=["QueueArn"])
     redrive = {

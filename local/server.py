@@ -24,6 +24,7 @@ from werkzeug.wrappers import Request, Response
 
 from local.behaviour import CONNECT_DEFAULTS, Api, Behaviour, decode_behaviour
 from local.call import Call, simulate_call
+from local.clients import REGION, local_client
 from local.clock import Clock
 from local.connect import Connect
 from local.connections import is_closed
@@ -47,7 +48,6 @@ type Json = dict[str, Any]
 type Handler = Callable[[Request], Response]
 type Watcher = Callable[[Step], None]
 
-REGION: Final = "eu-west-2"
 _ENDPOINT: Final = "local.endpoint"
 _ENDPOINT_PATH: Final = re.compile(r"/endpoint/(\d+)(/.*)")
 _SHUTDOWN_POLL_S: Final = 0.02
@@ -455,6 +455,10 @@ class LocalAws:
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
         }
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - a client by its name
+        """The process's boto3 client of one of its services."""
+        return local_client(self.endpoint_url, service)
 
     @property
     def behaviour(self) -> Behaviour:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -14,7 +13,8 @@ from call_archive_cli import clients, deployment
 from call_archive_cli.app import app
 from local.behaviour import CONNECT_DEFAULTS
 from local.call import Call
-from local.server import REGION, LocalAws
+from local.clients import REGION
+from local.server import LocalAws
 from tests.cli.archive import Archive, Queues
 from tests.integration.journey import RESOURCES, call, neighbours
 
@@ -31,12 +31,12 @@ def cli_aws() -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="session")
 def s3(cli_aws: LocalAws) -> Any:
-    return boto3.client("s3", **cli_aws.client_options)
+    return cli_aws.client("s3")
 
 
 @pytest.fixture(scope="session")
 def sqs(cli_aws: LocalAws) -> Any:
-    return boto3.client("sqs", **cli_aws.client_options)
+    return cli_aws.client("sqs")
 
 
 @pytest.fixture

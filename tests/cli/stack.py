@@ -7,8 +7,9 @@ from typing import Any
 
 import boto3
 
+from local.clients import REGION
 from local.demo_call import INSTANCE_ARN
-from local.server import REGION, LocalAws
+from local.server import LocalAws
 
 type Json = dict[str, Any]
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 
 from local.behaviour import CallFault
@@ -242,9 +241,7 @@ def test_stack_is_needed(run: Run, aws: LocalAws) -> None:
 
 def test_stack_of_another_application(run: Run, aws: LocalAws) -> None:
     template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
-    boto3.client("cloudformation", **aws.client_options).create_stack(
-        StackName="other", TemplateBody=json.dumps(template)
-    )
+    aws.client("cloudformation").create_stack(StackName="other", TemplateBody=json.dumps(template))
     result = run("doctor", "--stack", "other")
     assert result.exit_code == 2
     assert "stack other is not Call Archive's" in result.stderr

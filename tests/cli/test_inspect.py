@@ -30,7 +30,7 @@ TIME = ("--from", str(START_MS - 60_000), "--to", str(START_MS + 60_000))
 
 def save(aws: LocalAws, fragments: Sequence[int], name: str = "body.mkv") -> str:
     """A body of GetMediaForFragmentList, as boto3 gives it."""
-    control = boto3.client("kinesisvideo", **aws.client_options)
+    control = aws.client("kinesisvideo")
     endpoint = control.get_data_endpoint(
         StreamARN=STREAM_ARN, APIName="GET_MEDIA_FOR_FRAGMENT_LIST"
     )["DataEndpoint"]

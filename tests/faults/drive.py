@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from local.behaviour import CONNECT_DEFAULTS
 from local.call import Call
+from local.clients import REGION
 from local.resources import ACCOUNT_ID, Resources, build_environment, create_resources
 from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function, FunctionError
-from local.server import REGION, LocalAws
+from local.server import LocalAws
 from tests.faults.plan import Plan, Trigger
 
 type Json = dict[str, Any]
@@ -63,8 +62,8 @@ class Stage:
         self._read_bytes: Counter[str] = Counter()
         self._flow = flow
         self._archive = archive
-        self._s3: Any = boto3.client("s3", **aws.client_options)
-        self._sqs: Any = boto3.client("sqs", **aws.client_options)
+        self._s3: Any = aws.client("s3")
+        self._sqs: Any = aws.client("sqs")
         create_resources(aws.endpoint_url, RESOURCES)
 
     def play(self, plan: Plan) -> Outcome:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import boto3
-
 from local.behaviour import CONNECT_DEFAULTS, Behaviour
 from local.call import Call, Delivery, simulate_call
 from local.demo_call import INSTANCE_ARN, STREAM_ARN
@@ -135,8 +133,8 @@ class Journey:
         aws.reset()
         aws.behaviour = CONNECT_DEFAULTS
         create_resources(aws.endpoint_url, RESOURCES)
-        self.s3 = boto3.client("s3", **aws.client_options)
-        self.sqs = boto3.client("sqs", **aws.client_options)
+        self.s3 = aws.client("s3")
+        self.sqs = aws.client("sqs")
 
     def behave(self, **changes: Any) -> None:
         self.aws.behaviour = replace(self.aws.behaviour, **changes)

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from moto.sqs.models import sqs_backends
 
@@ -336,9 +335,7 @@ def test_message_that_comes_back_is_hidden_for_seconds_only(mono: Journey) -> No
     one = mono.place(call())
     mono.aws.clock.set_ms(one.fragments[-1].server_end_ms + 200)
     queue = mono.sqs.get_queue_url(QueueName=RESOURCES.queue)["QueueUrl"]
-    boto3.client("sqs", **mono.aws.client_options).send_message(
-        QueueUrl=queue, MessageBody=json.dumps(one.archive_job())
-    )
+    mono.aws.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(one.archive_job()))
     source = EventSource(mono.sqs, queue, mono.function)
     assert source.poll() == 0
     mono.aws.clock.advance_ms(5000)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from bench.load.run import Load, Trigger, run_load, verify
@@ -78,7 +77,7 @@ def test_only_whole_recordings_with_true_manifests_are_exact(
     sha256 = hashlib.sha256(WAV).hexdigest()
     manifest = {"complete": True, "sha256": sha256} | (changes.get("json") or {})
     contents = {"wav": WAV, **changes, "json": json.dumps(manifest).encode()}
-    s3 = boto3.client("s3", **aws.aws.client_options)
+    s3 = aws.aws.client("s3")
     for name, body in contents.items():
         if body is not None and not (name == "json" and changes.get("json", "") is None):
             key = f"recordings/year=2026/{CONTACT_ID}/1.{name}"

@@ -5,7 +5,6 @@ import tempfile
 from dataclasses import replace
 from datetime import timedelta
 
-import boto3
 import pytest
 from moto.s3.models import s3_backends
 
@@ -33,7 +32,7 @@ SCALES = {"recordings/small.wav": 1, "recordings/large.wav": 6000}
 def archive(shared_aws: LocalAws, request: pytest.FixtureRequest) -> S3Archive:
     shared_aws.reset()
     create_resources(shared_aws.endpoint_url, Resources(bucket=BUCKET))
-    client = boto3.client("s3", **shared_aws.client_options)
+    client = shared_aws.client("s3")
     return S3Archive(client, BUCKET, request.param, "manifests/call.json", "instance-1")
 
 

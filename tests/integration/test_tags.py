@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 
 from call_archive.aws.s3_recording import PART_BYTES, S3Archive
@@ -24,7 +23,7 @@ MANY_PARTS = 2 * PART_BYTES + 7
 def archive(shared_aws: LocalAws) -> S3Archive:
     shared_aws.reset()
     create_resources(shared_aws.endpoint_url, Resources(bucket=BUCKET))
-    client = boto3.client("s3", **shared_aws.client_options)
+    client = shared_aws.client("s3")
     return S3Archive(client, BUCKET, "recordings/call.wav", "manifests/call.json", "instance-1")
 
 

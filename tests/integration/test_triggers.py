@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 
 from local.call import Call
@@ -35,7 +34,7 @@ def _source(journey: Journey) -> EventSource:
 @pytest.fixture
 def bus(mono: Journey) -> Any:
     """EventBridge with the template's rule and target."""
-    events = boto3.client("events", **mono.aws.client_options)
+    events = mono.aws.client("events")
     (rule,) = of_type(STACK, "AWS::Events::Rule").values()
     pattern = json.dumps(rule["EventPattern"]).replace(ACCOUNT, ACCOUNT_ID)
     events.put_rule(Name="disconnect", EventPattern=pattern, State=rule["State"])

@@ -13,7 +13,7 @@ import pytest
 from botocore.validate import ParamValidator
 from moto.events.models import EventPattern
 
-from local.server import REGION
+from local.clients import REGION
 from tests.integration.journey import CONTACT_ID, RESOURCES, Journey, call
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/using-recordings.md").read_text()

@@ -10,9 +10,9 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 
+from local.clients import REGION
 from local.contact import ACCOUNT
 from local.policy import AccessRequest, Decision, decide
-from local.server import REGION
 from tests.security.world import ARCHIVE_KEY, INSTANCE, MEDIA_KEY, RULE, World, stream_arn
 
 type Act = Callable[[World, Any], object]

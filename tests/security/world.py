@@ -17,11 +17,12 @@ import boto3
 
 from local.authorization import Authorization
 from local.call import Call, Delivery, simulate_call
+from local.clients import REGION
 from local.contact import ACCOUNT
 from local.pcm import Pcm, synthetic_pcm
 from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function, FunctionError
 from local.sample_events import build_sqs_event
-from local.server import REGION, LocalAws
+from local.server import LocalAws
 from tests.template.cloudformation import deploy, of_type, pipe_message
 
 type Json = dict[str, Any]
@@ -100,9 +101,9 @@ class World:
         self._running.enter_context(self.aws)
         self.names = physical_names(self.stack, self.aws.endpoint_url)
         self.resources = deploy(self.parameters, self.names)
-        self.s3 = boto3.client("s3", **self.aws.client_options)
-        self.sqs = boto3.client("sqs", **self.aws.client_options)
-        self._iam = boto3.client("iam", **self.aws.client_options)
+        self.s3 = self.aws.client("s3")
+        self.sqs = self.aws.client("sqs")
+        self._iam = self.aws.client("iam")
         self._create_storage()
         self.roles = list(of_type(self.resources, "AWS::IAM::Role"))
         for role in self.roles:
@@ -215,7 +216,7 @@ class World:
 
     def _session(self, role: str) -> dict[str, str]:
         """Credentials of the role, as keyword arguments of a boto3 client."""
-        sts = boto3.client("sts", **self.aws.client_options)
+        sts = self.aws.client("sts")
         session = sts.assume_role(
             RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{self.stack}-{role}", RoleSessionName="test"
         )["Credentials"]

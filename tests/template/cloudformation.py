@@ -8,7 +8,9 @@ becomes `<LogicalId>` and its attribute `<LogicalId.Attribute>`.
 import json
 import re
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,19 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 
 def load() -> Json:
-    """The template as it is written."""
+    """The template as it is written; the caller's own to change."""
+    return deepcopy(_parsed())
+
+
+@cache
+def _parsed() -> Json:
     template: Json = yaml_parse(TEMPLATE.read_text())
     return template
+
+
+@cache
+def _session() -> Session:
+    return Session(region_name=REGION)
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ def translate(parameters: Mapping[str, str | int]) -> Json:
     # `sam package` does this to a local path.
     template["Globals"]["Function"]["CodeUri"] = f"s3://{CODE_BUCKET}/{CODE_KEY}"
     translated: Json = Translator(
-        managed_policy_map={}, sam_parser=Parser(), boto_session=Session(region_name=REGION)
+        managed_policy_map={}, sam_parser=Parser(), boto_session=_session()
     ).translate(sam_template=template, parameter_values=values_of(template, parameters))
     return translated
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 from moto.cloudformation.parsing import get_model_map
 
 from local.resources import ACCOUNT_ID
@@ -52,13 +51,13 @@ class Stack:
 
     def client(self, service: str) -> Any:
         """A boto3 client of where the stack stands."""
-        return boto3.client(service, **self.aws.client_options)  # type: ignore[call-overload]
+        return self.aws.client(service)
 
 
 def create_stack(aws: LocalAws, parameters: Mapping[str, str | int]) -> Stack:
     """Makes the stack, in an empty moto."""
     aws.reset()
-    upload_code(boto3.client("s3", **aws.client_options))
+    upload_code(aws.client("s3"))
     translated = translate(parameters)
     known = {
         name: resource
@@ -70,7 +69,7 @@ def create_stack(aws: LocalAws, parameters: Mapping[str, str | int]) -> Stack:
         f"Name{number}": reference
         for number, reference in enumerate(sorted(references_to(known, translated["Resources"])))
     }
-    formation = boto3.client("cloudformation", **aws.client_options)
+    formation = aws.client("cloudformation")
     formation.create_stack(
         StackName=STACK_NAME,
         TemplateBody=json.dumps(

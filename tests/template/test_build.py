@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +23,13 @@ def test_a_build_touches_nothing_beside_its_own_folder(tmp_path: Path) -> None:
         ["make", "-C", str(checkout), "build-FlowFunction", f"ARTIFACTS_DIR={artifacts}"],
         check=True,
         capture_output=True,
-        # A setting of many machines, which pip refuses together with a target folder.
-        env=os.environ | {"PIP_USER": "1"},
+        env=os.environ
+        | {
+            # A setting of many machines, which pip refuses together with a target folder.
+            "PIP_USER": "1",
+            # The recipe's Python has to have pip.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
     )
     assert all(file.read_text() == "keep" for file in precious)
     services = {folder.name for folder in (artifacts / "botocore/data").iterdir()}

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from local.behaviour import CONNECT_DEFAULTS
@@ -260,9 +259,13 @@ def variables(stack: Stack, function: str) -> dict[str, str]:
 def make_local(stack: Stack) -> None:
     """Takes away what does not work on one machine.
 
-    The bucket's policy refuses what does not come over TLS, as the local AWS does not; and moto
-    would run the function in Docker for each message, which `EventSource` does here.
+    The bucket's policy refuses what does not come over TLS, as the local AWS does not; the queue's
+    delay of ten seconds would be waited for; and moto would run the function in Docker for each
+    message, which `EventSource` does here.
     """
+    stack.client("sqs").set_queue_attributes(
+        QueueUrl=stack.outputs["ArchiveQueueUrl"], Attributes={"DelaySeconds": "0"}
+    )
     stack.client("s3").delete_bucket_policy(Bucket=stack.outputs["ArchiveBucket"])
     functions = stack.client("lambda")
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
@@ -270,7 +273,7 @@ def make_local(stack: Stack) -> None:
 
 
 def kept(stack: Stack) -> list[str]:
-    s3: Any = boto3.client("s3", **stack.aws.client_options)
+    s3: Any = stack.aws.client("s3")
     listing = s3.list_objects_v2(Bucket=stack.outputs["ArchiveBucket"])
     return [entry["Key"] for entry in listing.get("Contents", [])]
 

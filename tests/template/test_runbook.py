@@ -2,17 +2,17 @@
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from botocore import xform_name
 from botocore.session import Session
+from typer.testing import CliRunner
 
 from call_archive.aws import contacts, kvs
 from call_archive.aws import s3_recording as s3_sink
+from call_archive_cli.app import app
 from tests.template.cloudformation import deploy
 from tests.template.operations import alarms, log_queries, watched_metrics
 
@@ -177,7 +177,5 @@ def test_commands_of_ours_take_their_options() -> None:
     named = re.findall(r"^call-archive --stack \S+ (\w+)(.*)$", RUNBOOK, flags=re.MULTILINE)
     assert {command for command, _ in named} == {"doctor", "redrive", "backfill"}
     for command, words in sorted(set(named)):
-        described = subprocess.check_output(
-            [sys.executable, "-m", "call_archive_cli", command, "--help"], text=True
-        )
+        described = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
         assert set(re.findall(r" (--[a-z-]+)", words)) <= set(re.findall(r"--[a-z-]+", described))

@@ -28,7 +28,7 @@ def server() -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="module")
 def client(server: LocalAws) -> Any:
-    return boto3.client("connect", **server.client_options)
+    return server.client("connect")
 
 
 @pytest.fixture
