@@ -2,6 +2,10 @@
 
 Werkzeug's own handler closes the connection after every answer; services do not, and a client that
 meets a broken connection for the second time is a client under test.
+
+A body with a length is read before the application runs. A chunked one is read as the application
+reads it (`wsgi.input`; `CHUNKED_BODY` can wait for a while only), so that an answer can begin while
+its request still arrives; what the application leaves is read behind it.
 """
 
 import contextlib
@@ -10,11 +14,12 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any, Final, override
+from typing import Any, Final, cast, override
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from local.behaviour import Breakage
+from local.chunked import ChunkedBody
 from local.connections import is_closed, is_to_be_reset, reset_on_close
 from local.faults import BrokenConnectionError
 from local.moto_faults import Environ, WsgiApplication
@@ -22,7 +27,13 @@ from local.moto_faults import Environ, WsgiApplication
 BREAK_IN_HEADERS: Final = "local.break_in_headers"
 """Key of the environment under which the application asks for a break in the middle of its head."""
 
+CHUNKED_BODY: Final = "local.chunked_body"
+"""Key of the environment with the ChunkedBody under `wsgi.input`; use one of the two."""
+
 _STALL_POLL_S: Final = 0.05
+# What a client that has its answer already still sends: so much, and no longer silent than that.
+_MAX_LEFT_BYTES: Final = 64 * 2**20
+_LINGER_S: Final = 2.0
 _WITHOUT_BODY: Final = frozenset((204, 304))
 
 
@@ -96,9 +107,7 @@ class _RequestHandler(WSGIRequestHandler):
     def run_wsgi(self) -> None:
         """Runs the application for the request that has been read."""
         environ = self.make_environ()
-        # Read whole, so that the next request begins where this one ends.
-        length = None if "wsgi.input_terminated" in environ else _content_length(environ)
-        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+        chunked = self._take_body(environ)
         answer = _Answer(self, environ)
         body: Iterable[bytes] = ()
         try:
@@ -106,6 +115,7 @@ class _RequestHandler(WSGIRequestHandler):
             for piece in body:
                 answer.write(piece)
             answer.finish()
+            self._read_rest(chunked)
         except BrokenConnectionError as broken:
             self._break(broken.kind)
         except ConnectionError:
@@ -118,6 +128,30 @@ class _RequestHandler(WSGIRequestHandler):
                 answer.write(b"")
         finally:
             getattr(body, "close", lambda: None)()
+
+    def _take_body(self, environ: Environ) -> ChunkedBody | None:
+        """Makes `wsgi.input` end where the request does."""
+        if "wsgi.input_terminated" not in environ:
+            body = self.rfile.read(_content_length(environ))
+            environ["wsgi.input"] = io.BytesIO(body)
+            return None
+        chunked = environ[CHUNKED_BODY] = ChunkedBody(
+            self.connection, cast("io.BufferedReader", self.rfile)
+        )
+        environ["wsgi.input"] = io.BufferedReader(chunked)
+        return chunked
+
+    def _read_rest(self, chunked: ChunkedBody | None) -> None:
+        """Leaves the connection where the next request begins, or without one."""
+        if chunked is None:
+            return
+        left = 0
+        while not chunked.is_finished:
+            piece = chunked.receive(_LINGER_S)
+            left += len(piece or b"")
+            if piece is None or left > _MAX_LEFT_BYTES:
+                self.close_connection = True
+                return
 
     def _break(self, kind: Breakage) -> None:
         self.close_connection = True
