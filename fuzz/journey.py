@@ -15,6 +15,7 @@ from call_archive.job import ArchiveJob, Trigger
 from call_archive.media.fragments import Fragment, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_fragment
 from call_archive.media.pcm import Direction
+from call_archive.reasons import Code, Reason
 from call_archive.recording.listing import (
     Delivery,
     ListedFragment,
@@ -73,7 +74,9 @@ class Source:
         """Each listed fragment once."""
         for fragment in listed:
             if fragment.number in self._missing:
-                yield MissingFragment(fragment.number, "GONE: left out", may_improve=False)
+                yield MissingFragment(
+                    fragment.number, Reason(Code.GONE, "left out"), may_improve=False
+                )
             else:
                 yield ReceivedFragment(self._media[fragment.number])
 
@@ -90,7 +93,7 @@ class Recording:
         """Takes PCM until a run's time would be over."""
         self.pcm_bytes += len(pcm)
         if self.pcm_bytes > MOST_PCM_BYTES:
-            raise OutOfTimeError("OUT_OF_TIME", "more silence than a target waits for")
+            raise OutOfTimeError(Code.OUT_OF_TIME, "more silence than a target waits for")
         self.kept += pcm
 
     def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
@@ -140,7 +143,7 @@ def frame(reads: Iterable[bytes]) -> tuple[list[Fragment], str]:
     try:
         fragments.extend(read_fragments(reads))
     except ArchiveError as error:
-        return fragments, error.reason
+        return fragments, str(error.reason)
     return fragments, ""
 
 

@@ -82,7 +82,7 @@ def fuzz_flow(source: bytes) -> None:
             return
         job = build_job(streaming, NOW_MS)
     except RequestError as refusal:
-        answer = handler.FlowAnswer(archiveStatus="REJECTED", reason=refusal.reason)
+        answer = handler.FlowAnswer(archiveStatus="REJECTED", reason=str(refusal.reason))
     else:
         _check_job(job)
         answer = handler._describe(streaming, job, handler.settings.location, "QUEUED")

@@ -36,6 +36,7 @@ from call_archive.intake.message import Order, contact_of, take_in
 from call_archive.keys import manifest_key, recording_key
 from call_archive.media.pcm import Direction
 from call_archive.observability import MetricUnit, logger, metrics
+from call_archive.reasons import Code
 from call_archive.recording.pipeline import AlreadyArchived, Archived, Conditions, archive_call
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
     """
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, list):
-        raise RequestError("NOT_AN_SQS_EVENT", "Records is missing: SQS invokes this function")
+        raise RequestError(Code.NOT_AN_SQS_EVENT, "Records is missing: SQS invokes this function")
     logger.append_keys(requestId=context.aws_request_id)
     return {
         "batchItemFailures": [
@@ -94,7 +95,7 @@ def _settle_message(record: Mapping[str, object], context: LambdaContext) -> boo
         failure = error
     except Exception as error:  # noqa: BLE001 - an entrypoint: an unforeseen error loses no job
         logger.exception("unforeseen error")
-        failure = ArchiveError("UNFORESEEN", type(error).__name__, retryable=True)
+        failure = ArchiveError(Code.UNFORESEEN, type(error).__name__, retryable=True)
     else:
         return True
     try:
@@ -111,7 +112,7 @@ def _dispose(record: Mapping[str, object], failure: ArchiveError, receives: int)
         "job comes back" if comes_back else "job failed",
         extra={
             "code": failure.code,
-            "reason": failure.reason,
+            "reason": str(failure.reason),
             "receives": receives,
             "messageId": str(record.get("messageId", "")),
         },
@@ -205,8 +206,9 @@ def _archive(job: ArchiveJob, order: Order, context: LambdaContext, *, settle: b
     _report(job, order, outcome)
     if not outcome.call.is_complete:
         raise IncompleteRecordingError(
-            "INCOMPLETE",
-            f"the recording is published without everything: {'; '.join(outcome.call.reasons)}",
+            Code.INCOMPLETE,
+            "the recording is published without everything: "
+            f"{'; '.join(map(str, outcome.call.reasons))}",
             retryable=outcome.call.may_improve,
         )
     _measure_age(job)
@@ -224,7 +226,7 @@ def _report(job: ArchiveJob, order: Order, outcome: Archived) -> None:
             "durationMs": call.duration_ms,
             "delayMs": delay_ms,
             "complete": call.is_complete,
-            "reasons": list(call.reasons),
+            "reasons": [str(reason) for reason in call.reasons],
             "accepted": counts.accepted,
             "foreign": counts.foreign,
             "untagged": counts.untagged,
@@ -268,7 +270,7 @@ def _data_endpoints(stream_arn: str) -> DataEndpoints:
 
 def _check_time(context: LambdaContext) -> None:
     if context.get_remaining_time_in_millis() < SPARE_TIME_MS:
-        raise OutOfTimeError("OUT_OF_TIME", "the function's time is nearly over")
+        raise OutOfTimeError(Code.OUT_OF_TIME, "the function's time is nearly over")
 
 
 def _receives(record: Mapping[str, object]) -> int:

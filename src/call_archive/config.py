@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from call_archive.errors import ConfigurationError
 from call_archive.limits import MAX_PREFIX_CHARACTERS
+from call_archive.reasons import Code
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(
@@ -78,7 +79,7 @@ def read_archive_settings(environment: Mapping[str, str] = os.environ) -> Archiv
     """
     tracks = environment.get("ARCHIVE_TRACKS") or Tracks.CUSTOMER
     if tracks not in list(Tracks):
-        raise ConfigurationError("CONFIGURATION", "ARCHIVE_TRACKS must be customer or both")
+        raise ConfigurationError(Code.CONFIGURATION, "ARCHIVE_TRACKS must be customer or both")
     return ArchiveSettings(
         location=_read_location(environment),
         failed_jobs_queue_url=_read_url(environment, "FAILED_JOBS_QUEUE_URL"),
@@ -91,9 +92,9 @@ def _read_location(environment: Mapping[str, str]) -> ArchiveLocation:
     bucket = environment.get("ARCHIVE_BUCKET", "")
     prefix = environment.get("ARCHIVE_PREFIX", "")
     if not _BUCKET.fullmatch(bucket):
-        raise ConfigurationError("CONFIGURATION", "ARCHIVE_BUCKET must be a bucket's name")
+        raise ConfigurationError(Code.CONFIGURATION, "ARCHIVE_BUCKET must be a bucket's name")
     if not _PREFIX.fullmatch(prefix):
-        raise ConfigurationError("CONFIGURATION", "ARCHIVE_PREFIX must be empty or a key prefix")
+        raise ConfigurationError(Code.CONFIGURATION, "ARCHIVE_PREFIX must be empty or a key prefix")
     return ArchiveLocation(
         bucket=bucket, prefix=prefix, instance_arn=environment.get("CONNECT_INSTANCE_ARN", "")
     )
@@ -102,5 +103,5 @@ def _read_location(environment: Mapping[str, str]) -> ArchiveLocation:
 def _read_url(environment: Mapping[str, str], name: str) -> str:
     url = environment.get(name, "")
     if not url.startswith(("https://", "http://")):
-        raise ConfigurationError("CONFIGURATION", f"{name} must be a queue's URL")
+        raise ConfigurationError(Code.CONFIGURATION, f"{name} must be a queue's URL")
     return url

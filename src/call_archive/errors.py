@@ -6,6 +6,8 @@ by message visibility or goes to the failed-jobs queue. Texts never hold audio, 
 contact attributes.
 """
 
+from call_archive.reasons import AnyCode, Reason
+
 
 class ArchiveError(Exception):
     """A call cannot be archived, or not now.
@@ -17,16 +19,16 @@ class ArchiveError(Exception):
 
     retryable = False
 
-    def __init__(self, code: str, text: str, *, retryable: bool | None = None) -> None:
+    def __init__(self, code: AnyCode, text: str, *, retryable: bool | None = None) -> None:
         super().__init__(text)
         self.code = code
         if retryable is not None:
             self.retryable = retryable
 
     @property
-    def reason(self) -> str:
-        """`CODE: text`, the form that answers, manifests and failed jobs carry."""
-        return f"{self.code}: {self}"
+    def reason(self) -> Reason:
+        """Code and text."""
+        return Reason(self.code, str(self))
 
 
 class ConfigurationError(ArchiveError):
@@ -74,7 +76,7 @@ class NotYetError(ArchiveError):
 
     retryable = True
 
-    def __init__(self, code: str, text: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(self, code: AnyCode, text: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(code, text)
         self.retry_after_s = retry_after_s
 

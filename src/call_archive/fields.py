@@ -17,6 +17,7 @@ from call_archive.limits import (
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
 )
+from call_archive.reasons import Code
 
 _CONTACT_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_CONTACT_ID_CHARACTERS - 1}}}")
 _FRAGMENT_NUMBER = re.compile(rf"[0-9]{{1,{MAX_FRAGMENT_NUMBER_DIGITS}}}")
@@ -42,7 +43,7 @@ def decode_contact_id(field: object) -> str:
     if isinstance(field, str) and _CONTACT_ID.fullmatch(field):
         return field
     raise RequestError(
-        "MALFORMED_CONTACT_ID",
+        Code.MALFORMED_CONTACT_ID,
         f"ContactId must be 1-{MAX_CONTACT_ID_CHARACTERS} letters, digits, - or _",
     )
 
@@ -57,7 +58,7 @@ def decode_instance_arn(field: object) -> str:
     if len(arn) <= MAX_INSTANCE_ARN_CHARACTERS and _INSTANCE_ARN.fullmatch(arn):
         return arn
     raise RequestError(
-        "MALFORMED_INSTANCE_ARN",
+        Code.MALFORMED_INSTANCE_ARN,
         "InstanceARN must look like arn:aws:connect:REGION:ACCOUNT:instance/ID, in at most "
         f"{MAX_INSTANCE_ARN_CHARACTERS} characters",
     )
@@ -76,7 +77,7 @@ def decode_stream_arn(field: object) -> str:
     ):
         return field
     raise RequestError(
-        "MALFORMED_STREAM_ARN",
+        Code.MALFORMED_STREAM_ARN,
         "StreamARN must look like arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATION_MS, in "
         f"at most {MAX_STREAM_ARN_CHARACTERS} characters",
     )
@@ -91,7 +92,7 @@ def decode_fragment_number(field: object) -> int:
     if isinstance(field, str) and _FRAGMENT_NUMBER.fullmatch(field) and int(field):
         return int(field)
     raise RequestError(
-        "MALFORMED_FRAGMENT_NUMBER",
+        Code.MALFORMED_FRAGMENT_NUMBER,
         f"a fragment number must be 1-{MAX_FRAGMENT_NUMBER_DIGITS} digits",
     )
 
@@ -110,7 +111,7 @@ def decode_timestamp_ms(field: object) -> int:
     if MIN_TIMESTAMP_MS <= timestamp_ms <= MAX_TIMESTAMP_MS:
         return timestamp_ms
     raise RequestError(
-        "MALFORMED_TIMESTAMP", "a timestamp must be milliseconds since 1970, from 2015 to 2100"
+        Code.MALFORMED_TIMESTAMP, "a timestamp must be milliseconds since 1970, from 2015 to 2100"
     )
 
 
@@ -151,4 +152,4 @@ def check_instance(instance_arn: str, allowed_instance_arn: str, account_id: str
     else:
         served = account_id in ("", account_of(instance_arn))
     if not served:
-        raise RequestError("FOREIGN_INSTANCE", "this Connect instance is not served here")
+        raise RequestError(Code.FOREIGN_INSTANCE, "this Connect instance is not served here")

@@ -88,7 +88,7 @@ def answer_event(event: object, account_id: str, settings: FlowSettings) -> Flow
         check_instance(streaming.instance_arn, settings.location.instance_arn, account_id)
         job = build_job(streaming, requested_at_ms=time.time_ns() // 1_000_000)
     except RequestError as refusal:
-        return FlowAnswer(archiveStatus="REJECTED", reason=refusal.reason)
+        return FlowAnswer(archiveStatus="REJECTED", reason=str(refusal.reason))
     wants_job = streaming.is_stopped or streaming.archive_now
     if wants_job:
         ArchiveQueue(clients.flow_sqs_client(), settings.archive_queue_url).send(job)

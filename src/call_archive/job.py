@@ -14,6 +14,7 @@ from call_archive.fields import (
     place_of,
 )
 from call_archive.limits import MAX_CALL_MS
+from call_archive.reasons import Code
 
 JOB_KIND = "ArchiveJob"
 JOB_VERSION = 1
@@ -71,7 +72,8 @@ def decode_job(message: Mapping[str, object]) -> ArchiveJob:
     """
     if message.get("kind") != JOB_KIND or message.get("version") != JOB_VERSION:
         raise RequestError(
-            "UNKNOWN_JOB", f"this is not an {JOB_KIND} of version {JOB_VERSION}: deploy one version"
+            Code.UNKNOWN_JOB,
+            f"this is not an {JOB_KIND} of version {JOB_VERSION}: deploy one version",
         )
     contact_id = decode_contact_id(message.get("contactId"))
     return check_job(
@@ -98,14 +100,14 @@ def check_job(job: ArchiveJob) -> ArchiveJob:
     if job.stop_fragment_number is not None and (
         job.stop_fragment_number < job.start_fragment_number
     ):
-        raise RequestError("REVERSED_RANGE", "the stop fragment comes before the start fragment")
+        raise RequestError(Code.REVERSED_RANGE, "the stop fragment comes before the start fragment")
     if job.end_bound_ms < job.start_timestamp_ms:
-        raise RequestError("REVERSED_RANGE", "streaming stopped before it started")
+        raise RequestError(Code.REVERSED_RANGE, "streaming stopped before it started")
     if job.end_bound_ms - job.start_timestamp_ms > MAX_CALL_MS:
-        raise RequestError("CALL_TOO_LONG", f"the range is longer than {MAX_CALL_MS} ms")
+        raise RequestError(Code.CALL_TOO_LONG, f"the range is longer than {MAX_CALL_MS} ms")
     if place_of(job.stream_arn) != place_of(job.instance_arn):
         raise RequestError(
-            "FOREIGN_STREAM", "the stream and the instance have different regions or accounts"
+            Code.FOREIGN_STREAM, "the stream and the instance have different regions or accounts"
         )
     return job
 

@@ -16,6 +16,7 @@ from call_archive.fields import (
     decode_timestamp_ms,
 )
 from call_archive.media.pcm import Direction
+from call_archive_cli.reasons import CommandCode
 
 
 class Track(StrEnum):
@@ -45,7 +46,7 @@ def parse_moment_ms(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise RequestError(
-            "MALFORMED_TIME", "a time looks like 2026-11-23T09:30:00Z, or 1795426200000"
+            CommandCode.MALFORMED_TIME, "a time looks like 2026-11-23T09:30:00Z, or 1795426200000"
         ) from error
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return decode_timestamp_ms(round(aware.timestamp() * 1000))

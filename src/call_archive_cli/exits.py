@@ -136,7 +136,7 @@ def _failure(error: ArchiveError) -> str:
     cause = error.__cause__ or error.__context__
     if isinstance(cause, (ClientError, BotoCoreError)):
         return _plain(cause)
-    return error.reason
+    return str(error.reason)
 
 
 def _refusal(error: ClientError) -> str:

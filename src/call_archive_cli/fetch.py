@@ -16,6 +16,7 @@ from call_archive.media.pcm import Direction
 from call_archive.recording.pipeline import Conditions, archive_call
 from call_archive_cli.clients import connect_client
 from call_archive_cli.directory import DirectoryArchive
+from call_archive_cli.reasons import CommandCode
 from call_archive_cli.streams import fetch_fragment, now_ms, open_reader
 
 CONTACT_EVENT = "Amazon Connect Contact Event"
@@ -45,7 +46,9 @@ def find_jobs(contact_id: str, instance_arn: str) -> Order:
         settle=True,
     )
     if not order.jobs and not order.refusals:
-        raise RequestError("NOTHING_STREAMED", f"no media of contact {contact_id} was streamed")
+        raise RequestError(
+            CommandCode.NOTHING_STREAMED, f"no media of contact {contact_id} was streamed"
+        )
     return order
 
 
@@ -132,11 +135,14 @@ def _instance_arn(stream_arn: str, tags: Mapping[str, str]) -> str:
         )
     except RequestError as error:
         raise RequestError(
-            "NO_INSTANCE_ID", "the fragment does not say whose instance it is: give --instance-arn"
+            CommandCode.NO_INSTANCE_ID,
+            "the fragment does not say whose instance it is: give --instance-arn",
         ) from error
 
 
 def _server_ms(fragment: MediaFragment) -> int:
     if fragment.server_timestamp_ms:
         return fragment.server_timestamp_ms
-    raise RequestError("NO_TIMESTAMP", f"fragment {fragment.number} does not say when it came")
+    raise RequestError(
+        CommandCode.NO_TIMESTAMP, f"fragment {fragment.number} does not say when it came"
+    )

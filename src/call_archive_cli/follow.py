@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from call_archive.aws import clients as aws_clients
-from call_archive.aws.kvs import fault
+from call_archive.aws.faults import stream_fault
 from call_archive.errors import MediaError, StreamFaultError
 from call_archive.fields import region_of
 from call_archive.media.likeness import MediaFragment, decode_audio
+from call_archive.reasons import Code
 from call_archive.recording.selection import ContactSelection
 from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import Mix, build_mixer
@@ -104,7 +105,7 @@ class Follower:
             try:
                 audio = decode_audio(media.fragment, self.directions)
             except MediaError as error:
-                self.unreadable.append(error.reason)
+                self.unreadable.append(str(error.reason))
                 continue
             if audio is not None:
                 yield from self._mix(self._timeline.place(audio, media.server_timestamp_ms))
@@ -216,7 +217,8 @@ def _nothing(follower: Follower) -> BaseException:
     whose = f"contact {follower.contact_id}" if follower.contact_id else "any contact"
     untagged = f" ({follower.untagged} fragments name no contact)" if follower.untagged else ""
     return StreamFaultError(
-        "NO_AUDIO", f"no audio of {whose} came{untagged}: {follower.ended_by or 'the stream ended'}"
+        Code.NO_AUDIO,
+        f"no audio of {whose} came{untagged}: {follower.ended_by or 'the stream ended'}",
     )
 
 
@@ -262,5 +264,5 @@ def _open_client(stream_arn: str, idle_s: float) -> KinesisVideoMediaClient:
             StreamARN=stream_arn, APIName="GET_MEDIA"
         )["DataEndpoint"]
     except ClientError as error:
-        raise fault("GetDataEndpoint", error) from error
+        raise stream_fault("GetDataEndpoint", error) from error
     return live_media_client(region, endpoint, idle_s)

@@ -85,7 +85,7 @@ class Inspection:
             audio = decode_audio(media.fragment, tuple(Direction))
             problem = ""
         except MediaError as error:
-            tags, tracks, audio, problem = {}, {}, None, error.reason
+            tags, tracks, audio, problem = {}, {}, None, str(error.reason)
         self.fragments.append(
             InspectedFragment(
                 number="" if media.number is None else str(media.number),
@@ -106,7 +106,9 @@ class Inspection:
 
     def miss(self, missing: MissingFragment) -> None:
         """Adds a fragment that is listed and does not come."""
-        self.fragments.append(InspectedFragment(number=str(missing.number), problem=missing.reason))
+        self.fragments.append(
+            InspectedFragment(number=str(missing.number), problem=str(missing.reason))
+        )
 
     def note(self, finding: str) -> None:
         """Adds a finding of the whole."""

@@ -19,7 +19,7 @@ import botocore.exceptions
 from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from call_archive.aws.kvs import document_fault, fault
+from call_archive.aws.faults import document_fault, stream_fault
 from call_archive.errors import MediaError, StreamFaultError
 from call_archive.media.fragments import Ending, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_fragment
@@ -144,7 +144,7 @@ class LiveStream:
                 reads = self._read(body)
                 yield from self._whole(decode_fragment(read) for read in read_fragments(reads))
         except (ClientError, *_UNREACHABLE) as error:
-            self._note(fault("GetMedia", error), error)
+            self._note(stream_fault("GetMedia", error), error)
         except StreamFaultError as failure:
             # GetDataEndpoint's.
             self._note(failure, failure.__cause__)

@@ -9,7 +9,8 @@ from functools import partial
 from botocore.exceptions import ClientError
 
 from call_archive.aws import clients as aws_clients
-from call_archive.aws.kvs import DataEndpoints, StreamReader, fault
+from call_archive.aws.faults import stream_fault
+from call_archive.aws.kvs import DataEndpoints, StreamReader
 from call_archive.errors import StreamFaultError
 from call_archive.fields import region_of
 from call_archive.media.likeness import MediaFragment
@@ -54,7 +55,7 @@ def describe_stream(stream_arn: str) -> StreamDescription:
     try:
         described = client.describe_stream(StreamARN=stream_arn)["StreamInfo"]
     except ClientError as error:
-        raise fault("DescribeStream", error) from error
+        raise stream_fault("DescribeStream", error) from error
     return StreamDescription(described["DataRetentionInHours"], described.get("KmsKeyId", ""))
 
 
@@ -68,7 +69,7 @@ def fetch_fragment(stream_arn: str, number: int) -> MediaFragment:
     (delivery,) = open_reader(stream_arn).fetch([listed])
     if isinstance(delivery, ReceivedFragment):
         return delivery.media
-    code, _, text = delivery.reason.partition(": ")
+    code, text = delivery.reason
     if code in NOT_THERE:
         text = (
             "KVS does not have it: it is not of this stream, or older than the stream's retention"

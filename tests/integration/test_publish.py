@@ -11,6 +11,7 @@ from moto.s3.models import s3_backends
 from call_archive.aws.s3_recording import PART_BYTES, S3Archive
 from call_archive.errors import StorageFaultError
 from call_archive.media.pcm import Direction
+from call_archive.reasons import Code, Reason
 from call_archive.recording.manifest import (
     FragmentCounts,
     PublishedManifest,
@@ -46,7 +47,7 @@ def recorded(samples: int, *, complete: bool) -> RecordedCall:
         gaps=(),
         overlaps=(),
         clock_jumps=0,
-        reasons=() if complete else ("MISSING: something",),
+        reasons=() if complete else (Reason(Code.NOT_DELIVERED, "something"),),
         may_improve=not complete,
     )
 

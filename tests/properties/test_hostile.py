@@ -29,6 +29,7 @@ from call_archive.job import Trigger, decode_job
 from call_archive.limits import MAX_CALL_MS, MAX_FRAGMENT_BYTES, MAX_HOLES, MAX_REASONS
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import decode_audio, decode_fragment
+from call_archive.reasons import Code, Reason
 from call_archive.recording.listing import (
     Delivery,
     ListedFragment,
@@ -259,7 +260,7 @@ class AllMissing:
 
     def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
         for fragment in listed:
-            reason = f"NOT_EBML: garbage at byte {fragment.number} of the body"
+            reason = Reason(Code.NOT_EBML, f"garbage at byte {fragment.number} of the body")
             yield MissingFragment(fragment.number, reason, may_improve=False)
 
 
@@ -304,7 +305,7 @@ def test_each_of_many_missing_fragments_costs_the_same() -> None:
     """A minute is a hundred times what it takes; comparing each with each takes several."""
     with at_most_seconds(60), pytest.raises(MediaError) as caught:
         archive(AllMissing())
-    assert caught.value.reason.count("NOT_EBML") == MAX_REASONS
+    assert str(caught.value.reason).count("NOT_EBML") == MAX_REASONS
 
 
 def test_a_manifest_says_that_it_does_not_list_every_gap() -> None:

@@ -1,8 +1,6 @@
 """docs/runbook.md against the template, the code, and the AWS API: an entry for all, no typo."""
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,8 @@ from botocore import xform_name
 from botocore.session import Session
 from typer.testing import CliRunner
 
-from call_archive.aws import contacts, kvs
-from call_archive.aws import s3_recording as s3_sink
+from call_archive.aws.faults import KEY_FAULT_CODES, PERMANENT_CODES
+from call_archive.reasons import Code, Service
 from call_archive_cli.app import app
 from tests.template.cloudformation import deploy
 from tests.template.operations import alarms, log_queries, watched_metrics
@@ -22,11 +20,7 @@ STACK = deploy(
     {"ContactRecordStreamArn": "arn:aws:kinesis:eu-west-2:111122223333:stream/contact-records"}
 )
 ENTRY = ("Means", "Hurts", "Look", "Do", "Over")
-FAMILIES = {
-    "KVS": kvs._PERMANENT_CODES | kvs._KEY_FAULT_CODES,
-    "S3": s3_sink._PERMANENT_CODES,
-    "CONNECT": contacts._PERMANENT_CODES,
-}
+FAMILIES = PERMANENT_CODES | {Service.KVS: PERMANENT_CODES[Service.KVS] | KEY_FAULT_CODES}
 CODE = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*"
 
 
@@ -75,37 +69,6 @@ def test_metrics_are_explained() -> None:
 # ------------------------------------------------------------------ codes
 
 
-def _trees() -> Iterator[ast.AST]:
-    for source in sorted((ROOT / "src" / "call_archive").rglob("*.py")):
-        yield from ast.walk(ast.parse(source.read_text()))
-
-
-def _codes_in_source() -> set[str]:
-    """What errors are raised with, and what reasons begin with; a family's code ends in `_*`."""
-    return {code for node in _trees() for code in (*_codes_of_error(node), *_codes_of_reason(node))}
-
-
-def _codes_of_error(node: ast.AST) -> Iterator[str]:
-    if not isinstance(node, ast.Call) or not node.args:
-        return
-    name = ast.unparse(node.func).rpartition(".")[2]
-    code = node.args[0]
-    if not name.endswith("Error") and name != "_nothing":
-        return
-    if isinstance(code, ast.Constant) and re.fullmatch(CODE, str(code.value)):
-        yield str(code.value)
-    elif isinstance(code, ast.JoinedStr) and isinstance(code.values[0], ast.Constant):
-        yield f"{code.values[0].value!s}*"
-    else:
-        # Passed on: from an error, or from a reason, which are found where they are made.
-        assert ast.unparse(code) in {"code", "error.code"}
-
-
-def _codes_of_reason(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield from re.findall(rf"^({CODE}): ", node.value)
-
-
 def _codes_in_table() -> set[str]:
     rows = re.findall(
         r"^\| (`.+?`) \| (.+) \| (.+) \| (.+) \|$", _section("Codes"), flags=re.MULTILINE
@@ -116,14 +79,9 @@ def _codes_in_table() -> set[str]:
 
 
 def test_each_code_is_in_the_table_and_each_row_is_a_code() -> None:
-    of_families = {f"{family}_{code}" for family, codes in FAMILIES.items() for code in codes}
-    assert _codes_in_table() == _codes_in_source() | of_families
-
-
-def test_the_source_has_no_family_that_is_not_known_here() -> None:
-    assert {code for code in _codes_in_source() if code.endswith("*")} == {
-        f"{family}_*" for family in FAMILIES
-    }
+    families = {f"{service}_*" for service in Service}
+    known = {f"{service}_{code}" for service, codes in FAMILIES.items() for code in codes}
+    assert _codes_in_table() == {*Code, *families, *known}
 
 
 # ------------------------------------------------------------------ commands

@@ -13,6 +13,7 @@ import pytest
 from call_archive.errors import NotYetError, RequestError
 from call_archive.intake.message import RECORDINGS_WAIT_MS, Order, contact_of, take_in
 from call_archive.job import ArchiveJob, Trigger, build_job_message, decode_job
+from call_archive.reasons import Code
 
 EVENTS = Path(__file__).parents[2] / "events"
 INSTANCE_ARN = "arn:aws:connect:us-west-2:032998046382:instance/i-1"
@@ -104,7 +105,7 @@ def serve_any(instance_arn: str) -> None:
 
 
 def serve_none(instance_arn: str) -> None:
-    raise RequestError("FOREIGN_INSTANCE", instance_arn)
+    raise RequestError(Code.FOREIGN_INSTANCE, instance_arn)
 
 
 def order(

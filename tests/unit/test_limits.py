@@ -30,6 +30,7 @@ from call_archive.keys import manifest_key, recording_key
 from call_archive.media.fragments import Fragment, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Span
+from call_archive.reasons import Code, Reason
 from call_archive.recording.listing import ListedFragment
 from call_archive.recording.manifest import (
     FragmentCounts,
@@ -382,7 +383,7 @@ def test_holes_beyond_the_list_are_counted(over: int) -> None:
 def test_reasons_beyond_the_list_are_left_out() -> None:
     shortfall = _Shortfall()
     for at in range(limits.MAX_REASONS + 1):
-        shortfall.note(f"CODE_{at}: text", may_improve=at == limits.MAX_REASONS)
+        shortfall.note(Reason(Code.NOT_DELIVERED, f"{at}"), may_improve=at == limits.MAX_REASONS)
     assert len(shortfall.reasons) == limits.MAX_REASONS
     assert shortfall.may_improve
 
@@ -429,7 +430,7 @@ def test_the_largest_manifest_can_be_read_back() -> None:
         gaps=holes * limits.MAX_HOLES,
         overlaps=holes * limits.MAX_HOLES,
         clock_jumps=limits.MAX_FRAGMENTS_PER_CALL,
-        reasons=["x" * 1_000] * limits.MAX_REASONS,
+        reasons=[Reason(Code.NOT_EBML, "x" * 1_000)] * limits.MAX_REASONS,
         may_improve=True,
     )
     recording = StoredRecording("s3://my-calls/x.wav", "etag", limits.MAX_RECORDING_BYTES, "a" * 64)

@@ -11,6 +11,7 @@ from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.media.pcm import Direction, FragmentAudio, Span
+from call_archive.reasons import Code, Reason
 from call_archive.recording.manifest import (
     FragmentCounts,
     PublishedManifest,
@@ -38,7 +39,7 @@ RECORDING = StoredRecording("s3://my-calls/recordings/x.wav", "etag", 230_444, "
 
 
 def recorded(
-    *, reasons: Sequence[str] = (), accepted: int = 15, samples: int = 115_207
+    *, reasons: Sequence[Reason] = (), accepted: int = 15, samples: int = 115_207
 ) -> RecordedCall:
     timeline = Timeline((Direction.FROM_CUSTOMER,))
     for start_ms in (START_MS, START_MS + 64 + 52, START_MS + 148):
@@ -73,7 +74,9 @@ def manifest_of(call: RecordedCall) -> dict[str, object]:
 
 
 def test_every_key_of_the_contract() -> None:
-    manifest = json.loads(json.dumps(manifest_of(recorded(reasons=["X: y"]))))
+    manifest = json.loads(
+        json.dumps(manifest_of(recorded(reasons=[Reason(Code.NOT_DELIVERED, "y")])))
+    )
     assert manifest == {
         "version": 1,
         "contactId": "c-1",
@@ -90,7 +93,7 @@ def test_every_key_of_the_contract() -> None:
         "bytes": 230_444,
         "sha256": "ab" * 32,
         "complete": False,
-        "reasons": ["X: y"],
+        "reasons": ["NOT_DELIVERED: y"],
         "fragments": {
             "listed": 18,
             "received": 17,
@@ -125,8 +128,8 @@ def test_times_always_have_milliseconds_and_a_zone(timestamp_ms: int) -> None:
     assert round(datetime.fromisoformat(archived_at).timestamp() * 1000) == timestamp_ms
 
 
-@pytest.mark.parametrize("reasons", [(), ("X: y",)])
-def test_a_later_run_reads_what_it_needs(reasons: Sequence[str]) -> None:
+@pytest.mark.parametrize("reasons", [(), (Reason(Code.NOT_DELIVERED, "y"),)])
+def test_a_later_run_reads_what_it_needs(reasons: Sequence[Reason]) -> None:
     document = json.dumps(manifest_of(recorded(reasons=reasons))).encode()
     assert decode_manifest(document, etag="m", recording_etag="r") == PublishedManifest(
         is_complete=not reasons,
@@ -169,7 +172,7 @@ def test_only_true_is_complete(value: object) -> None:
     assert not published_of(manifest).is_complete
 
 
-PARTIAL = ("MISSING: something",)
+PARTIAL = (Reason(Code.NOT_DELIVERED, "x"),)
 
 
 def published_of(manifest: dict[str, object]) -> PublishedManifest:
@@ -241,7 +244,7 @@ def test_a_claim_to_be_complete_falls_with_a_later_fragment_that_is_missing(
     ],
 )
 def test_a_job_with_a_later_stop_is_not_covered(
-    stop: int | None, reasons: Sequence[str], covered: bool
+    stop: int | None, reasons: Sequence[Reason], covered: bool
 ) -> None:
     """The first trigger may have come before the call was over."""
     published = published_of(manifest_of(recorded(reasons=reasons)))

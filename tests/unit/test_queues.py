@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from call_archive.aws.queues import ArchiveQueue, FailedJobsQueue, RetryQueue
 from call_archive.errors import QueueFaultError, RequestError
 from call_archive.job import ArchiveJob, decode_job
+from call_archive.reasons import Code, Refusal, Service
 
 URL = "https://sqs.eu-west-2.amazonaws.com/123456789012/jobs"
 JOB = ArchiveJob(
@@ -75,7 +76,7 @@ def test_a_job_arrives_as_it_was_sent() -> None:
 
 def test_a_failed_message_is_handed_over_unchanged_with_its_reason() -> None:
     sqs: Any = Sqs()
-    FailedJobsQueue(sqs, URL).send('{"kind": 1 }', RequestError("UNKNOWN_JOB", "no"), "m-7")
+    FailedJobsQueue(sqs, URL).send('{"kind": 1 }', RequestError(Code.UNKNOWN_JOB, "no"), "m-7")
     (message,) = sqs.sent
     assert message["MessageBody"] == '{"kind": 1 }'
     texts = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
@@ -90,7 +91,7 @@ def test_a_failed_message_is_handed_over_unchanged_with_its_reason() -> None:
 @pytest.mark.parametrize("text", ["", "x" * 300_000, "a\x00b\r\n\t", "\ud800", "\uffff", "é"])
 def test_no_text_is_too_odd_for_an_attribute(text: str) -> None:
     sqs: Any = Sqs()
-    FailedJobsQueue(sqs, URL).send("{}", RequestError(text, text), text)
+    FailedJobsQueue(sqs, URL).send("{}", RequestError(Refusal(Service.KVS, text), text), text)
     for attribute in sqs.sent[0]["MessageAttributes"].values():
         assert len(attribute["StringValue"]) <= 1000
         assert attribute["StringValue"].isprintable()
@@ -121,7 +122,7 @@ def test_failures_of_sqs_are_ours_and_retryable(failure: Exception) -> None:
     with pytest.raises(QueueFaultError) as sending:
         ArchiveQueue(sqs, URL).send(JOB)
     with pytest.raises(QueueFaultError) as failing:
-        FailedJobsQueue(sqs, URL).send("{}", RequestError("X", "y"), "m-1")
+        FailedJobsQueue(sqs, URL).send("{}", RequestError(Code.UNKNOWN_JOB, "y"), "m-1")
     with pytest.raises(QueueFaultError) as holding:
         RetryQueue(sqs, URL).hold("arn:aws:sqs:eu-west-2:123456789012:jobs", "receipt", 5)
     assert sending.value.retryable

@@ -19,15 +19,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import ClientError
 
-from call_archive.aws.faults import failure_text, refusal_code
+from call_archive.aws.faults import broken, document_fault, failures, stream_fault
 from call_archive.errors import ArchiveError, MediaError, StreamFaultError
 from call_archive.limits import MAX_FRAGMENTS_PER_READ
 from call_archive.media.fragments import ElementId, Ending, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.listing import (
     Delivery,
     ListedFragment,
@@ -83,37 +82,10 @@ KEPT_ENDPOINTS = 256
 """Data endpoints that a warm function keeps: of the last hundred streams."""
 
 _OVER_QUOTA = "ClientLimitExceededException"
-_PERMANENT_CODES = frozenset(
-    (
-        "NotAuthorizedException",
-        "AccessDeniedException",
-        "ResourceNotFoundException",
-        "InvalidArgumentException",
-        "ValidationException",
-        "UnrecognizedClientException",
-        "NoDataRetentionException",
-        "UnsupportedStreamMediaTypeException",
-    )
-)
-_KEY_FAULT_CODES = frozenset(("4500", "4501", "4502", "4504", "4505", "4506"))
-"""Error documents about the stream's KMS key (GetMedia, "Errors"): nothing here can mend them.
-
-4503, a key that is not available, is one that KMS asks to try again (KeyUnavailableException).
-"""
-
-_WHAT_TO_DO = {
-    "InvalidArgumentException": "; the range is outside the stream's retention, or retention is 0",
-    "NoDataRetentionException": "; set a retention of 24 h in the instance's storage settings",
-    "ResourceNotFoundException": "; the stream was deleted",
-    "AccessDeniedException": "; allow the function's role to read the stream and to use its key",
-    "NotAuthorizedException": "; allow the function's role to read the stream and to use its key",
-}
-
-_MALFORMED_ANSWER = (ResponseParserError, KeyError, ValueError)
-"""200 with less than an answer: botocore reads cut headers, or no JSON, as one without members."""
-
-_FAILED_CALL = (BotoCoreError, ClientError, *_MALFORMED_ANSWER)
-_BROKEN_BODY = (BotoCoreError, HTTPError, OSError)
+_THROTTLED = Refusal(Service.KVS, _OVER_QUOTA)
+_RANGE_REFUSED = Refusal(Service.KVS, "InvalidArgumentException")
+_FAILED_CALL = failures()
+_BROKEN_BODY = broken()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +116,7 @@ class DataEndpoints:
                 )
                 endpoint = answer["DataEndpoint"]
             except _FAILED_CALL as error:
-                raise fault("GetDataEndpoint", error) from error
+                raise stream_fault("GetDataEndpoint", error) from error
             self._keep(key, endpoint)
         return self.connect(endpoint)
 
@@ -244,7 +216,7 @@ class StreamReader:
                 request["NextToken"] = page["NextToken"]
         except _FAILED_CALL as error:
             self.endpoints.forget(self.stream_arn)
-            raise fault("ListFragments", error) from error
+            raise stream_fault("ListFragments", error) from error
 
     def _list_page(
         self, client: KinesisVideoArchivedMediaClient, request: ListFragmentsInputTypeDef
@@ -275,7 +247,7 @@ class StreamReader:
                 fragment.number for fragment in self.list_fragments(min(times_ms), max(times_ms))
             }
         except StreamFaultError as failure:
-            if failure.code != "KVS_InvalidArgumentException":
+            if failure.code != _RANGE_REFUSED:
                 raise
             return set()  # all of the range is outside the stream's retention
 
@@ -339,7 +311,7 @@ class _BatchFetch:
         self._held_bytes = 0
         self._is_full = False
         self._has_listed_again = False
-        self._failure = StreamFaultError("NOT_DELIVERED", "KVS leaves it out", retryable=True)
+        self._failure = StreamFaultError(Code.NOT_DELIVERED, "KVS leaves it out", retryable=True)
 
     def deliver(self) -> Iterator[Delivery]:
         """Every fragment of the batch once, in order.
@@ -393,7 +365,7 @@ class _BatchFetch:
             except ClientError as error:
                 questions += self._answer_refusal(error, numbers)
             except _BROKEN_BODY as error:
-                self._fail(fault("GetMediaForFragmentList", error))
+                self._fail(stream_fault("GetMediaForFragmentList", error))
             except StreamFaultError as failure:
                 # GetDataEndpoint's; or an error document that nothing mends.
                 self._note(failure)
@@ -404,13 +376,13 @@ class _BatchFetch:
     def _answer_refusal(self, error: ClientError, numbers: list[int]) -> list[list[int]]:
         """What to ask for next, where KVS refused a list of numbers."""
         if error.response["Error"]["Code"] != "InvalidArgumentException":
-            self._fail(fault("GetMediaForFragmentList", error))
+            self._fail(stream_fault("GetMediaForFragmentList", error))
             return []
         if len(numbers) > 1:
             return self._divide(numbers)
         self._miss(
             numbers[0],
-            "NOT_IN_STREAM: KVS lists a fragment that it does not have",
+            Reason(Code.NOT_IN_STREAM, "KVS lists a fragment that it does not have"),
             may_improve=False,
         )
         return []
@@ -429,7 +401,9 @@ class _BatchFetch:
         for number in numbers:
             if number not in listed:
                 self._miss(
-                    number, "GONE: KVS has deleted it since it was listed", may_improve=False
+                    number,
+                    Reason(Code.GONE, "KVS has deleted it since it was listed"),
+                    may_improve=False,
                 )
         rest = [number for number in numbers if number in listed]
         return [rest] if rest else []
@@ -487,7 +461,7 @@ class _BatchFetch:
         ):
             self._doubtful[number] = fragment
         self._failure = StreamFaultError(
-            "FRAGMENT_CUT_SHORT", "the body ends inside a fragment", retryable=True
+            Code.FRAGMENT_CUT_SHORT, "the body ends inside a fragment", retryable=True
         )
 
     def _fail(self, failure: StreamFaultError) -> None:
@@ -495,7 +469,7 @@ class _BatchFetch:
 
         An endpoint that was kept too long refuses, too: the next one has to say the same.
         """
-        if failure.code == f"KVS_{_OVER_QUOTA}":
+        if failure.code == _THROTTLED:
             self._note(failure)
             return
         self._reader.endpoints.forget(self._reader.stream_arn)
@@ -508,7 +482,7 @@ class _BatchFetch:
         """Notes a failure that a retry may mend; raises one that it cannot."""
         if not failure.retryable:
             raise failure
-        self._is_throttled |= failure.code == f"KVS_{_OVER_QUOTA}"
+        self._is_throttled |= failure.code == _THROTTLED
         self._failure = failure
 
     def _give_up(self) -> None:
@@ -524,7 +498,7 @@ class _BatchFetch:
         self._held[number] = delivery
         self._held_bytes += _size_bytes(delivery)
 
-    def _miss(self, number: int, reason: str, *, may_improve: bool) -> None:
+    def _miss(self, number: int, reason: Reason, *, may_improve: bool) -> None:
         self._hold(number, MissingFragment(number, reason, may_improve))
 
     def _release(self) -> Iterator[Delivery]:
@@ -533,31 +507,6 @@ class _BatchFetch:
             delivery = self._held.pop(self._order.popleft())
             self._held_bytes -= _size_bytes(delivery)
             yield delivery
-
-
-def fault(api: str, error: Exception) -> StreamFaultError:
-    """A refused or failed call as one of ours; what to do, where that is known."""
-    code = refusal_code(error)
-    if isinstance(error, _BROKEN_BODY):
-        return StreamFaultError("KVS_UNREACHABLE", failure_text(api, error), retryable=True)
-    if not code:
-        return StreamFaultError(
-            "KVS_MALFORMED_ANSWER", f"{api} answered without what it has to say", retryable=True
-        )
-    return StreamFaultError(
-        f"KVS_{code}",
-        f"{failure_text(api, error)}{_WHAT_TO_DO.get(code, '')}",
-        retryable=code not in _PERMANENT_CODES,
-    )
-
-
-def document_fault(code: str) -> StreamFaultError:
-    """An error document inside a body, which began with HTTP 200, as one of ours."""
-    return StreamFaultError(
-        f"KVS_{code}",
-        "KVS sends an error document in place of a fragment",
-        retryable=code not in _KEY_FAULT_CODES,
-    )
 
 
 def _may_be_cut_short(fragment: MediaFragment, listed: ListedFragment) -> bool:

@@ -10,13 +10,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from call_archive.aws.faults import failure_text
-from call_archive.errors import ArchiveError, QueueFaultError
+from call_archive.aws.faults import queue_fault, translated
 from call_archive.job import ArchiveJob, build_job_message
 from call_archive.limits import MAX_ATTRIBUTE_CHARACTERS, MAX_VISIBILITY_S
+from call_archive.reasons import Code
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+    from call_archive.errors import ArchiveError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,10 @@ class ArchiveQueue:
         Raises:
             QueueFaultError: SQS did not take it.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
-
-        try:
+        with translated(queue_fault(Code.JOB_NOT_QUEUED, "SendMessage")):
             self.client.send_message(
                 QueueUrl=self.url, MessageBody=json.dumps(build_job_message(job))
             )
-        except (BotoCoreError, ClientError) as error:
-            raise QueueFaultError("JOB_NOT_QUEUED", failure_text("SendMessage", error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +53,13 @@ class FailedJobsQueue:
         Raises:
             QueueFaultError: SQS did not take it.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
-
         facts = {
-            "reason": failure.reason,
+            "reason": str(failure.reason),
             "code": failure.code,
             "errorType": type(failure).__name__,
             "messageId": message_id,
         }
-        try:
+        with translated(queue_fault(Code.FAILED_JOB_NOT_QUEUED, "SendMessage")):
             self.client.send_message(
                 QueueUrl=self.url,
                 MessageBody=body,
@@ -72,10 +68,6 @@ class FailedJobsQueue:
                     for name, text in facts.items()
                 },
             )
-        except (BotoCoreError, ClientError) as error:
-            raise QueueFaultError(
-                "FAILED_JOB_NOT_QUEUED", failure_text("SendMessage", error)
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +87,13 @@ class RetryQueue:
         Raises:
             QueueFaultError: SQS did not change it: the message comes back after that timeout.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
-
         account, _, name = event_source_arn.partition(":sqs:")[2].partition(":")[2].partition(":")
-        try:
+        with translated(queue_fault(Code.VISIBILITY_NOT_CHANGED, "ChangeMessageVisibility")):
             self.client.change_message_visibility(
                 QueueUrl=f"{self.sibling_url.rsplit('/', 2)[0]}/{account}/{name}",
                 ReceiptHandle=receipt_handle,
                 VisibilityTimeout=min(delay_s, MAX_VISIBILITY_S),
             )
-        except (BotoCoreError, ClientError) as error:
-            raise QueueFaultError(
-                "VISIBILITY_NOT_CHANGED", failure_text("ChangeMessageVisibility", error)
-            ) from error
 
 
 def _attribute(text: str) -> str:

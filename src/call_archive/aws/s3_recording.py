@@ -22,12 +22,10 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, TypedDict
 from urllib.parse import urlencode
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
-
-from call_archive.aws.faults import failure_text, refusal_code
+from call_archive.aws.faults import failures, refusal_code, storage_fault
 from call_archive.errors import StorageFaultError
 from call_archive.limits import MAX_MANIFEST_BYTES
+from call_archive.reasons import Code
 from call_archive.recording.manifest import PublishedManifest, StoredRecording, decode_manifest
 from call_archive.recording.wav import HEADER_BYTES
 
@@ -49,20 +47,7 @@ READ_BYTES = 65_536
 ORPHAN_AGE = timedelta(minutes=15)
 """A recording without a manifest that is older than any run was left by one that was killed."""
 
-_PERMANENT_CODES = frozenset(
-    (
-        "403",  # AccessDenied as the answer to HEAD, which has no body for the code
-        "AccessDenied",
-        "AccessDeniedException",
-        "AllAccessDisabled",
-        "InvalidBucketName",
-        "InvalidRequest",
-        "KMS.DisabledException",
-        "KMS.NotFoundException",
-        "NoSuchBucket",
-    )
-)
-_FAILURES = (BotoCoreError, ClientError, HTTPError)
+_FAILURES = failures()
 _EXISTS = frozenset(("PreconditionFailed", "412"))
 _MISSING = frozenset(("NoSuchKey", "404", "NotFound"))
 _MANIFEST_TRIES = 3
@@ -130,7 +115,7 @@ class S3Archive:
         except _FAILURES as error:
             if refusal_code(error) in _MISSING:
                 return None
-            raise _fault("GetObject", error) from error
+            raise storage_fault("GetObject", error) from error
 
     def _recording_etag(self) -> str:
         """The ETag of the recording that is there; "" where there is none."""
@@ -139,7 +124,7 @@ class S3Archive:
         except _FAILURES as error:
             if refusal_code(error) in _MISSING:
                 return ""
-            raise _fault("HeadObject", error) from error
+            raise storage_fault("HeadObject", error) from error
 
     @contextlib.contextmanager
     def open_recording(self) -> Iterator[MultipartRecording]:
@@ -172,7 +157,7 @@ class S3Archive:
                 return
             published = self._read_manifest()
         raise StorageFaultError(
-            "PUBLISHED_MEANWHILE", "another run has published this call", retryable=True
+            Code.PUBLISHED_MEANWHILE, "another run has published this call", retryable=True
         )
 
     def _put_manifest(
@@ -198,7 +183,7 @@ class S3Archive:
         except _FAILURES as error:
             if refusal_code(error) in _EXISTS:
                 return False
-            raise _fault("PutObject", error) from error
+            raise storage_fault("PutObject", error) from error
         return True
 
 
@@ -274,7 +259,7 @@ class MultipartRecording:
                 version = publish({"IfMatch": existing})
         if version is None:
             raise StorageFaultError(
-                "PUBLISHED_MEANWHILE",
+                Code.PUBLISHED_MEANWHILE,
                 "another run is publishing this call, or has left a longer recording",
                 retryable=True,
             )
@@ -311,7 +296,7 @@ class MultipartRecording:
                 written += self._files[-1].write(bytes(self._buffer[written:]))
         except OSError as error:
             raise StorageFaultError(
-                "DISK_FULL", f"the function's temporary storage failed: {error}", retryable=True
+                Code.DISK_FULL, f"the function's temporary storage failed: {error}", retryable=True
             ) from error
         self._part_bytes += len(self._buffer)
         self._buffer.clear()
@@ -343,7 +328,7 @@ class MultipartRecording:
                 Tagging=urlencode({_INSTANCE_TAG: self._instance_id}),
             )["UploadId"]
         except _FAILURES as error:
-            raise _fault("CreateMultipartUpload", error) from error
+            raise storage_fault("CreateMultipartUpload", error) from error
 
     def _upload(self, number: int, part: IO[bytes]) -> CompletedPartTypeDef:
         part.seek(0)
@@ -356,7 +341,7 @@ class MultipartRecording:
                 Body=part,
             )
         except _FAILURES as error:
-            raise _fault("UploadPart", error) from error
+            raise storage_fault("UploadPart", error) from error
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def _prepare(
@@ -420,7 +405,7 @@ class MultipartRecording:
                 Tagging={"TagSet": [{"Key": key, "Value": tags[key]} for key in tags]},
             )
         except _FAILURES as error:
-            return _fault("PutObjectTagging", error)
+            return storage_fault("PutObjectTagging", error)
         return None
 
     def _publish(self, api: str, call: Callable[[], _Version]) -> _Version | None:
@@ -433,7 +418,7 @@ class MultipartRecording:
                 return own
             if refusal_code(error) in _EXISTS:
                 return None
-            raise _fault(api, error) from error
+            raise storage_fault(api, error) from error
 
     def _find_own(self) -> _Version | None:
         """The object at the key, if it is this run's."""
@@ -453,7 +438,7 @@ class MultipartRecording:
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
         except _FAILURES as error:
-            raise _fault("HeadObject", error) from error
+            raise storage_fault("HeadObject", error) from error
         is_old = datetime.now(UTC) - answer["LastModified"] > ORPHAN_AGE
         is_longer = answer["ContentLength"] > HEADER_BYTES + self.pcm_bytes
         return answer["ETag"], is_old and not is_longer
@@ -474,12 +459,3 @@ def _build_tags(instance_id: str, *, is_complete: bool) -> dict[str, str]:
 
 def _open_part() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
-
-
-def _fault(api: str, error: Exception) -> StorageFaultError:
-    code = refusal_code(error)
-    if not code:
-        return StorageFaultError("S3_UNREACHABLE", failure_text(api, error), retryable=True)
-    return StorageFaultError(
-        f"S3_{code}", failure_text(api, error), retryable=code not in _PERMANENT_CODES
-    )

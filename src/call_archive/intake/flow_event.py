@@ -17,6 +17,7 @@ from call_archive.fields import (
     decode_timestamp_ms,
 )
 from call_archive.job import ArchiveJob, check_job
+from call_archive.reasons import Code
 
 ARCHIVE_PARAMETER = "archive"
 ARCHIVE_NOW = "now"
@@ -62,7 +63,7 @@ def decode_flow_event(event: object) -> NotStreaming | Streaming:
     contact = _child(details, "ContactData")
     if not contact:
         raise RequestError(
-            "NOT_A_FLOW_EVENT",
+            Code.NOT_A_FLOW_EVENT,
             "Details.ContactData is missing: invoke this function from a Connect flow",
         )
     audio = _audio(contact)
@@ -136,5 +137,5 @@ def _child(parent: object, key: str) -> Mapping[str, object]:
     if child is None:
         return {}
     if not isinstance(child, Mapping):
-        raise RequestError("NOT_A_FLOW_EVENT", f"{key} must be a JSON object")
+        raise RequestError(Code.NOT_A_FLOW_EVENT, f"{key} must be a JSON object")
     return child

@@ -28,6 +28,7 @@ from call_archive.limits import (
     MAX_RECORDINGS_PER_CONTACT,
     MIN_TIMESTAMP_MS,
 )
+from call_archive.reasons import Code
 
 RECORDINGS_WAIT_MS = 600_000
 """How long after the end of a call DescribeContact is asked for a recording that it lacks."""
@@ -112,12 +113,12 @@ def take_in(
             return _order(trigger, ended, message) or _saved_order(trigger, ended, message)
     elif "KinesisBatchInfo" in message:
         raise RequestError(
-            "UNDELIVERED_BATCH",
+            Code.UNDELIVERED_BATCH,
             "this says which contact records the pipe did not deliver: get them from the stream",
         )
     else:
         raise RequestError(
-            "UNKNOWN_MESSAGE",
+            Code.UNKNOWN_MESSAGE,
             "the message is neither an ArchiveJob nor a contact event nor a contact record",
         )
     contact = describe_contact(ended.instance_arn, ended.contact_id)
@@ -140,7 +141,7 @@ def _decode_body(body: str) -> Mapping[str, object]:
     """The message's JSON object, out of a Kinesis record's envelope where it has one."""
     if len(body.encode(errors="replace")) > MAX_MESSAGE_BYTES:
         raise RequestError(
-            "MESSAGE_TOO_LARGE",
+            Code.MESSAGE_TOO_LARGE,
             f"a message has at most {MAX_MESSAGE_BYTES} bytes: SQS takes no more, see who sent it",
         )
     message = _decode_json(body)
@@ -148,7 +149,7 @@ def _decode_body(body: str) -> Mapping[str, object]:
         try:
             return _decode_json(base64.b64decode(str(message["data"]), validate=True))
         except ValueError as error:
-            raise RequestError("MALFORMED_MESSAGE", "a Kinesis record is not base64") from error
+            raise RequestError(Code.MALFORMED_MESSAGE, "a Kinesis record is not base64") from error
     return message
 
 
@@ -156,9 +157,9 @@ def _decode_json(text: str | bytes) -> Mapping[str, object]:
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RequestError("MALFORMED_MESSAGE", "the message is not JSON") from error
+        raise RequestError(Code.MALFORMED_MESSAGE, "the message is not JSON") from error
     if not isinstance(message, dict):
-        raise RequestError("MALFORMED_MESSAGE", "the message is not a JSON object")
+        raise RequestError(Code.MALFORMED_MESSAGE, "the message is not a JSON object")
     return message
 
 
@@ -170,7 +171,7 @@ def _decode_contact_event(message: Mapping[str, object], sent_ms: int) -> EndedC
     """The contact whose end an EventBridge event reports; None for any other event."""
     detail = message.get("detail")
     if not isinstance(detail, Mapping):
-        raise RequestError("MALFORMED_CONTACT_EVENT", "the contact event has no detail object")
+        raise RequestError(Code.MALFORMED_CONTACT_EVENT, "the contact event has no detail object")
     channel = detail.get("channel", "VOICE")
     is_voice = isinstance(channel, str) and channel.upper() == "VOICE"
     if detail.get("eventType") not in _ENDING_EVENTS or not is_voice:
@@ -219,13 +220,13 @@ def _order_of_contact(
     if age_ms < RECORDINGS_WAIT_MS and not (settle and _has_saved(ended, contact)):
         was_streamed = bool(_kvs_recordings(contact)) or _has_saved(ended, contact)
         raise NotYetError(
-            "NO_RECORDING_YET",
+            Code.NO_RECORDING_YET,
             "DescribeContact shows no KVS recording yet",
             retry_after_s=None if was_streamed else _until_next_look_s(age_ms),
         )
     if _holds_unfilled(contact) and not _has_saved(ended, contact):
         raise RequestError(
-            "UNFILLED_RECORDING", "Connect names a KVS recording and not where it starts"
+            Code.UNFILLED_RECORDING, "Connect names a KVS recording and not where it starts"
         )
     return _saved_order(trigger, ended, contact)
 
@@ -245,7 +246,7 @@ def _kvs_recordings(contact: Mapping[str, object]) -> list[Mapping[str, object]]
     ]
     if len(recordings) > MAX_RECORDINGS_PER_CONTACT:
         raise RequestError(
-            "TOO_MANY_RECORDINGS",
+            Code.TOO_MANY_RECORDINGS,
             f"Connect names more than {MAX_RECORDINGS_PER_CONTACT} KVS recordings of the contact: "
             "send each as an ArchiveJob",
         )

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from call_archive.errors import MediaError
 from call_archive.limits import MAX_FRAGMENT_BYTES, MAX_FRAGMENT_ELEMENTS
+from call_archive.reasons import Code
 
 
 class ElementId(IntEnum):
@@ -393,10 +394,10 @@ class FragmentReader:
 
     def _too_large(self, position: int, most: str) -> MediaError:
         return MediaError(
-            "FRAGMENT_TOO_LARGE",
+            Code.FRAGMENT_TOO_LARGE,
             f"a fragment of more than {most} at byte {self._offset + position} of the body: "
             "Connect sends none, so look for another producer of the stream",
         )
 
     def _bad(self, position: int, what: str) -> MediaError:
-        return MediaError("NOT_EBML", f"{what} at byte {self._offset + position} of the body")
+        return MediaError(Code.NOT_EBML, f"{what} at byte {self._offset + position} of the body")

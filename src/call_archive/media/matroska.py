@@ -33,6 +33,7 @@ from call_archive.limits import (
 )
 from call_archive.media.fragments import Element, ElementId, Fragment
 from call_archive.media.pcm import SAMPLE_BYTES, SAMPLE_NS, Direction
+from call_archive.reasons import Code
 
 _SCHEMA = ebmlite.loadSchema("matroska.xml")
 _DEFAULT_TIMESTAMP_SCALE_NS = 1_000_000
@@ -94,7 +95,7 @@ def check_description(fragment: Fragment) -> None:
     )
     if description_bytes > MAX_DESCRIPTION_BYTES:
         raise MediaError(
-            "FRAGMENT_TOO_LARGE",
+            Code.FRAGMENT_TOO_LARGE,
             f"its Tags, Tracks and Info have more than {MAX_DESCRIPTION_BYTES} bytes: "
             "Connect sends none such, so look for another producer of the stream",
         )
@@ -136,7 +137,7 @@ def place_spans(fragment: Fragment) -> Iterator[PlacedSpan]:
             timestamp = _timestamp_place(element)
         elif element.id in (ElementId.SIMPLE_BLOCK, ElementId.BLOCK_GROUP):
             if timestamp is None:
-                raise MediaError("NO_CLUSTER_TIMESTAMP", "audio comes before its Cluster's time")
+                raise MediaError(Code.NO_CLUSTER_TIMESTAMP, "audio comes before its Cluster's time")
             if directions is None:
                 directions = decode_directions(fragment)
             row = (
@@ -152,7 +153,7 @@ def place_spans(fragment: Fragment) -> Iterator[PlacedSpan]:
 def _timestamp_place(element: Element) -> slice:
     if element.end - element.start > MAX_UINT_BYTES:
         raise MediaError(
-            "MALFORMED_ELEMENT", f"a Cluster's Timestamp has more than {MAX_UINT_BYTES} bytes"
+            Code.MALFORMED_ELEMENT, f"a Cluster's Timestamp has more than {MAX_UINT_BYTES} bytes"
         )
     return slice(element.start, element.end)
 
@@ -173,16 +174,16 @@ def decode_directions(fragment: Fragment) -> Directions:
     """
     names = decode_track_names(fragment)
     if not names:
-        raise MediaError("NO_TRACKS", "there is audio, and no Tracks element to say whose")
+        raise MediaError(Code.NO_TRACKS, "there is audio, and no Tracks element to say whose")
     if len(names) == 1 and set(names.values()) <= _LEGACY_NAMES:
         return ((next(iter(names)), Direction.FROM_CUSTOMER),)
     directions = {
         number: Direction(name) for number, name in names.items() if name in list(Direction)
     }
     if len(set(directions.values())) < len(directions):
-        raise MediaError("AMBIGUOUS_TRACKS", "two tracks have the same Name")
+        raise MediaError(Code.AMBIGUOUS_TRACKS, "two tracks have the same Name")
     if len(directions) < len(names) and Direction.FROM_CUSTOMER not in directions.values():
-        raise MediaError("UNKNOWN_TRACKS", "none of several tracks is named as the customer's")
+        raise MediaError(Code.UNKNOWN_TRACKS, "none of several tracks is named as the customer's")
     return tuple(directions.items())
 
 
@@ -204,7 +205,7 @@ def _plan_row(
     """The spans of a row: direction, start and end after the Cluster in ns, frames' places."""
     block_bytes = row.end - row.start
     if block_bytes < _BLOCK_HEAD_BYTES:
-        raise MediaError("MALFORMED_BLOCK", "a SimpleBlock is shorter than its header")
+        raise MediaError(Code.MALFORMED_BLOCK, "a SimpleBlock is shorter than its header")
     numbers, high, low, flags = (fragment.document[column] for column in head_columns(row))
     by_number = dict(directions)
     frame_bytes = (block_bytes - _BLOCK_HEAD_BYTES) // SAMPLE_BYTES * SAMPLE_BYTES
@@ -212,7 +213,9 @@ def _plan_row(
     planned: dict[Direction, list[tuple[int, list[slice]]]] = {}
     for index in range(row.blocks):
         if not numbers[index] & 0x80 or flags[index] & _LACING:
-            raise MediaError("MALFORMED_BLOCK", "a SimpleBlock is laced, or its track is over 127")
+            raise MediaError(
+                Code.MALFORMED_BLOCK, "a SimpleBlock is laced, or its track is over 127"
+            )
         direction = by_number.get(numbers[index] & 0x7F)
         if direction is None or not frame_bytes:
             continue
@@ -304,7 +307,7 @@ def read_tags(fragment: Fragment) -> Iterator[Tag]:
                     yield found
                     count += 1
                     if count > MAX_TAGS_PER_FRAGMENT:
-                        raise MediaError("MALFORMED_TAGS", f"over {MAX_TAGS_PER_FRAGMENT} tags")
+                        raise MediaError(Code.MALFORMED_TAGS, f"over {MAX_TAGS_PER_FRAGMENT} tags")
 
 
 def _simple_tags(element: SmallElement, offset: int) -> Iterator[Tag]:
@@ -325,7 +328,7 @@ def _decode_tracks(body: bytes) -> Mapping[int, str]:
         if entry.name == "TrackEntry":
             number = entry.child_values.get("TrackNumber")
             if not isinstance(number, int):
-                raise MediaError("MALFORMED_TRACKS", "a TrackEntry has no TrackNumber")
+                raise MediaError(Code.MALFORMED_TRACKS, "a TrackEntry has no TrackNumber")
             names[number] = entry.text("Name")
     return names
 
@@ -346,7 +349,7 @@ def _block_of(fragment: Fragment, group: Element, allowance: Iterator[int]) -> E
             return Element(
                 ElementId.SIMPLE_BLOCK, group.start + child.start, group.start + child.end, 1, 1
             )
-    raise MediaError("MALFORMED_BLOCK", "a BlockGroup has no Block")
+    raise MediaError(Code.MALFORMED_BLOCK, "a BlockGroup has no Block")
 
 
 def _parse(body: bytes, allowance: Iterator[int] | None = None) -> tuple[SmallElement, ...]:
@@ -363,7 +366,7 @@ def _parse(body: bytes, allowance: Iterator[int] | None = None) -> tuple[SmallEl
     try:
         return _read_children(_SCHEMA.loads(body), len(body), 0, allowance or repeat(0))
     except (OSError, TypeError, ValueError, struct.error) as error:
-        raise MediaError("MALFORMED_ELEMENT", f"ebmlite cannot decode it: {error}") from error
+        raise MediaError(Code.MALFORMED_ELEMENT, f"ebmlite cannot decode it: {error}") from error
 
 
 def _read_children(
@@ -373,17 +376,20 @@ def _read_children(
     allowance: Iterator[int],
 ) -> tuple[SmallElement, ...]:
     if depth > MAX_ELEMENT_DEPTH:
-        raise MediaError("MALFORMED_ELEMENT", f"elements are nested over {MAX_ELEMENT_DEPTH} deep")
+        raise MediaError(
+            Code.MALFORMED_ELEMENT, f"elements are nested over {MAX_ELEMENT_DEPTH} deep"
+        )
     elements = []
     for child in parent:
         if next(allowance, None) is None:
             raise MediaError(
-                "FRAGMENT_TOO_LARGE", f"its BlockGroups have over {MAX_FRAGMENT_ELEMENTS} elements"
+                Code.FRAGMENT_TOO_LARGE,
+                f"its BlockGroups have over {MAX_FRAGMENT_ELEMENTS} elements",
             )
         element_id: int = child.id
         start, child_end = child.payloadOffset, child.payloadOffset + child.size
         if child_end > end:
-            raise MediaError("MALFORMED_ELEMENT", "an element is larger than its parent")
+            raise MediaError(Code.MALFORMED_ELEMENT, "an element is larger than its parent")
         is_master = isinstance(child, ebmlite.core.MasterElement)
         children = _read_children(child, child_end, depth + 1, allowance) if is_master else ()
         value = child.value if child.name in _READ_VALUES else None

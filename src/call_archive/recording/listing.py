@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from call_archive.media.likeness import MediaFragment
+from call_archive.reasons import Reason
 
 HOLE_MS = 500
 """A stretch without a listed fragment, half of what Connect's fragments last."""
@@ -99,12 +100,12 @@ class MissingFragment(NamedTuple):
     """A listed fragment that KVS did not deliver, after every retry.
 
     Attributes:
-        reason: `CODE: text`.
+        reason: why it is missing.
         may_improve: whether asking again in a minute can help.
     """
 
     number: int
-    reason: str
+    reason: Reason
     may_improve: bool
 
 

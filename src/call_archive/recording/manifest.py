@@ -13,6 +13,7 @@ from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction
+from call_archive.reasons import Code, Reason
 from call_archive.recording.selection import STOP_TOLERANCE_MS
 from call_archive.recording.timeline import Hole
 
@@ -74,7 +75,7 @@ class RecordedCall:
     gaps: Sequence[Hole]
     overlaps: Sequence[Hole]
     clock_jumps: int
-    reasons: Sequence[str]
+    reasons: Sequence[Reason]
     may_improve: bool
     media_bytes: int = 0
 
@@ -159,7 +160,7 @@ def build_manifest(
         "bytes": recording.size_bytes,
         "sha256": recording.sha256,
         "complete": call.is_complete,
-        "reasons": list(call.reasons),
+        "reasons": [str(reason) for reason in call.reasons],
         "fragments": {
             "listed": call.fragments.listed,
             "received": call.fragments.received,
@@ -187,7 +188,7 @@ def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> Publi
     """
     if len(document) > MAX_MANIFEST_BYTES:
         raise StorageFaultError(
-            "FOREIGN_MANIFEST",
+            Code.FOREIGN_MANIFEST,
             f"the object at the manifest's key has more than {MAX_MANIFEST_BYTES} bytes, so it is "
             "not a manifest: remove it",
         )
@@ -204,7 +205,7 @@ def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> Publi
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StorageFaultError(
-            "FOREIGN_MANIFEST", "the object at the manifest's key is not a manifest: remove it"
+            Code.FOREIGN_MANIFEST, "the object at the manifest's key is not a manifest: remove it"
         ) from error
 
 

@@ -15,6 +15,7 @@ from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_HOLES, MAX_REASONS
 from call_archive.media.likeness import MediaFragment, decode_audio
 from call_archive.media.pcm import Direction, Piece
+from call_archive.reasons import Code, Reason
 from call_archive.recording.listing import (
     Delivery,
     FragmentListing,
@@ -155,11 +156,11 @@ def archive_call(
 class _Shortfall:
     """What keeps a recording from being complete, gathered along the way."""
 
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     missing: set[int] = field(default_factory=set)
     may_improve: bool = False
 
-    def note(self, reason: str, *, may_improve: bool) -> None:
+    def note(self, reason: Reason, *, may_improve: bool) -> None:
         if len(self.reasons) < MAX_REASONS and reason not in self.reasons:
             self.reasons.append(reason)
         self.may_improve |= may_improve
@@ -194,13 +195,16 @@ class _Run:
             # The stream may have it, or a page was lost: only a second listing tells.
             listed = FragmentListing(chain(listed, self._list(source, pad_ms)))
         for number, reason in (
-            (job.start_fragment_number, "START_NOT_LISTED: KVS does not list the start fragment"),
-            (self._stop(), "STOP_NOT_LISTED: KVS does not list the stop fragment"),
+            (
+                job.start_fragment_number,
+                Reason(Code.START_NOT_LISTED, "KVS does not list the start fragment"),
+            ),
+            (self._stop(), Reason(Code.STOP_NOT_LISTED, "KVS does not list the stop fragment")),
         ):
             if number not in listed:
                 self._miss(number, reason)
         if not listed:
-            raise StreamFaultError("NOTHING_LISTED", "KVS lists no fragment in the job's range")
+            raise StreamFaultError(Code.NOTHING_LISTED, "KVS lists no fragment in the job's range")
         return listed
 
     def record(self, deliveries: Iterable[Delivery]) -> Iterator[bytes | bytearray]:
@@ -219,19 +223,27 @@ class _Run:
         """
         selection, timeline = self._selection, self._timeline
         if not selection.accepted:
-            raise self._nothing("NO_FRAGMENT_OF_CONTACT", "no fragment carries this contact's id")
+            raise self._nothing(
+                Code.NO_FRAGMENT_OF_CONTACT, "no fragment carries this contact's id"
+            )
         if not timeline.has_audio:
-            raise self._nothing("NO_AUDIO", "the contact's fragments hold no audio to record")
+            raise self._nothing(Code.NO_AUDIO, "the contact's fragments hold no audio to record")
         if selection.untagged:
             self._shortfall.note(
-                f"UNTAGGED_REFUSED: {selection.untagged} fragments without a ContactId are "
-                "not proved to be this contact's",
+                Reason(
+                    Code.UNTAGGED_REFUSED,
+                    f"{selection.untagged} fragments without a ContactId are not proved to be "
+                    "this contact's",
+                ),
                 may_improve=False,
             )
         if timeline.unlisted_holes:
             self._shortfall.note(
-                f"TOO_MANY_HOLES: the manifest lists {MAX_HOLES} gaps and overlaps at most, and "
-                f"not {timeline.unlisted_holes} more",
+                Reason(
+                    Code.TOO_MANY_HOLES,
+                    f"the manifest lists {MAX_HOLES} gaps and overlaps at most, and not "
+                    f"{timeline.unlisted_holes} more",
+                ),
                 may_improve=False,
             )
         return RecordedCall(
@@ -260,7 +272,7 @@ class _Run:
         job, conditions = self._job, self._conditions
         age_ms = conditions.now_ms() - job.end_bound_ms
         if job.stop_fragment_number is None and age_ms < SETTLE_MS and not conditions.settle:
-            raise NotYetError("TAIL_NOT_SETTLED", "the call has only just ended")
+            raise NotYetError(Code.TAIL_NOT_SETTLED, "the call has only just ended")
 
     def _list(self, source: FragmentSource, pad_ms: int) -> FragmentListing:
         job = self._job
@@ -283,21 +295,22 @@ class _Run:
                 continue
             if delivery.is_cut_short:
                 self._fall_short(
-                    "FRAGMENT_CUT_SHORT: KVS delivers less of a fragment than it lists",
+                    Reason(
+                        Code.FRAGMENT_CUT_SHORT, "KVS delivers less of a fragment than it lists"
+                    ),
                     may_improve=True,
                 )
             self._received += 1
             self._media_bytes += len(delivery.media.fragment.document)
             yield delivery.media
 
-    def _fall_short(self, reason: str, *, may_improve: bool) -> None:
+    def _fall_short(self, reason: Reason, *, may_improve: bool) -> None:
         """Comes back for what may still arrive; notes the reason when it is time to settle."""
         if may_improve and not self._conditions.settle:
-            code, _, text = reason.partition(": ")
-            raise NotYetError(code, text)
+            raise NotYetError(reason.code, reason.text)
         self._shortfall.note(reason, may_improve=may_improve)
 
-    def _miss(self, number: int, reason: str, *, may_improve: bool = True) -> None:
+    def _miss(self, number: int, reason: Reason, *, may_improve: bool = True) -> None:
         self._fall_short(reason, may_improve=may_improve)
         self._shortfall.missing.add(number)
 
@@ -312,16 +325,18 @@ class _Run:
                 continue
             if audio.leaves_out and len(self._conditions.tracks) > 1:
                 self._shortfall.note(
-                    "UNKNOWN_TRACKS: a track's name does not tell whose voice it holds",
+                    Reason(
+                        Code.UNKNOWN_TRACKS, "a track's name does not tell whose voice it holds"
+                    ),
                     may_improve=False,
                 )
             yield self._timeline.place(audio, fragment.server_timestamp_ms)
         yield self._timeline.finish()
 
-    def _nothing(self, code: str, text: str) -> MediaError:
+    def _nothing(self, code: Code, text: str) -> MediaError:
         """Why there is nothing to record, with whatever went wrong on the way."""
         return MediaError(
             code,
-            "; ".join((text, *self._shortfall.reasons)),
+            "; ".join((text, *map(str, self._shortfall.reasons))),
             retryable=self._shortfall.may_improve,
         )

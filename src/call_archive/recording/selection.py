@@ -16,6 +16,7 @@ from call_archive.errors import StreamFaultError
 from call_archive.job import ArchiveJob
 from call_archive.limits import MAX_FRAGMENTS_PER_CALL, MAX_HELD_FRAGMENTS
 from call_archive.media.likeness import MediaFragment
+from call_archive.reasons import Code
 from call_archive.recording.listing import FragmentListing, ListedFragment
 
 STOP_TOLERANCE_MS = 5_000
@@ -39,7 +40,7 @@ def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
     for count, fragment in enumerate(listed, start=1):
         if count > MAX_FRAGMENTS_PER_CALL:
             raise StreamFaultError(
-                "TOO_MANY_FRAGMENTS",
+                Code.TOO_MANY_FRAGMENTS,
                 f"KVS lists more than {MAX_FRAGMENTS_PER_CALL} fragments in the job's range: "
                 "check its start and stop",
             )

@@ -32,6 +32,7 @@ from call_archive.media.pcm import (
     Silence,
     Span,
 )
+from call_archive.reasons import Code
 
 _NS_PER_MS = 1_000_000
 JITTER_NS = 20 * _NS_PER_MS
@@ -120,7 +121,7 @@ class Timeline:
             self._level(pieces)
         if self.samples > _MAX_SAMPLES:
             raise MediaError(
-                "RECORDING_TOO_LONG",
+                Code.RECORDING_TOO_LONG,
                 f"its timestamps span more than {MAX_CALL_MS} ms, longer than a contact can last",
                 retryable=False,
             )

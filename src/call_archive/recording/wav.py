@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from call_archive.errors import MediaError
 from call_archive.limits import MAX_RECORDING_BYTES
 from call_archive.media.pcm import SAMPLE_BYTES, SAMPLE_RATE_HZ, Piece, Silence
+from call_archive.reasons import Code
 
 HEADER_BYTES = 44
 _PCM_FORMAT = 1
@@ -27,7 +28,9 @@ def build_header(pcm_bytes: int, channels: int) -> bytes:
     """
     if pcm_bytes + HEADER_BYTES > MAX_RECORDING_BYTES:
         raise MediaError(
-            "RECORDING_TOO_LONG", "the recording would exceed 4 GiB, a WAV's limit", retryable=False
+            Code.RECORDING_TOO_LONG,
+            "the recording would exceed 4 GiB, a WAV's limit",
+            retryable=False,
         )
     frame_bytes = channels * SAMPLE_BYTES
     return struct.pack(
