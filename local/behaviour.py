@@ -18,6 +18,12 @@ type Api = Literal[
     "SearchContacts",
     "ListInstanceStorageConfigs",
     "ListLambdaFunctions",
+    "CreateStream",
+    "DeleteStream",
+    "ListStreams",
+    "TagStream",
+    "ListTagsForStream",
+    "PutMedia",
 ]
 type Breakage = Literal["reset", "close", "stall"]
 """How a connection ends: by a reset, by a close, or by silence until the client has gone."""
@@ -131,6 +137,21 @@ class CallFault:
 
 
 @dataclass(frozen=True, slots=True)
+class PutMediaFault:
+    """A PutMedia session that goes wrong when its fragment number `after_fragments` is whole.
+
+    Attributes:
+        kind: the acknowledgement is an ERROR with `error_id`; or the connection is reset; or
+            everything is taken and nothing more is acknowledged (`silence`).
+    """
+
+    after_fragments: int = 0
+    kind: Literal["error", "reset", "silence"] = "error"
+    error_id: int = 5000
+    times: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Behaviour:
     """The services' manners; a quota of None is off.
 
@@ -146,7 +167,7 @@ class Behaviour:
         body_write_bytes: size of the writes of a media body; None writes document by document.
         requests_per_connection: after so many answers, a connection is reset by the next request.
         fragment_faults, body_faults, connection_faults, call_faults, endpoint_faults, page_faults,
-            clock_faults: the faults.
+            clock_faults, put_media_faults: the faults.
         get_media_limit_s: GetMedia ends after so long.
         recordings_delay_ms: DescribeContact shows Recordings so long after the contact has ended.
         body_bytes_per_s: pace of each media session.
@@ -158,6 +179,12 @@ class Behaviour:
         get_media_calls_per_s: GetMedia calls of a stream.
         describe_contact_calls_per_s: DescribeContact calls of the account.
         search_contacts_calls_per_s: SearchContacts calls of the account.
+        creating_ms, deleting_ms: a stream is CREATING and DELETING for so long.
+        persist_delay_ms: PERSISTED comes so long after RECEIVED.
+        put_media_idle_s: a PutMedia session ends after so long without a byte.
+        put_media_connections: concurrent PutMedia sessions of a stream.
+        put_media_calls_per_s: PutMedia calls of a stream.
+        put_media_fragments_per_s: fragments of a PutMedia session that are taken.
     """
 
     listing_delay_ms: int = 1000
@@ -188,6 +215,14 @@ class Behaviour:
     get_media_calls_per_s: int | None = 5
     describe_contact_calls_per_s: int | None = 10
     search_contacts_calls_per_s: float | None = 0.5
+    creating_ms: int = 1500
+    deleting_ms: int = 1500
+    persist_delay_ms: int = 100
+    put_media_idle_s: float = 30
+    put_media_faults: tuple[PutMediaFault, ...] = ()
+    put_media_connections: int | None = 1
+    put_media_calls_per_s: int | None = 5
+    put_media_fragments_per_s: int | None = 5
 
 
 CONNECT_DEFAULTS: Final = Behaviour()
@@ -201,6 +236,9 @@ UNLIMITED: Final = Behaviour(
     get_media_calls_per_s=None,
     describe_contact_calls_per_s=None,
     search_contacts_calls_per_s=None,
+    put_media_connections=None,
+    put_media_calls_per_s=None,
+    put_media_fragments_per_s=None,
 )
 
 
@@ -229,6 +267,7 @@ _FAULTS: Final[Mapping[str, type[Any]]] = {
     "endpoint_faults": EndpointFault,
     "page_faults": PageFault,
     "clock_faults": ClockFault,
+    "put_media_faults": PutMediaFault,
 }
 
 

@@ -217,11 +217,11 @@ def encode_fragment(  # noqa: PLR0913 - what a document consists of, by keyword
         layout: how the producer writes.
         trailing_tags: encoded Tags elements behind everything, inside the Segment (GetMedia).
     """
-    parts = [_segment_head(tracks, layout)]
+    parts = [encode_segment_head(tracks, layout)]
     if number is not None:
-        parts.append(_aws_tags(number, server_timestamp_ms, producer_timestamp_ms, layout))
+        parts.append(encode_aws_tags(number, server_timestamp_ms, producer_timestamp_ms, layout))
     contact = _contact_tags(tuple(contact_tags.items()), layout) if contact_tags else b""
-    media = [_cluster(cluster, layout) for cluster in clusters]
+    media = [encode_cluster(cluster, layout) for cluster in clusters]
     parts += [contact, *media] if layout.contact_tags_before_cluster else [*media, contact]
     parts.append(trailing_tags)
     return _document(parts, layout)
@@ -249,12 +249,12 @@ def encode_error(
         (f"AWS_KINESISVIDEO_{name}", value)
         for name, value in zip(names, (code, detail), strict=True)
     )
-    return _document([_tags(tags, layout)], layout)
+    return _document([encode_tags(tags, layout)], layout)
 
 
 def encode_behind_now_tags(millis_behind_now: int, continuation_token: str) -> bytes:
     """The Tags element that GetMedia, and only GetMedia, puts behind each fragment."""
-    return _tags(
+    return encode_tags(
         (
             ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", str(millis_behind_now)),
             ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", continuation_token),
@@ -268,11 +268,12 @@ def _document(segment_parts: list[bytes], layout: Layout) -> bytes:
         size = encode_size(sum(map(len, segment_parts)), 8)
     else:
         size = UNKNOWN_SIZE_8
-    return b"".join((_ebml_header(layout), SEGMENT_ID, size, *segment_parts))
+    return b"".join((encode_ebml_header(layout), SEGMENT_ID, size, *segment_parts))
 
 
 @lru_cache(maxsize=256)
-def _ebml_header(layout: Layout) -> bytes:
+def encode_ebml_header(layout: Layout = CONNECT) -> bytes:
+    """The EBML header of a document."""
     return encode_element(
         EBML_ID,
         encode_uint(EBML_VERSION_ID, 1)
@@ -287,7 +288,8 @@ def _ebml_header(layout: Layout) -> bytes:
 
 # The same for every fragment of a call: built once.
 @lru_cache(maxsize=256)
-def _segment_head(tracks: tuple[Track, ...], layout: Layout) -> bytes:
+def encode_segment_head(tracks: tuple[Track, ...], layout: Layout = CONNECT) -> bytes:
+    """The start of a Segment's content: Info and Tracks, and what the layout puts around them."""
     parts = []
     if layout.seek_head:
         parts.append(_seek_head())
@@ -345,7 +347,8 @@ def _audio() -> bytes:
     )
 
 
-def _cluster(cluster: Cluster, layout: Layout) -> bytes:
+def encode_cluster(cluster: Cluster, layout: Layout = CONNECT) -> bytes:
+    """A Cluster with its blocks."""
     parts = [_cluster_head(layout), encode_uint(TIMECODE_ID, cluster.timecode)]
     if layout.with_position:
         parts.append(b"\xa7\x81\x00")
@@ -376,9 +379,12 @@ def _block_head(track: int, offset: int, payload_bytes: int, width: int) -> byte
     return SIMPLE_BLOCK_ID + encode_size(len(head) + payload_bytes, width) + head
 
 
-def _aws_tags(number: int, server_ms: int, producer_ms: int, layout: Layout) -> bytes:
+def encode_aws_tags(
+    number: int, server_ms: int, producer_ms: int, layout: Layout = CONNECT
+) -> bytes:
+    """The Tags element that the service puts before a fragment's Cluster."""
     side = "_SIDE" if layout.tag_names == "SERVER_SIDE" else ""
-    return _tags(
+    return encode_tags(
         (
             ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", str(number)),
             (f"AWS_KINESISVIDEO_SERVER{side}_TIMESTAMP", _seconds(server_ms)),
@@ -395,11 +401,12 @@ def _seconds(milliseconds: int) -> str:
 @lru_cache(maxsize=1024)
 def _contact_tags(tags: tuple[tuple[str, str], ...], layout: Layout) -> bytes:
     if layout.one_tags_element_each:
-        return b"".join(_tags((tag,), layout) for tag in tags)
-    return _tags(tags, layout)
+        return b"".join(encode_tags((tag,), layout) for tag in tags)
+    return encode_tags(tags, layout)
 
 
-def _tags(tags: tuple[tuple[str, str], ...], layout: Layout) -> bytes:
+def encode_tags(tags: tuple[tuple[str, str], ...], layout: Layout = CONNECT) -> bytes:
+    """One Tags element with these names and values."""
     width = layout.tags_size_bytes
     simple_tags = b"".join(_simple_tag(name, value, layout) for name, value in tags)
     content = encode_element(TAG_ID, simple_tags, width)

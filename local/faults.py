@@ -15,10 +15,18 @@ from local.behaviour import (
     EndpointFault,
     FragmentFault,
     PageFault,
+    PutMediaFault,
 )
 
 type Fault = (
-    FragmentFault | BodyFault | CallFault | ConnectionFault | EndpointFault | PageFault | ClockFault
+    FragmentFault
+    | BodyFault
+    | CallFault
+    | ConnectionFault
+    | EndpointFault
+    | PageFault
+    | ClockFault
+    | PutMediaFault
 )
 
 
@@ -82,6 +90,13 @@ class FaultPlan:
         """The fault that strikes this fragment now, used up once."""
         for fault in self.behaviour.fragment_faults:
             if fault.api == api and fault.number in (None, number) and self.use(fault):
+                return fault
+        return None
+
+    def put_media_fault(self, fragment: int) -> PutMediaFault | None:
+        """The fault of a PutMedia session's fragment, counted from 0, used up once."""
+        for fault in self.behaviour.put_media_faults:
+            if fault.after_fragments == fragment and self.use(fault):
                 return fault
         return None
 

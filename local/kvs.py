@@ -1,4 +1,4 @@
-"""Kinesis Video Streams without HTTP: streams, fragments, and the five APIs that a consumer calls.
+"""Kinesis Video Streams without HTTP: streams, fragments, and the APIs of consumers and producers.
 
 Requests and answers are the JSON bodies of the API, media bodies are iterators of bytes; a refusal
 is a ServiceError. Everything that time decides (what has arrived, what is listed, what retention
@@ -9,7 +9,6 @@ leave open is a switch of `Behaviour`.
 """
 
 import random
-import threading
 import time
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,8 +31,10 @@ from local.listing import (
     select_numbers,
 )
 from local.media_body import MediaBody, cut_writes, split_writes, spoil
+from local.put_media import Body, PutMediaSession, decode_put_media
 from local.quotas import Pacer, RateLimit, Sessions
 from local.stream import Stream
+from local.streams import Streams
 
 type Json = dict[str, Any]
 
@@ -59,17 +60,22 @@ _API_NAMES: Final = frozenset(
 
 
 class KinesisVideo:
-    """The service: streams by ARN and the APIs over them."""
+    """The service: streams and the APIs over them.
+
+    Attributes:
+        faults: the behaviour, and how much of its faults has been used.
+        streams: what exists, and the APIs that make and remove it.
+    """
 
     def __init__(self, clock: Clock, behaviour: Behaviour) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
-        self._streams: dict[str, Stream] = {}
+        self.faults = FaultPlan(behaviour)
+        self.streams = Streams(clock, self.faults)
+        self._changed = self.streams.changed
         self._rates = RateLimit()
         self._sessions = Sessions()
         self._listings: dict[object, list[int]] = {}
         self._calls_left: dict[int, int] = {}
-        self.faults = FaultPlan(behaviour)
 
     @property
     def behaviour(self) -> Behaviour:
@@ -78,7 +84,7 @@ class KinesisVideo:
 
     @behaviour.setter
     def behaviour(self, behaviour: Behaviour) -> None:
-        self.faults = FaultPlan(behaviour)
+        self.faults = self.streams.faults = FaultPlan(behaviour)
 
     def add_stream(
         self,
@@ -93,13 +99,13 @@ class KinesisVideo:
         key = kms_key_id or f"arn:aws:kms:{region}:{ACCOUNT}:alias/aws/kinesisvideo"
         created = self._clock.now_ms() if created_ms is None else created_ms
         with self._changed:
-            stream = self._streams.setdefault(arn, Stream(arn, retention_hours, created, key))
+            stream = self.streams.add(Stream(arn, retention_hours, created, key))
             stream.retention_hours = retention_hours
 
     def put(self, stream_arn: str, fragments: Iterable[StoredFragment]) -> None:
         """Puts fragments on a stream; each is visible when the clock passes its server end time."""
         with self._changed:
-            stream = self._streams[stream_arn]
+            stream = self.streams.get(stream_arn)
             for fragment in fragments:
                 if fragment.number not in stream.fragments:
                     insort(stream.numbers, fragment.number)
@@ -109,7 +115,7 @@ class KinesisVideo:
     def reset(self) -> None:
         """Removes all streams and forgets all counts."""
         with self._changed:
-            self._streams.clear()
+            self.streams.clear()
             self._listings.clear()
             self._calls_left.clear()
             self._rates = RateLimit()
@@ -119,7 +125,7 @@ class KinesisVideo:
     def get_data_endpoint(self, request: Mapping[str, Any], endpoint_url: str) -> Json:
         """GetDataEndpoint: the address that the client used, unless a fault names another."""
         self.faults.refuse("GetDataEndpoint")
-        stream = self._stream(request)
+        stream = self.streams.find(request)
         api_name = request.get("APIName")
         if api_name not in _API_NAMES:
             raise invalid_argument(f"APIName is not valid: {api_name}")
@@ -139,24 +145,13 @@ class KinesisVideo:
     def describe_stream(self, request: Mapping[str, Any]) -> Json:
         """DescribeStream."""
         self.faults.refuse("DescribeStream")
-        stream = self._stream(request)
-        return {
-            "StreamInfo": {
-                "StreamName": stream.name,
-                "StreamARN": stream.arn,
-                "MediaType": "video/h264",
-                "KmsKeyId": stream.kms_key_id,
-                "Version": "Jd5hGpRZKZuVmT1zQbfL",
-                "Status": "ACTIVE",
-                "CreationTime": stream.created_ms / 1000,
-                "DataRetentionInHours": stream.retention_hours,
-            }
-        }
+        stream = self.streams.find(request, is_active=False)
+        return {"StreamInfo": self.streams.describe(stream)}
 
     def list_fragments(self, request: Mapping[str, Any]) -> Json:
         """ListFragments: one page, in no order, of what is in the range and listed by now."""
         self.faults.refuse("ListFragments")
-        stream = self._stream(request)
+        stream = self.streams.find(request)
         page = self._page(request, stream)
         size = self._page_size(request)
         # Counted as asked for, not as found ("Fragment-metadata quota" of KVS's service quotas).
@@ -178,7 +173,7 @@ class KinesisVideo:
         """GetMediaForFragmentList: a session whose body holds the fragments that were asked for."""
         api: Api = "GetMediaForFragmentList"
         self.faults.refuse(api)
-        stream = self._stream(request)
+        stream = self.streams.find(request)
         if stream.retention_hours == 0:
             # Which text the service has for this is not documented.
             raise invalid_argument("The stream has no data retention.")
@@ -203,7 +198,7 @@ class KinesisVideo:
         """
         api: Api = "GetMedia"
         self.faults.refuse(api)
-        stream = self._stream(request)
+        stream = self.streams.find(request)
         selector = request.get("StartSelector") or {}
         _check_start_selector(selector)
         self._limit_rate((api, stream.arn), self.behaviour.get_media_calls_per_s)
@@ -218,21 +213,31 @@ class KinesisVideo:
         sent = spoil(self.faults, api, documents)
         return MediaBody(split_writes(sent, self.behaviour.body_write_bytes), end_session)
 
-    def _stream(self, request: Mapping[str, Any]) -> Stream:
-        arn, name = request.get("StreamARN"), request.get("StreamName")
-        if not arn and not name:
-            raise invalid_argument("Either StreamARN or StreamName must be specified.")
-        with self._changed:
-            if arn in self._streams:
-                return self._streams[arn]
-            for stream in self._streams.values():
-                if not arn and stream.name == name:
-                    return stream
-        raise ServiceError(
-            404,
-            "ResourceNotFoundException",
-            f"The requested stream is not found or not active: {arn or name}",
+    def put_media(
+        self,
+        headers: Mapping[str, str],
+        body: Body,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> MediaBody:
+        """PutMedia: a session that takes fragments, and acknowledges them while it does."""
+        api: Api = "PutMedia"
+        self.faults.refuse(api)
+        request = decode_put_media(headers)
+        stream = self.streams.find(request.stream)
+        self._limit_rate((api, stream.arn), self.behaviour.put_media_calls_per_s)
+        end_session = self._open_session(
+            api, stream, self.behaviour.put_media_connections, "ConnectionLimitExceededException"
         )
+        session = PutMediaSession(
+            stream,
+            request,
+            self._clock,
+            self.faults,
+            store=lambda fragment: self.put(stream.arn, [fragment]),
+            is_open=lambda: self.streams.is_there(stream.arn),
+            is_stopping=is_stopping,
+        )
+        return MediaBody(session.run(body), end_session)
 
     def _limit_rate(self, key: object, points_per_s: int | None, cost: int = 1) -> None:
         if not self._rates.admits(key, points_per_s, cost):
@@ -417,7 +422,7 @@ class KinesisVideo:
         client_is_gone: Callable[[], bool],
     ) -> StoredFragment | None:
         """The next fragment by number, as soon as it has arrived; None when the session is over."""
-        while time.monotonic() < ends_at and stream.arn in self._streams:
+        while time.monotonic() < ends_at and self.streams.is_there(stream.arn):
             now_ms = self._clock.now_ms()
             with self._changed:
                 at = bisect_right(stream.numbers, position)

@@ -1,9 +1,10 @@
 """HTTP on one port → Kinesis Video Streams and Connect from here, every other service from moto.
 
-Ours are POST /getDataEndpoint, /describeStream, /listFragments, /getMediaForFragmentList and
-/getMedia, GET /contacts/{InstanceId}/{ContactId}, POST /search-contacts, GET /instance/…, and the
-controls under /_local/; all else goes to moto's server application, which tells S3 from SQS by the
-credential scope of the Authorization header. Signatures are not checked.
+Ours are POST /getDataEndpoint, /listFragments, /getMediaForFragmentList, /getMedia, /putMedia and
+the APIs that make, describe, list, tag and delete streams, GET /contacts/{InstanceId}/{ContactId},
+POST /search-contacts, GET /instance/…, and the controls under /_local/; all else goes to moto's
+server application, which tells S3 from SQS by the credential scope of the Authorization header.
+Signatures are not checked.
 
 The protocol is restJson1 (Smithy): JSON bodies, the error's type in `x-amzn-ErrorType`, media as
 chunked bodies.
@@ -29,7 +30,7 @@ from local.clock import Clock
 from local.connect import Connect
 from local.connections import is_closed
 from local.faults import BrokenConnectionError, ServiceError
-from local.http_server import BREAK_IN_HEADERS, HttpServer
+from local.http_server import BREAK_IN_HEADERS, CHUNKED_BODY, HttpServer
 from local.kvs import KinesisVideo
 from local.media_body import MediaBody, spoil
 from local.moto_faults import (
@@ -98,6 +99,12 @@ class LocalApplication:
                 self._get_media_for_fragment_list,
             ),
             ("POST", "/getMedia"): ("GetMedia", self._get_media),
+            ("POST", "/putMedia"): ("PutMedia", self._put_media),
+            ("POST", "/createStream"): ("CreateStream", _json_api(kvs.streams.create)),
+            ("POST", "/deleteStream"): ("DeleteStream", _json_api(kvs.streams.delete)),
+            ("POST", "/listStreams"): ("ListStreams", _json_api(kvs.streams.list)),
+            ("POST", "/tagStream"): ("TagStream", _json_api(kvs.streams.tag)),
+            ("POST", "/listTagsForStream"): ("ListTagsForStream", _json_api(kvs.streams.list_tags)),
             ("POST", "/search-contacts"): ("SearchContacts", self._search_contacts),
             ("PUT", "/_local/behaviour"): ("", self._put_behaviour),
             ("PUT", "/_local/moto-faults"): ("", self._put_moto_faults),
@@ -246,6 +253,16 @@ class LocalApplication:
             _body(request), lambda: self.is_stopping.is_set() or is_closed(connection)
         )
         return _media_response(body)
+
+    def _put_media(self, request: Request) -> Response:
+        body = request.environ.get(CHUNKED_BODY)
+        if body is None:
+            raise ServiceError(400, "InvalidArgumentException", "The body has to be chunked.")
+        headers = {name.lower(): value for name, value in request.headers}
+        session = self._kvs.put_media(headers, body, self.is_stopping.is_set)
+        response = _media_response(session)
+        response.content_type = "application/json"
+        return response
 
     def _describe_contact(self, request: Request) -> Response:
         instance_id, _, contact_id = request.path.removeprefix("/contacts/").partition("/")
@@ -533,6 +550,11 @@ def _body(request: Request) -> Json:
     if not isinstance(body, dict):
         raise ServiceError(400, "SerializationException", "the body is not an object")
     return body
+
+
+def _json_api(api: Callable[[Json], Json]) -> Handler:
+    """An operation whose request and answer are JSON bodies."""
+    return lambda request: _json_response(api(_body(request)))
 
 
 def _json_response(body: Json) -> Response:
