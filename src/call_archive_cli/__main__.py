@@ -9,7 +9,9 @@ NOT_INSTALLED = 3
 def main() -> None:
     """The entry point that the package installs, also without the extra that it needs."""
     try:
-        from call_archive_cli.app import app  # noqa: PLC0415 - see above
+        from call_archive_cli.app import app  # noqa: PLC0415 - what it needs may be missing
+
+        app(prog_name="call-archive")
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] in {"call_archive", "call_archive_cli"}:
             raise
@@ -17,7 +19,6 @@ def main() -> None:
             f"error: {missing.name} is not installed: pip install 'call-archive[cli]'\n"
         )
         raise SystemExit(NOT_INSTALLED) from missing
-    app(prog_name="call-archive")
 
 
 if __name__ == "__main__":

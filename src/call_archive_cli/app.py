@@ -1,22 +1,44 @@
-"""The command line: the commands, what all of them share, and how their help looks."""
+"""The command line: the commands, what all of them share, and how their help looks.
+
+Nothing here or in `commands` loads boto3, Rich, NumPy or the decoder until a command runs: help and
+completion answer at once.
+"""
 
 from collections.abc import Callable
-from typing import Annotated, Any, override
+from inspect import getdoc
+from typing import Annotated, Any, Final, override
 
 import typer
 from typer.core import TyperGroup
 
 from call_archive import __version__
-from call_archive_cli import (
-    archive_commands,
-    backfill_command,
-    doctor_command,
-    media_commands,
-    report_command,
-)
-from call_archive_cli.clients import choose_session
+from call_archive_cli.commands.backfill import backfill
+from call_archive_cli.commands.doctor import doctor
+from call_archive_cli.commands.fetch import fetch
+from call_archive_cli.commands.follow import follow
+from call_archive_cli.commands.get import get
+from call_archive_cli.commands.inspect import inspect
+from call_archive_cli.commands.list import list_recordings
+from call_archive_cli.commands.redrive import redrive
+from call_archive_cli.commands.report import report
+from call_archive_cli.commands.verify import verify
+from call_archive_cli.exits import with_failures_as_lines
+from call_archive_cli.session import open_session
 
-SHARED_OPTIONS = ("--profile", "--region", "--stack")
+COMMANDS: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
+    ("follow", follow),
+    ("fetch", fetch),
+    ("inspect", inspect),
+    ("report", report),
+    ("list", list_recordings),
+    ("get", get),
+    ("verify", verify),
+    ("backfill", backfill),
+    ("doctor", doctor),
+    ("redrive", redrive),
+)
+SHARED_OPTIONS: Final = ("--profile", "--region", "--stack")
+WIDEST_HELP: Final = 100
 
 
 class Commands(TyperGroup):
@@ -46,37 +68,33 @@ def shared_first(arguments: list[str]) -> list[str]:
 
 def help_text(command: Callable[..., None]) -> str:
     """A command's docstring: paragraphs that flow, examples a line each."""
-    paragraphs = (command.__doc__ or "").strip().split("\n\n")
-    flowing = [
-        paragraph.rstrip() if paragraph.startswith("      ") else " ".join(paragraph.split())
-        for paragraph in paragraphs
-    ]
-    prose = [paragraph for paragraph in flowing if not paragraph.startswith("      ")]
-    examples = [f"  {line.strip()}" for line in flowing if line.startswith("      ")]
-    return "\n\n".join((*prose[:-1], "\n".join((prose[-1], *examples))))
+    paragraphs = (getdoc(command) or "").split("\n\n")
+    prose = [paragraph for paragraph in paragraphs if not paragraph.startswith("  ")]
+    examples = [paragraph for paragraph in paragraphs if paragraph.startswith("  ")]
+    # Click flows paragraphs, but not one that begins with \b.
+    return "\n\n".join((*prose[:-1], "\n".join(("\b", prose[-1], *examples))))
 
 
+def summary(command: Callable[..., None]) -> str:
+    """The first line of a command's docstring, as far as a list of commands has room for it."""
+    line = (getdoc(command) or "").partition("\n")[0]
+    return line.partition(": ")[0].partition(";")[0].rstrip(".")
+
+
+# Without Rich: its help renderer alone takes longer to load than all of the commands.
 app = typer.Typer(
     name="call-archive",
     cls=Commands,
     help="Follow, fetch, inspect and look after the recordings of Amazon Connect calls.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST_HELP},
 )
-for name, command in (
-    ("follow", media_commands.follow),
-    ("fetch", media_commands.fetch),
-    ("inspect", media_commands.inspect),
-    ("report", report_command.report),
-    ("list", archive_commands.list_recordings),
-    ("get", archive_commands.get),
-    ("verify", archive_commands.verify),
-    ("backfill", backfill_command.backfill),
-    ("doctor", doctor_command.doctor),
-    ("redrive", archive_commands.redrive_jobs),
-):
-    app.command(name, help=help_text(command))(command)
+for name, command in COMMANDS:
+    app.command(name, help=help_text(command), short_help=summary(command))(
+        with_failures_as_lines(command)
+    )
 
 
 def _print_version(*, wanted: bool) -> None:
@@ -91,9 +109,14 @@ def _print_version(*, wanted: bool) -> None:
     "141 nobody reads the output."
 )
 def configure(
+    context: typer.Context,
     *,
     profile: Annotated[
-        str | None, typer.Option(envvar="AWS_PROFILE", help="Credentials from ~/.aws.")
+        str | None,
+        typer.Option(
+            help="Credentials from ~/.aws; given here, they beat keys in the environment. "
+            "[env var: AWS_PROFILE]"
+        ),
     ] = None,
     region: Annotated[
         str | None, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="AWS region.")
@@ -110,5 +133,5 @@ def configure(
     ] = False,
 ) -> None:
     """What all commands share; these options may stand anywhere on the command line."""
-    del stack, version
-    choose_session(profile, region)
+    del version
+    open_session(context, profile, region, stack)

@@ -1,6 +1,6 @@
 """The archive in S3 as an operator sees it: manifests by day and contact, recordings, their state.
 
-Sources: the keys of `call_archive.keys`; the manifest of `call_archive.recording.manifest`.
+Sources: the keys of `call_archive.job`; the manifest of `call_archive.manifest`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import json
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from call_archive.aws import clients as aws_clients
 from call_archive.recording.wav import HEADER_BYTES, build_header
-from call_archive_cli.clients import presigning_client
 from call_archive_cli.exits import USAGE, CommandError
+from call_archive_cli.options import DEFAULT_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
-    from mypy_boto3_s3 import S3Client
+    from call_archive_cli.clients import Clients
 
 READERS: Final = 8
 WINDOW: Final = 4 * READERS
@@ -59,18 +58,19 @@ class ArchivedCall:
     recording_key: str
     manifest: Mapping[str, Any] | None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a manifest that says so."""
+        return self.manifest is not None and bool(self.manifest["complete"])
+
 
 @dataclass(frozen=True, slots=True)
 class CallArchive:
     """A bucket and the prefix in front of every key."""
 
+    clients: Clients
     bucket: str
     prefix: str
-
-    @property
-    def client(self) -> S3Client:
-        """S3."""
-        return aws_clients.s3_client()
 
     def find(self, days: list[date], contact_id: str | None = None) -> Iterator[ArchivedCall]:
         """The archived calls of these days, by day and contact.
@@ -100,7 +100,7 @@ class CallArchive:
         if manifest is None:
             return "the object at the manifest's key is not a manifest"
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=call.recording_key)
+            answer = self.clients.s3().get_object(Bucket=self.bucket, Key=call.recording_key)
         except ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
                 return "the recording is missing"
@@ -114,14 +114,16 @@ class CallArchive:
 
     def presign(self, key: str, seconds: int) -> str:
         """A URL by which anybody can download the object for so long."""
-        return presigning_client().generate_presigned_url(
+        return self.clients.presigning_s3().generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
 
     def _keys(self, day: date, contact_id: str | None) -> Iterator[str]:
         prefix = f"{self.prefix}manifests/{day:year=%Y/month=%m/day=%d}/"
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{prefix}{contact_id}/" if contact_id else prefix
+        pages = (
+            self.clients.s3()
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=self.bucket, Prefix=f"{prefix}{contact_id}/" if contact_id else prefix)
         )
         for page in pages:
             for entry in page.get("Contents", []):
@@ -129,7 +131,7 @@ class CallArchive:
                     yield entry["Key"]
 
     def _read(self, key: str) -> ArchivedCall:
-        body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        body = self.clients.s3().get_object(Bucket=self.bucket, Key=key)["Body"].read()
         tail = key.removeprefix(f"{self.prefix}manifests/").removesuffix(".json")
         return ArchivedCall(key, f"{self.prefix}recordings/{tail}.wav", _decode(body))
 
@@ -181,3 +183,21 @@ def days_between(first: date, last: date) -> list[date]:
     if last < first:
         raise CommandError("the last day is before the first", USAGE)
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+
+
+def choose_days(day: datetime | None, first: datetime | None, last: datetime | None) -> list[date]:
+    """The days that a person asks for; the last week if they ask for none.
+
+    Raises:
+        CommandError: the options contradict each other.
+    """
+    if day is not None:
+        if first or last:
+            raise CommandError("give --day, or --from and --to", USAGE)
+        return [day.date()]
+    final = last.date() if last else datetime.now(UTC).date()
+    try:
+        start = first.date() if first else final - timedelta(days=DEFAULT_DAYS - 1)
+    except OverflowError as error:
+        raise CommandError("--to is too early: give --from, too", USAGE) from error
+    return days_between(start, final)

@@ -13,7 +13,6 @@ import os
 import stat
 import sys
 from collections.abc import Buffer
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -22,15 +21,9 @@ from call_archive.limits import MAX_RECORDING_BYTES
 from call_archive.media.pcm import SAMPLE_BYTES
 from call_archive.recording.wav import HEADER_BYTES, build_header
 from call_archive_cli.exits import USAGE, CommandError
+from call_archive_cli.options import AudioFormat
 
 STDOUT: Final = "-"
-
-
-class AudioFormat(StrEnum):
-    """How PCM is stored: 8 kHz, 16-bit little-endian, with a RIFF header or bare."""
-
-    WAV = "wav"
-    RAW = "raw"
 
 
 class AudioFile:

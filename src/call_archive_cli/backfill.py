@@ -16,10 +16,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
-from call_archive.aws import clients as aws_clients
 from call_archive.fields import instance_id_of, region_of
 from call_archive.intake.message import CLI_SOURCE
-from call_archive_cli.clients import connect_client
 from call_archive_cli.exits import CommandError
 from call_archive_cli.streams import moment
 
@@ -30,10 +28,9 @@ if TYPE_CHECKING:
 
     from mypy_boto3_connect.type_defs import SearchContactsRequestTypeDef
 
-PAGE: Final = 100
-SEARCHES_PER_S: Final = 0.5
-"""SearchContacts takes one call in two seconds (Amazon Connect service quotas)."""
+    from call_archive_cli.clients import Clients
 
+PAGE: Final = 100
 SEND_BATCH: Final = 10
 DAY: Final = timedelta(days=1)
 
@@ -73,6 +70,7 @@ class Window:
         total: how many Connect says there are; known after the first page.
     """
 
+    clients: Clients
     instance_arn: str
     from_ms: int
     to_ms: int
@@ -96,7 +94,7 @@ class Window:
             "SearchCriteria": {"Channels": ["VOICE"]},
             "MaxResults": PAGE,
         }
-        client = connect_client(region_of(self.instance_arn))
+        client = self.clients.connect(region_of(self.instance_arn))
         while True:
             self.pace.wait()
             answer = client.search_contacts(**request)
@@ -186,6 +184,7 @@ class Backfill:
 
 
 def send(
+    clients: Clients,
     contacts: Iterable[PastContact],
     instance_arn: str,
     queue_url: str,
@@ -201,7 +200,7 @@ def send(
     before.prepare()
     for group in batched(contacts, SEND_BATCH, strict=False):
         pace.wait(len(group))
-        answer = aws_clients.sqs_client().send_message_batch(
+        answer = clients.sqs().send_message_batch(
             QueueUrl=queue_url,
             Entries=[
                 {"Id": str(place), "MessageBody": json.dumps(build_event(contact, instance_arn))}
@@ -230,13 +229,13 @@ def build_event(contact: PastContact, instance_arn: str) -> dict[str, Any]:
     }
 
 
-def retention_hours(instance_arn: str) -> int | None:
+def retention_hours(clients: Clients, instance_arn: str) -> int | None:
     """How long the instance's streams keep audio; None where it streams none.
 
     Raises:
         ClientError: Connect refuses.
     """
-    configs = connect_client(region_of(instance_arn)).list_instance_storage_configs(
+    configs = clients.connect(region_of(instance_arn)).list_instance_storage_configs(
         InstanceId=instance_id_of(instance_arn), ResourceType="MEDIA_STREAMS"
     )["StorageConfigs"]
     video = configs[0].get("KinesisVideoStreamConfig") if configs else None

@@ -1,65 +1,122 @@
 """boto3's clients for a person at a terminal: the ordinary credential chain and region.
 
-Those that the functions use come from `call_archive.aws.clients`; `--profile` and `--region` reach
-all of them as boto3's own environment variables.
+boto3 is imported when the first client is made: help and completion need none.
 """
 
 from __future__ import annotations
 
-import os
-from functools import cache
-from typing import TYPE_CHECKING
-
-import boto3
-from botocore.config import Config
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.config import Config
     from mypy_boto3_connect import ConnectClient
+    from mypy_boto3_kinesis_video_archived_media import KinesisVideoArchivedMediaClient
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
+    from mypy_boto3_kinesisvideo import KinesisVideoClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+CONNECT_TIMEOUT_S: Final = 5.0
+READ_TIMEOUT_S: Final = 20.0
+ATTEMPTS: Final = 3
+PATIENT_ATTEMPTS: Final = 8
+"""For Amazon Connect: its quotas are small."""
+
+CONNECTIONS: Final = 32
+"""At least one for each thread that asks S3 at the same time."""
 
 
-def choose_session(profile: str | None, region: str | None) -> None:
-    """Makes `--profile` and `--region` those of every client that is made from here on.
+class Clients:
+    """One boto3 session, and each client once; several threads may ask for one."""
 
-    As with the AWS CLI, a profile that was asked for beats keys in the environment.
-    """
-    if profile and profile != os.environ.get("AWS_PROFILE"):
-        os.environ["AWS_PROFILE"] = profile
-        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            os.environ.pop(key, None)
-    if region:
-        os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
+    def __init__(self, profile: str | None = None, region: str | None = None) -> None:
+        self._profile = profile
+        self._region = region
+        self._made: dict[tuple[object, ...], Any] = {}
+        # Making clients is the one thing that boto3 does not let two threads do at a time.
+        self._lock = threading.Lock()
+
+    def s3(self) -> S3Client:
+        """S3, for recordings and manifests."""
+        return self.named("s3")  # type: ignore[no-any-return] # by name
+
+    def presigning_s3(self) -> S3Client:
+        """S3 with Signature Version 4 in every region: what KMS encrypts has no other URLs."""
+        return self._make("s3", signature_version="s3v4")  # type: ignore[no-any-return] # by name
+
+    def sqs(self) -> SQSClient:
+        """SQS, for both queues."""
+        return self.named("sqs")  # type: ignore[no-any-return] # by name
+
+    def connect(self, region: str) -> ConnectClient:
+        """Amazon Connect where the instance is."""
+        return self._make("connect", region, attempts=PATIENT_ATTEMPTS)  # type: ignore[no-any-return] # by name
+
+    def kinesis_video(self, region: str) -> KinesisVideoClient:
+        """The KVS control API."""
+        return self._make("kinesisvideo", region)  # type: ignore[no-any-return] # by name
+
+    def archived_media(self, region: str, data_endpoint: str) -> KinesisVideoArchivedMediaClient:
+        """The KVS archived media API behind one data endpoint."""
+        return self._make("kinesis-video-archived-media", region, data_endpoint)  # type: ignore[no-any-return] # by name
+
+    def live_media(
+        self, region: str, data_endpoint: str, read_timeout_s: float
+    ) -> KinesisVideoMediaClient:
+        """The KVS media API; a body without news fails after the timeout."""
+        return self._make(  # type: ignore[no-any-return] # by name
+            "kinesis-video-media", region, data_endpoint, read_timeout_s=read_timeout_s
+        )
+
+    def named(self, service: str) -> Any:  # noqa: ANN401 - whichever client the name says
+        """The client of a service in the session's region."""
+        return self._make(service)
+
+    @cached_property
+    def session(self) -> Session:
+        """boto3's session."""
+        from boto3.session import Session  # noqa: PLC0415 - see the module
+
+        return Session(profile_name=self._profile, region_name=self._region)
+
+    @property
+    def region(self) -> str:
+        """The session's region; "" if nobody says which."""
+        return self.session.region_name or ""
+
+    def _make(
+        self,
+        service: str,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        *,
+        attempts: int = ATTEMPTS,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        signature_version: str | None = None,
+    ) -> Any:  # noqa: ANN401 - as `named`
+        key = (service, region, endpoint_url, attempts, read_timeout_s, signature_version)
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = self.session.client(  # type: ignore[call-overload] # by name
+                    service,
+                    region_name=region,
+                    endpoint_url=endpoint_url,
+                    config=_config(attempts, read_timeout_s, signature_version),
+                )
+            return self._made[key]
 
 
-@cache
-def live_media_client(
-    region: str, data_endpoint: str, read_timeout_s: float
-) -> KinesisVideoMediaClient:
-    """The KVS media API behind one data endpoint; a body without news fails after the timeout."""
-    return boto3.Session().client(
-        "kinesis-video-media",
-        region_name=region,
-        endpoint_url=data_endpoint,
-        config=Config(
-            connect_timeout=5,
-            read_timeout=read_timeout_s,
-            retries={"mode": "standard", "total_max_attempts": 3},
-        ),
+def _config(attempts: int, read_timeout_s: float, signature_version: str | None) -> Config:
+    from botocore.config import Config  # noqa: PLC0415 - see the module
+
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=read_timeout_s,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=CONNECTIONS,
+        tcp_keepalive=True,
+        signature_version=signature_version,
     )
-
-
-@cache
-def connect_client(region: str) -> ConnectClient:
-    """Amazon Connect where the instance is; its quotas are small, so that patience pays."""
-    return boto3.Session().client(
-        "connect",
-        region_name=region,
-        config=Config(retries={"mode": "standard", "total_max_attempts": 8}),
-    )
-
-
-@cache
-def presigning_client() -> S3Client:
-    """S3 with Signature Version 4 in every region: what KMS encrypts has no other URLs."""
-    return boto3.Session().client("s3", config=Config(signature_version="s3v4"))

@@ -7,20 +7,21 @@ says so and the others go on. Nothing is changed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 from botocore.exceptions import ClientError
 
 from call_archive.fields import instance_id_of
-from call_archive_cli.deployment import stack_parameters, stack_resources
 from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from call_archive_cli.clients import Clients
+    from call_archive_cli.session import Session
 
 ADVISED_RETENTION_HOURS: Final = 24
 _FORBIDDEN: Final = frozenset(
@@ -59,27 +60,30 @@ class Finding:
 class Setup:
     """A deployed stack: its resources by logical id, its parameters, its instance."""
 
+    clients: Clients
     resources: Mapping[str, str]
     parameters: Mapping[str, str]
     instance_arn: str
-    session: boto3.Session = field(default_factory=boto3.Session)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - one of ten clients
         """A boto3 client."""
-        return self.session.client(service)  # type: ignore[call-overload] # by name
+        return self.clients.named(service)
 
 
-def read_setup(stack: str, instance_arn: str | None) -> Setup:
+def read_setup(session: Session, instance_arn: str | None) -> Setup:
     """What CloudFormation knows of the stack.
 
     Raises:
-        CommandError: there is no such stack, or it is another application's.
+        CommandError: no stack was named, there is none, or it is another application's.
         ClientError: CloudFormation refuses.
     """
-    parameters, resources = stack_parameters(stack), stack_resources(stack)
+    parameters, resources = session.deployment.parameters, session.deployment.resources
     if missing := sorted(_NEEDED - resources.keys()):
-        raise CommandError(f"stack {stack} is not Call Archive's: no {', '.join(missing)}", USAGE)
+        raise CommandError(
+            f"stack {session.stack} is not Call Archive's: no {', '.join(missing)}", USAGE
+        )
     return Setup(
+        session.clients,
         resources,
         parameters,
         instance_arn or parameters.get("ConnectInstanceArn", ""),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from call_archive.aws.contacts import Contacts
 from call_archive.errors import RequestError
@@ -14,15 +15,17 @@ from call_archive.media.likeness import MediaFragment
 from call_archive.media.matroska import decode_tags
 from call_archive.media.pcm import Direction
 from call_archive.recording.pipeline import Conditions, archive_call
-from call_archive_cli.clients import connect_client
 from call_archive_cli.directory import DirectoryArchive
 from call_archive_cli.reasons import CommandCode
 from call_archive_cli.streams import fetch_fragment, now_ms, open_reader
 
+if TYPE_CHECKING:
+    from call_archive_cli.clients import Clients
+
 CONTACT_EVENT = "Amazon Connect Contact Event"
 
 
-def find_jobs(contact_id: str, instance_arn: str) -> Order:
+def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> Order:
     """What Connect says was streamed of a contact, or the flow saved as its attributes.
 
     Raises:
@@ -39,7 +42,7 @@ def find_jobs(contact_id: str, instance_arn: str) -> Order:
     now = now_ms()
     order = take_in(
         json.dumps(event),
-        Contacts(connect_client(region_of(instance_arn))).describe,
+        Contacts(clients.connect(region_of(instance_arn))).describe,
         lambda _: None,
         now_ms=now,
         sent_ms=now,
@@ -70,16 +73,16 @@ class StreamRange:
     instance_arn: str | None
 
 
-def build_range_job(wanted: StreamRange) -> ArchiveJob:
+def find_range(clients: "Clients", wanted: StreamRange) -> Order:
     """The job for a stretch of a stream; its first fragment says whose it is, and when it began.
 
     Raises:
         ArchiveError: KVS does not have its ends, or their tags do not say what is needed.
     """
-    first = fetch_fragment(wanted.stream_arn, wanted.start)
+    first = fetch_fragment(clients, wanted.stream_arn, wanted.start)
     tags = dict(decode_tags(first.fragment))
     contact_id = decode_contact_id(wanted.contact_id or tags.get("ContactId"))
-    return check_job(
+    job = check_job(
         ArchiveJob(
             contact_id=contact_id,
             initial_contact_id=contact_id,
@@ -91,15 +94,16 @@ def build_range_job(wanted: StreamRange) -> ArchiveJob:
             stop_timestamp_ms=(
                 None
                 if wanted.stop is None
-                else _server_ms(fetch_fragment(wanted.stream_arn, wanted.stop))
+                else _server_ms(fetch_fragment(clients, wanted.stream_arn, wanted.stop))
             ),
             requested_at_ms=now_ms(),
         )
     )
+    return Order(Trigger.CLI, (job,))
 
 
 def fetch_job(
-    job: ArchiveJob, directory: Path, directions: tuple[Direction, ...]
+    clients: "Clients", job: ArchiveJob, directory: Path, directions: tuple[Direction, ...]
 ) -> DirectoryArchive:
     """Archives a job into `directory/CONTACT_ID/START.wav`, with its manifest beside it.
 
@@ -123,7 +127,7 @@ def fetch_job(
         now_ms=now_ms,
         check_time=lambda: None,
     )
-    archive_call(job, open_reader(job.stream_arn), archive, conditions)
+    archive_call(job, open_reader(clients, job.stream_arn), archive, conditions)
     return archive
 
 

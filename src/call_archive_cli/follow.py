@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_archive.aws import clients as aws_clients
 from call_archive.aws.faults import stream_fault
 from call_archive.errors import MediaError, StreamFaultError
 from call_archive.fields import region_of
 from call_archive.media.likeness import MediaFragment, decode_audio
+from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction, Piece
 from call_archive.reasons import Code
 from call_archive.recording.selection import ContactSelection
 from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import Mix, build_mixer
-from call_archive_cli.clients import live_media_client
 from call_archive_cli.exits import drop_output
 from call_archive_cli.live import LiveFragment, LiveStream, StreamIsQuietError
 from call_archive_cli.streams import NOT_THERE, fetch_fragment
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_kinesis_video_media import KinesisVideoMediaClient
 
-    from call_archive.media.pcm import Direction, Piece
+    from call_archive_cli.clients import Clients
 
 INTERRUPTED: Final = "interrupted"
 
@@ -59,7 +58,7 @@ class Follower:
 
     Attributes:
         contact_id: whose; "" until the first fragment with a ContactId has come.
-        samples: audio so far, of a channel.
+        length_ms: of the audio so far.
         behind_now_ms: how far behind the stream's newest fragment the last one was.
         skipped: fragments before the contact's first one.
         ended_by: why it ended, in words.
@@ -85,9 +84,9 @@ class Follower:
         self._mix_columns = build_mixer(len(self.directions))
 
     @property
-    def samples(self) -> int:
-        """Samples of the longest track so far."""
-        return self._timeline.samples
+    def length_ms(self) -> int:
+        """The length of the longest track so far."""
+        return self._timeline.samples * 1000 // SAMPLE_RATE_HZ
 
     @property
     def gaps(self) -> int:
@@ -223,10 +222,19 @@ def _nothing(follower: Follower) -> BaseException:
 
 
 def open_live(
-    stream_arn: str, idle_s: float, waiting: Callable[[], AbstractContextManager[None]]
+    clients: Clients,
+    stream_arn: str,
+    idle_s: float,
+    waiting: Callable[[], AbstractContextManager[None]],
 ) -> LiveStream:
     """The stream, live; it is quiet when nothing came for `idle_s`."""
-    return LiveStream(stream_arn, partial(_open_client, stream_arn, idle_s), idle_s, waiting)
+    return LiveStream(
+        stream_arn,
+        open_client=partial(_open_client, clients, stream_arn, idle_s),
+        fetch_fragment=partial(fetch_fragment, clients, stream_arn),
+        idle_s=idle_s,
+        waiting=waiting,
+    )
 
 
 def from_fragment(
@@ -244,7 +252,7 @@ def from_fragment(
     """
     try:
         with live.waiting():
-            first = fetch_fragment(live.stream_arn, number)
+            first = live.fetch_fragment(number)
     except StreamFaultError as error:
         if error.code not in NOT_THERE:
             raise
@@ -257,12 +265,12 @@ def from_fragment(
     )
 
 
-def _open_client(stream_arn: str, idle_s: float) -> KinesisVideoMediaClient:
+def _open_client(clients: Clients, stream_arn: str, idle_s: float) -> KinesisVideoMediaClient:
     region = region_of(stream_arn)
     try:
-        endpoint = aws_clients.kinesis_video_client(region).get_data_endpoint(
+        endpoint = clients.kinesis_video(region).get_data_endpoint(
             StreamARN=stream_arn, APIName="GET_MEDIA"
         )["DataEndpoint"]
     except ClientError as error:
         raise stream_fault("GetDataEndpoint", error) from error
-    return live_media_client(region, endpoint, idle_s)
+    return clients.live_media(region, endpoint, idle_s)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from call_archive.errors import MediaError
 from call_archive.limits import MIN_TIMESTAMP_MS
@@ -16,6 +16,9 @@ from call_archive.media.pcm import SAMPLE_BYTES, Direction, FragmentAudio
 from call_archive.recording.listing import Delivery, ListedFragment, MissingFragment
 from call_archive.recording.timeline import JITTER_NS
 from call_archive_cli.streams import describe_stream, open_reader
+
+if TYPE_CHECKING:
+    from call_archive_cli.clients import Clients
 
 READ_BYTES: Final = 65_536
 NS_PER_MS: Final = 1_000_000
@@ -175,20 +178,20 @@ def inspect_file(path: Path) -> Inspection:
         return inspect_body(file)
 
 
-def inspect_stream(stream_arn: str, from_ms: int, to_ms: int) -> Inspection:
+def inspect_stream(clients: "Clients", stream_arn: str, from_ms: int, to_ms: int) -> Inspection:
     """What a stream holds of a time, by the server's clock.
 
     Raises:
         StreamFaultError: KVS refuses; it does not keep an archive, for one.
     """
     inspection = Inspection()
-    if describe_stream(stream_arn).retention_hours == 0:
+    if describe_stream(clients, stream_arn).retention_hours == 0:
         inspection.note(
             "the stream's retention is 0: KVS keeps no archive, so nothing can be shown or "
             "fetched; set 24 h in the Connect console under Data storage, Live media streaming"
         )
         return inspection
-    reader = open_reader(stream_arn)
+    reader = open_reader(clients, stream_arn)
     listed = sorted(set(reader.list_fragments(from_ms, to_ms)), key=_number)
     for delivery in reader.fetch(listed):
         _take(inspection, delivery)

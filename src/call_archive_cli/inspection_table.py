@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from rich.markup import escape
 from rich.table import Table
 
 from call_archive.limits import MIN_TIMESTAMP_MS
-from call_archive_cli.exits import escape
 from call_archive_cli.streams import moment
 from call_archive_cli.words import clock, count
 

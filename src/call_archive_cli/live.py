@@ -77,6 +77,7 @@ class LiveStream:
 
     Attributes:
         stream_arn: the stream.
+        fetch_fragment: gives one fragment from the stream's archive.
         open_client: makes a client that is behind a current data endpoint; its bodies time out
             after `idle_s`.
         idle_s: how long to wait for a fragment.
@@ -87,6 +88,7 @@ class LiveStream:
 
     stream_arn: str
     open_client: Callable[[], KinesisVideoMediaClient]
+    fetch_fragment: Callable[[int], MediaFragment]
     idle_s: float = 60.0
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     sleep: Callable[[float], None] = time.sleep

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from call_archive.aws import clients as aws_clients
 from call_archive_cli.streams import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 BATCH: Final = 10
@@ -50,57 +50,58 @@ class FailedJob:
     receipt: str
 
 
-def receive_failed(queue_url: str) -> Iterator[FailedJob]:
-    """Every message that is visible, once, hidden from others for a quarter of an hour.
+@dataclass(frozen=True, slots=True)
+class FailedJobs:
+    """FailedJobsQueue."""
 
-    What comes in meanwhile stays where it is: a job that fails at once again would never end.
+    sqs: SQSClient
+    url: str
 
-    Raises:
-        ClientError: SQS refuses.
-    """
-    started_ms, seen, newer = now_ms(), set[str](), list[FailedJob]()
-    try:
-        while messages := [m for m in _receive(queue_url) if m["MessageId"] not in seen]:
-            seen.update(message["MessageId"] for message in messages)
-            newer += [_decode(message) for message in messages if _sent_ms(message) > started_ms]
-            yield from (_decode(m) for m in messages if _sent_ms(m) <= started_ms)
-    finally:
-        for job in newer:
-            release(job, queue_url)
+    def receive(self) -> Iterator[FailedJob]:
+        """Every message that is visible, once, hidden from others for a quarter of an hour.
 
+        What comes in meanwhile stays where it is: a job that fails at once again would never end.
 
-def redrive(job: FailedJob, failed_queue_url: str, queue_url: str) -> None:
-    """Moves one job back.
+        Raises:
+            ClientError: SQS refuses.
+        """
+        started_ms, seen, newer = now_ms(), set[str](), list[FailedJob]()
+        try:
+            while messages := [m for m in self._receive() if m["MessageId"] not in seen]:
+                seen.update(message["MessageId"] for message in messages)
+                newer += [
+                    _decode(message) for message in messages if _sent_ms(message) > started_ms
+                ]
+                yield from (_decode(m) for m in messages if _sent_ms(m) <= started_ms)
+        finally:
+            for job in newer:
+                self.release(job)
 
-    Raises:
-        ClientError: SQS refuses; the job is still in FailedJobsQueue.
-    """
-    sqs = aws_clients.sqs_client()
-    sqs.send_message(QueueUrl=queue_url, MessageBody=job.body)
-    sqs.delete_message(QueueUrl=failed_queue_url, ReceiptHandle=job.receipt)
+    def redrive(self, job: FailedJob, queue_url: str) -> None:
+        """Moves one job into the other queue.
 
+        Raises:
+            ClientError: SQS refuses; the job is still here.
+        """
+        self.sqs.send_message(QueueUrl=queue_url, MessageBody=job.body)
+        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=job.receipt)
 
-def release(job: FailedJob, failed_queue_url: str) -> None:
-    """Shows a message again at once that stays where it is; SQS does so later by itself."""
-    with suppress(ClientError):
-        aws_clients.sqs_client().change_message_visibility(
-            QueueUrl=failed_queue_url, ReceiptHandle=job.receipt, VisibilityTimeout=0
-        )
+    def release(self, job: FailedJob) -> None:
+        """Shows a message again at once that stays where it is; SQS does so later by itself."""
+        with suppress(ClientError):
+            self.sqs.change_message_visibility(
+                QueueUrl=self.url, ReceiptHandle=job.receipt, VisibilityTimeout=0
+            )
 
-
-def _receive(queue_url: str) -> list[MessageTypeDef]:
-    return (
-        aws_clients.sqs_client()
-        .receive_message(
-            QueueUrl=queue_url,
+    def _receive(self) -> list[MessageTypeDef]:
+        return self.sqs.receive_message(
+            QueueUrl=self.url,
             MaxNumberOfMessages=BATCH,
             VisibilityTimeout=HIDE_S,
             WaitTimeSeconds=1,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],
-        )
-        .get("Messages", [])
-    )
+        ).get("Messages", [])
 
 
 def _sent_ms(message: MessageTypeDef) -> int:

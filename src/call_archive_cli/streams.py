@@ -1,22 +1,31 @@
 """A KVS stream as the commands see it: the functions' own reader, and what DescribeStream says."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from call_archive.aws import clients as aws_clients
 from call_archive.aws.faults import stream_fault
 from call_archive.aws.kvs import DataEndpoints, StreamReader
 from call_archive.errors import StreamFaultError
 from call_archive.fields import region_of
 from call_archive.media.likeness import MediaFragment
+from call_archive.media.pcm import Direction
 from call_archive.recording.listing import ListedFragment, ReceivedFragment
+from call_archive_cli.options import Track
 
-HOUR_MS = 3_600_000
+if TYPE_CHECKING:
+    from call_archive_cli.clients import Clients
+
+HOUR_MS: Final = 3_600_000
+_DIRECTIONS: Final = {
+    Track.CUSTOMER: (Direction.FROM_CUSTOMER,),
+    Track.AGENT: (Direction.TO_CUSTOMER,),
+    Track.BOTH: (Direction.FROM_CUSTOMER, Direction.TO_CUSTOMER),
+}
 NOT_THERE = frozenset(
     ("NOT_IN_STREAM", "KVS_InvalidArgumentException", "KVS_NoDataRetentionException")
 )
@@ -36,22 +45,22 @@ class StreamDescription:
     kms_key: str
 
 
-def open_reader(stream_arn: str) -> StreamReader:
+def open_reader(clients: "Clients", stream_arn: str) -> StreamReader:
     """The reader that ArchiveFunction uses; a person decides when time is up."""
     region = region_of(stream_arn)
     endpoints = DataEndpoints(
-        aws_clients.kinesis_video_client(region), partial(aws_clients.archived_media_client, region)
+        clients.kinesis_video(region), partial(clients.archived_media, region)
     )
     return StreamReader(endpoints, stream_arn, check_time=lambda: None)
 
 
-def describe_stream(stream_arn: str) -> StreamDescription:
+def describe_stream(clients: "Clients", stream_arn: str) -> StreamDescription:
     """The stream's retention and key.
 
     Raises:
         StreamFaultError: KVS refuses; the stream does not exist, for one.
     """
-    client = aws_clients.kinesis_video_client(region_of(stream_arn))
+    client = clients.kinesis_video(region_of(stream_arn))
     try:
         described = client.describe_stream(StreamARN=stream_arn)["StreamInfo"]
     except ClientError as error:
@@ -59,14 +68,14 @@ def describe_stream(stream_arn: str) -> StreamDescription:
     return StreamDescription(described["DataRetentionInHours"], described.get("KmsKeyId", ""))
 
 
-def fetch_fragment(stream_arn: str, number: int) -> MediaFragment:
+def fetch_fragment(clients: "Clients", stream_arn: str, number: int) -> MediaFragment:
     """One fragment, by its number.
 
     Raises:
         StreamFaultError: KVS does not have it, or not any more, or refuses.
     """
     listed = ListedFragment(number, server_timestamp_ms=0, duration_ms=0, size_bytes=0)
-    (delivery,) = open_reader(stream_arn).fetch([listed])
+    (delivery,) = open_reader(clients, stream_arn).fetch([listed])
     if isinstance(delivery, ReceivedFragment):
         return delivery.media
     code, text = delivery.reason
@@ -77,9 +86,9 @@ def fetch_fragment(stream_arn: str, number: int) -> MediaFragment:
     raise StreamFaultError(code, f"fragment {number}: {text}")
 
 
-def list_fragments(stream_arn: str, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
-    """What KVS began to receive in the range, in any order."""
-    return open_reader(stream_arn).list_fragments(from_ms, to_ms)
+def directions_of(track: Track) -> tuple[Direction, ...]:
+    """The tracks that somebody asks for, in channel order."""
+    return _DIRECTIONS[track]
 
 
 def moment(timestamp_ms: int) -> datetime:

@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from call_archive.aws import clients as call_archive_aws
-from call_archive_cli import clients, deployment
 from call_archive_cli.app import app
+from call_archive_cli.clients import Clients
 from local.behaviour import CONNECT_DEFAULTS
 from local.call import Call
 from local.clients import REGION
@@ -19,14 +19,13 @@ from tests.cli.archive import Archive, Queues
 from tests.integration.journey import RESOURCES, call, neighbours
 
 type Run = Callable[..., Result]
+type MakeClients = Callable[[str | None, str | None], Clients]
 
 
 @pytest.fixture(scope="session")
 def cli_aws() -> Iterator[LocalAws]:
     with LocalAws() as aws:
-        _forget_clients()
         yield aws
-        _forget_clients()
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +65,6 @@ def aws(
     )
     for queue in (RESOURCES.queue, RESOURCES.failed_queue):
         sqs.create_queue(QueueName=queue)
-    deployment._describe.cache_clear()
     return cli_aws
 
 
@@ -78,41 +76,38 @@ def placed(aws: LocalAws) -> Call:
     return one
 
 
+@pytest.fixture(scope="session")
+def one_session(cli_aws: LocalAws) -> MakeClients:
+    """Clients for all tests: making them takes half a second."""
+    return cache(Clients)
+
+
 @pytest.fixture
-def run(aws: LocalAws) -> Run:
+def run(aws: LocalAws, one_session: MakeClients) -> Run:
     """Runs a command; the answer has exit_code, stdout and stderr."""
+    return build_run(one_session)
+
+
+@pytest.fixture
+def run_alone(aws: LocalAws) -> Run:
+    """As `run`, with clients of its own: for a test with variables of its own."""
     return build_run()
 
 
-def build_run() -> Run:
+@pytest.fixture
+def clients(aws: LocalAws, one_session: MakeClients) -> Clients:
+    """The clients that `run` uses."""
+    return one_session(None, REGION)
+
+
+def build_run(make_clients: MakeClients | None = None) -> Run:
     """As `run`, for what asks nothing of AWS."""
     runner = CliRunner()
 
     def run(*arguments: str) -> Result:
-        before = dict(os.environ)
-        try:
-            return runner.invoke(app, arguments, catch_exceptions=False)
-        finally:
-            # --profile and --region are for the process, which here goes on.
-            os.environ.clear()
-            os.environ.update(before)
+        return runner.invoke(app, arguments, catch_exceptions=False, obj=make_clients)
 
     return run
-
-
-@pytest.fixture
-def fresh_clients(aws: LocalAws) -> Iterator[None]:
-    """For a test with variables of its own: a process makes its clients once."""
-    _forget_clients()
-    yield
-    _forget_clients()
-
-
-def _forget_clients() -> None:
-    for module in (call_archive_aws, clients, deployment):
-        for cached in vars(module).values():
-            if hasattr(cached, "cache_clear"):
-                cached.cache_clear()
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
-import boto3
 import pytest
 from moto.s3.models import s3_backends
 
 from call_archive_cli.archive import CallArchive, ahead
-from call_archive_cli.clients import presigning_client
-from call_archive_cli.queues import receive_failed, redrive
+from call_archive_cli.clients import Clients
+from call_archive_cli.queues import FailedJobs
 from local.resources import ACCOUNT_ID
 from local.server import LocalAws
 from tests.cli.archive import START, Archive, Queues, wav
@@ -87,14 +86,14 @@ def test_prefix(run: Run, archive: Archive) -> None:
     assert "0 recordings" in run("list", *BUCKET, *DAY).stdout
 
 
-def test_more_than_a_page_of_keys_is_seen(aws: LocalAws) -> None:
+def test_more_than_a_page_of_keys_is_seen(clients: Clients) -> None:
     # S3 lists 1000 keys a page. Put into moto itself: a thousand requests take ten seconds.
     contacts = {f"{number:08}-0000-4000-8000-000000000000" for number in range(1005)}
     backend = s3_backends[ACCOUNT_ID]["aws"]
     for contact_id in contacts:
         key = f"manifests/year=2026/month=01/day=01/{contact_id}/{START}.json"
         backend.put_object(RESOURCES.bucket, key, b"{}")
-    assert CallArchive(RESOURCES.bucket, "").contact_ids(date(2026, 1, 1)) == contacts
+    assert CallArchive(clients, RESOURCES.bucket, "").contact_ids(date(2026, 1, 1)) == contacts
 
 
 def test_only_so_much_is_read_ahead() -> None:
@@ -135,9 +134,7 @@ def test_presigned_urls_suit_objects_that_kms_encrypts(monkeypatch: pytest.Monke
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    presigning_client.cache_clear()
-    url = CallArchive("some-bucket", "").presign("recordings/one.wav", 60)
-    presigning_client.cache_clear()
+    url = CallArchive(Clients(), "some-bucket", "").presign("recordings/one.wav", 60)
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
 
 
@@ -290,13 +287,13 @@ def test_aws_is_not_asked_twice_for_a_listing(run: Run, archive: Archive, aws: L
     assert sum(aws.requests.values()) - before == 2
 
 
-def test_redrive_ends_while_jobs_go_on_failing(queues: Queues) -> None:
-    failed = queue_options(queues)[1]
-    sqs = boto3.client("sqs")
-    sqs.send_message(QueueUrl=failed, MessageBody="fails again")
+def test_redrive_ends_while_jobs_go_on_failing(clients: Clients, queues: Queues) -> None:
+    url = queue_options(queues)[1]
+    failed = FailedJobs(clients.sqs(), url)
+    clients.sqs().send_message(QueueUrl=url, MessageBody="fails again")
     time.sleep(0.01)
     moved = 0
-    for job in receive_failed(failed):
-        redrive(job, failed, failed)  # as ArchiveFunction does with what nothing mends
+    for job in failed.receive():
+        failed.redrive(job, url)  # as ArchiveFunction does with what nothing mends
         moved += 1
     assert moved == 1

@@ -8,20 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pytest
 import typer
 
 from call_archive_cli import exits
-from call_archive_cli.clients import choose_session
+from call_archive_cli.clients import Clients
 from local.behaviour import CallFault
 from local.demo_call import INSTANCE_ARN, STREAM_ARN
 from local.server import LocalAws
 from tests.cli.archive import Archive, Queues
 from tests.cli.conftest import Run
 from tests.integration.journey import CONTACT_ID, RESOURCES, call
-
-other_variables = pytest.mark.usefixtures("fresh_clients")
 
 LIST = ("list", "--bucket", RESOURCES.bucket)
 GET = ("get", CONTACT_ID, "--bucket", RESOURCES.bucket, "--day", "2026-01-01")
@@ -38,34 +35,31 @@ def assert_one_line(told: str, words: str) -> None:
     assert words in told
 
 
-@other_variables
 @COMMANDS
 def test_no_credentials(
-    run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    run_alone: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    result = run(*command)
+    result = run_alone(*command)
     assert result.exit_code == 3
     assert_one_line(result.stderr, "no usable AWS credentials: log in (aws sso login)")
     assert result.stdout == ""
 
 
-@other_variables
 @pytest.mark.parametrize("command", [DOCTOR, ("redrive", "--stack", "call-archive")])
 def test_no_region(
-    run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    run_alone: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    result = run(*command)
+    result = run_alone(*command)
     assert result.exit_code == 3
     assert_one_line(result.stderr, "no AWS region: give --region")
 
 
-@other_variables
 @COMMANDS
-def test_unknown_profile(run: Run, aws: LocalAws, command: tuple[str, ...]) -> None:
-    result = run("--profile", "nobody", *command)
+def test_unknown_profile(run_alone: Run, aws: LocalAws, command: tuple[str, ...]) -> None:
+    result = run_alone("--profile", "nobody", *command)
     assert result.exit_code == 3
     assert_one_line(result.stderr, "nobody")
 
@@ -131,7 +125,7 @@ def test_unknown_queue(run: Run, queues: Queues) -> None:
 def test_unknown_stack(run: Run, aws: LocalAws, command: str) -> None:
     result = run(command, "--stack", "none")
     assert result.exit_code == 2
-    assert_one_line(result.stderr, "there is no stack none in this region")
+    assert_one_line(result.stderr, "there is no stack none in eu-west-2: give --region")
 
 
 @pytest.mark.parametrize("command", ["list", "verify", "redrive", "doctor"])
@@ -141,11 +135,10 @@ def test_neither_stack_nor_names(run: Run, aws: LocalAws, command: str) -> None:
     assert_one_line(result.stderr, "--stack STACK_NAME")
 
 
-@other_variables
-def test_nobody_answers(run: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_answers(run_alone: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    result = run("doctor", "--stack", "call-archive")
+    result = run_alone("doctor", "--stack", "call-archive")
     assert result.exit_code == 3
     assert_one_line(result.stderr, "check the region and the network")
 
@@ -236,7 +229,6 @@ def test_profile_beats_keys_in_the_environment(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
     monkeypatch.setenv("AWS_PROFILE", "other")
-    choose_session("prod", None)
-    credentials = boto3.Session().get_credentials()
+    credentials = Clients("prod").session.get_credentials()
     assert credentials is not None
     assert credentials.access_key == "PROD"

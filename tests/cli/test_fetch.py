@@ -137,10 +137,10 @@ def test_leaves_only_its_two_files(run: Run, placed: Call) -> None:
 
 
 def test_region_of_the_instance_is_enough(
-    run: Run, placed: Call, monkeypatch: pytest.MonkeyPatch, fresh_clients: None
+    run_alone: Run, placed: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    assert run("fetch", CONTACT_ID, *INSTANCE).exit_code == 0
+    assert run_alone("fetch", CONTACT_ID, *INSTANCE).exit_code == 0
 
 
 def test_contact_that_was_never_streamed(run: Run, aws: LocalAws) -> None:

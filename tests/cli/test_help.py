@@ -106,6 +106,49 @@ def test_completion_is_printed(shell: str) -> None:
     assert completed.stderr == ""
 
 
+LOADS = """
+import sys
+from call_archive_cli.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+sys.stderr.write(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+LATER = {"boto3", "botocore", "ebmlite", "jinja2", "numpy", "rich", "soundfile", "webrtcvad"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--help"], {}),
+        (["verify", "--help"], {}),
+        (["lst"], {}),
+        (
+            [],
+            {
+                "_CALL_ARCHIVE_COMPLETE": "complete_bash",
+                "COMP_WORDS": "call-archive verify --",
+                "COMP_CWORD": "2",
+            },
+        ),
+    ],
+    ids=["help", "help of a command", "no such command", "completion"],
+)
+def test_help_and_completion_load_nothing_that_only_a_run_needs(
+    arguments: list[str], environment: dict[str, str]
+) -> None:
+    answered = subprocess.run(
+        [sys.executable, "-c", LOADS, *arguments],
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "verify" in answered.stdout or "--json" in answered.stdout or arguments == ["lst"]
+    assert LATER.isdisjoint(answered.stderr.split())
+
+
 def test_version(run: Run) -> None:
     assert re.fullmatch(r"call-archive \d+\.\d+\.\d+\n", run("--version").stdout)
 
@@ -134,11 +177,11 @@ def test_wrong_command_line(run: Run, arguments: tuple[str, ...]) -> None:
 
 def test_nothing_is_written_behind_the_commands_back() -> None:
     """Every result goes through `results` or `typer.echo`, every other word to stderr."""
-    for path in Path(exits.__file__).parent.glob("*.py"):
+    for path in Path(exits.__file__).parent.rglob("*.py"):
         calls = [
             node.func.id
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         ]
         assert "print" not in calls, path
-        assert "Console" not in calls or path.name == "exits.py", path
+        assert "Console" not in calls or path.name == "console.py", path

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from call_archive_cli.clients import Clients
 from call_archive_cli.report.marks import build_marks
 from call_archive_cli.report.measure import SILENT_DBFS, measure
 from call_archive_cli.report.page import build_page
@@ -133,7 +134,7 @@ def test_marks() -> None:
 def test_audio_in_the_page_is_the_recording(tmp_path: Path) -> None:
     left, right = tone(2, 0.3), tone(2, 0.4, 600)
     write_call(tmp_path, "one", left, right)
-    with open_recordings([str(tmp_path)]) as recordings:
+    with open_recordings(Clients(), [str(tmp_path)]) as recordings:
         page = build_page(recordings, MADE_AT)
     (encoded,) = re.findall(r'class="audio">([^<]+)<', page)
     heard, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(encoded)), dtype="int16")
@@ -143,7 +144,7 @@ def test_audio_in_the_page_is_the_recording(tmp_path: Path) -> None:
 
 def test_page_asks_for_nothing(tmp_path: Path) -> None:
     write_call(tmp_path, "one", tone(1, 0.3))
-    with open_recordings([str(tmp_path)]) as recordings:
+    with open_recordings(Clients(), [str(tmp_path)]) as recordings:
         page = build_page(recordings, MADE_AT)
     elements = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.findall(r"""(?:src|href)=["'](?!#)""", elements)
@@ -157,7 +158,7 @@ def test_archive_layout_finds_its_manifest(tmp_path: Path) -> None:
     described.parent.mkdir(parents=True)
     written = manifest(("AUDIO_FROM_CUSTOMER",), 1000)
     described.write_text(json.dumps(written))
-    with open_recordings([str(wav)]) as (recording,):
+    with open_recordings(Clients(), [str(wav)]) as (recording,):
         assert recording.manifest == written
 
 
@@ -165,5 +166,5 @@ def test_archive_layout_finds_its_manifest(tmp_path: Path) -> None:
 def test_other_json_beside_a_recording_is_no_manifest(tmp_path: Path, other: str) -> None:
     wav = write_wav(tmp_path / "one.wav", tone(1, 0.3))
     wav.with_suffix(".json").write_text(other)
-    with open_recordings([str(wav)]) as (recording,):
+    with open_recordings(Clients(), [str(wav)]) as (recording,):
         assert recording.manifest is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from call_archive_cli.clients import Clients
 from call_archive_cli.report.page import build_page
 from call_archive_cli.report.sources import open_recordings
 from tests.report.conftest import (
@@ -56,7 +57,7 @@ def opened(calls: Path, browser: BrowserContext) -> Page:
 
 def open_page(calls: Path, browser: BrowserContext) -> Page:
     """The page of the recordings in a directory."""
-    with open_recordings([str(calls)]) as recordings:
+    with open_recordings(Clients(), [str(calls)]) as recordings:
         (calls / "page.html").write_text(build_page(recordings, MADE_AT), encoding="utf-8")
     page = browser.new_page()
     page.goto((calls / "page.html").as_uri())

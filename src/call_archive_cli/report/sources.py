@@ -10,10 +10,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from call_archive.aws import clients as aws_clients
-from call_archive_cli.exits import USAGE, CommandError, messages
+from call_archive_cli.console import messages
+from call_archive_cli.exits import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from call_archive_cli.clients import Clients
 
 S3_SCHEME: Final = "s3://"
 
@@ -55,7 +58,7 @@ class Recording:
 
 
 @contextlib.contextmanager
-def open_recordings(names: Iterable[str]) -> Iterator[list[Recording]]:
+def open_recordings(clients: "Clients", names: Iterable[str]) -> Iterator[list[Recording]]:
     """The recordings of all names; those of S3 lie in a temporary directory for the `with`.
 
     Raises:
@@ -66,7 +69,7 @@ def open_recordings(names: Iterable[str]) -> Iterator[list[Recording]]:
         yield [
             recording
             for place, name in enumerate(names)
-            for recording in _found(name, _open(name, Path(directory) / str(place)))
+            for recording in _found(name, _open(clients, name, Path(directory) / str(place)))
         ]
 
 
@@ -76,9 +79,9 @@ def _found(name: str, recordings: Iterator[Recording]) -> list[Recording]:
     raise CommandError(f"{name}: there is no recording (.wav) here", USAGE)
 
 
-def _open(name: str, directory: Path) -> Iterator[Recording]:
+def _open(clients: "Clients", name: str, directory: Path) -> Iterator[Recording]:
     if name.startswith(S3_SCHEME):
-        return _download(name, directory)
+        return _download(clients, name, directory)
     path = Path(name)
     if not path.exists():
         raise CommandError(f"{name}: there is no such file or directory", USAGE)
@@ -98,23 +101,23 @@ def _beside(wav: Path) -> Mapping[str, Any] | None:
     return None
 
 
-def _download(uri: str, directory: Path) -> Iterator[Recording]:
+def _download(clients: "Clients", uri: str, directory: Path) -> Iterator[Recording]:
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
     directory.mkdir()
-    pages = (
-        aws_clients.s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-    )
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     for place, wav_key in enumerate(key for key in keys if key.endswith(".wav")):
         wav = directory / f"{place}.wav"
-        aws_clients.s3_client().download_file(bucket, wav_key, str(wav))
-        yield Recording(f"{S3_SCHEME}{bucket}/{wav_key}", wav, _manifest_object(bucket, wav_key))
+        clients.s3().download_file(bucket, wav_key, str(wav))
+        yield Recording(
+            f"{S3_SCHEME}{bucket}/{wav_key}", wav, _manifest_object(clients, bucket, wav_key)
+        )
 
 
-def _manifest_object(bucket: str, wav_key: str) -> Mapping[str, Any] | None:
+def _manifest_object(clients: "Clients", bucket: str, wav_key: str) -> Mapping[str, Any] | None:
     before, found, after = wav_key.rpartition("recordings/")
     key = f"{before}manifests/{after}" if found else wav_key
-    client = aws_clients.s3_client()
+    client = clients.s3()
     with contextlib.suppress(client.exceptions.NoSuchKey):
         answer = client.get_object(Bucket=bucket, Key=key.removesuffix(".wav") + ".json")
         return _decode(answer["Body"].read(), key)

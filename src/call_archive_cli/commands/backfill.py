@@ -1,50 +1,26 @@
 """`backfill`: queue past calls that have no recording."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from botocore.exceptions import ClientError
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from call_archive_cli.archive_commands import AsJson, Bucket, Prefix, archive_of
-from call_archive_cli.arguments import InstanceArn, parse_moment
-from call_archive_cli.backfill import (
-    SEARCHES_PER_S,
-    Backfill,
-    Pace,
-    PastContact,
-    QueuedBefore,
-    Window,
-    retention_hours,
-    send,
-    split_days,
-)
-from call_archive_cli.deployment import output_of
-from call_archive_cli.exits import (
-    USAGE,
-    CommandError,
-    failures_as_lines,
-    messages,
-    print_warning,
-    results,
-)
-from call_archive_cli.streams import HOUR_MS, moment, now_ms
+from call_archive_cli.exits import USAGE, CommandError
+from call_archive_cli.options import AsJson, Bucket, InstanceArn, Prefix, QueueUrl, parse_moment
+from call_archive_cli.session import session_of
 
-JOBS_PER_S = 5
+if TYPE_CHECKING:
+    from call_archive_cli.backfill import Backfill, PastContact, Window
+    from call_archive_cli.clients import Clients
+
+JOBS_PER_S: Final = 5
 """Half of DescribeContact's ten a second: the other half is for the calls that end meanwhile."""
+
+SEARCHES_PER_S: Final = 0.5
+"""SearchContacts takes one call in two seconds (Amazon Connect service quotas)."""
 
 
 def backfill(
@@ -60,7 +36,7 @@ def backfill(
     to_time: Annotated[
         int | None,
         typer.Option(
-            "--to", metavar="TIME", parser=parse_moment, help=r"… up to here. \[default: now]"
+            "--to", metavar="TIME", parser=parse_moment, help="… up to here. [default: now]"
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Queue nothing.")] = False,
@@ -78,9 +54,7 @@ def backfill(
     ] = Path("call-archive-backfill.jsonl"),
     bucket: Bucket = None,
     prefix: Prefix = None,
-    queue_url: Annotated[
-        str | None, typer.Option(metavar="URL", help=r"ArchiveQueue. \[default: of --stack]")
-    ] = None,
+    queue_url: QueueUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Queue the past calls that have no recording; Lambda archives them.
@@ -91,35 +65,49 @@ def backfill(
 
     Examples:
 
-      call-archive --stack call-archive backfill --instance-arn ARN --from 2026-11-22 --dry-run
+      call-archive backfill --instance-arn ARN --from 2026-11-22 --dry-run
 
-      call-archive --stack call-archive backfill --instance-arn ARN --from 2026-11-22 --rate 2
+      call-archive backfill --instance-arn ARN --from 2026-11-22 --rate 2
     """
-    with failures_as_lines():
-        if instance_arn is None or from_time is None:
-            raise CommandError("give --instance-arn and --from", USAGE)
-        archive = archive_of(context, bucket, prefix)
-        target = "" if dry_run else output_of(context, "ArchiveQueueUrl", queue_url, "--queue-url")
-        _warn_of_retention(instance_arn, from_time)
-        counts, before = Backfill(), QueuedBefore(state)
-        wanted = counts.choose(
-            _contacts(
-                instance_arn, split_days(from_time, to_time or now_ms()), Pace(search_rate), counts
-            ),
-            cache(archive.contact_ids),
-            before,
-        )
-        if dry_run:
-            counts.queued = sum(1 for _ in wanted)
-        else:
-            for sent in send(wanted, instance_arn, target, before, Pace(rate)):
-                counts.queued += sent
-        _print_summary(counts, dry_run=dry_run, as_json=as_json)
+    from call_archive_cli.backfill import (
+        Backfill,
+        Pace,
+        QueuedBefore,
+        Window,
+        send,
+        split_days,
+    )
+    from call_archive_cli.streams import now_ms
+
+    if instance_arn is None or from_time is None:
+        raise CommandError("give --instance-arn and --from", USAGE)
+    session = session_of(context)
+    archive = session.archive(bucket, prefix)
+    target = "" if dry_run else session.output("ArchiveQueueUrl", queue_url, "--queue-url")
+    _warn_of_retention(session.clients, instance_arn, from_time)
+    counts, before, pace = Backfill(), QueuedBefore(state), Pace(search_rate)
+    windows = (
+        Window(session.clients, instance_arn, start_ms, end_ms, pace)
+        for start_ms, end_ms in split_days(from_time, to_time or now_ms())
+    )
+    wanted = counts.choose(_contacts(windows, counts), cache(archive.contact_ids), before)
+    if dry_run:
+        counts.queued = sum(1 for _ in wanted)
+    else:
+        for sent in send(session.clients, wanted, instance_arn, target, before, Pace(rate)):
+            counts.queued += sent
+    _print_summary(counts, dry_run=dry_run, as_json=as_json)
 
 
-def _warn_of_retention(instance_arn: str, from_ms: int) -> None:
+def _warn_of_retention(clients: "Clients", instance_arn: str, from_ms: int) -> None:
+    from botocore.exceptions import ClientError
+
+    from call_archive_cli.backfill import retention_hours
+    from call_archive_cli.console import print_warning
+    from call_archive_cli.streams import HOUR_MS, moment, now_ms
+
     try:
-        hours = retention_hours(instance_arn)
+        hours = retention_hours(clients, instance_arn)
     except ClientError:
         print_warning("your credentials do not show how long the streams keep audio")
         return
@@ -133,31 +121,30 @@ def _warn_of_retention(instance_arn: str, from_ms: int) -> None:
         )
 
 
-class _RateColumn(ProgressColumn):
-    """Contacts a second."""
-
-    def render(self, task: Task) -> Text:
-        """The rate of the last half minute; nothing before there is one."""
-        rate = task.finished_speed or task.speed
-        return Text("" if rate is None else f"{rate:.1f}/s")
-
-
-def _contacts(
-    instance_arn: str, stretches: Iterable[tuple[int, int]], pace: Pace, counts: Backfill
-) -> Iterator[PastContact]:
+def _contacts(windows: Iterator["Window"], counts: "Backfill") -> Iterator["PastContact"]:
     """Every contact, with a bar for each stretch of time."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from call_archive_cli.console import RateColumn, messages
+    from call_archive_cli.streams import moment
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[queued]} to queue"),
-        _RateColumn(),
+        RateColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=messages, disable=not messages.is_terminal) as progress:
-        for start_ms, end_ms in stretches:
-            window = Window(instance_arn, start_ms, end_ms, pace)
-            day = moment(start_ms).date().isoformat()
+        for window in windows:
+            day = moment(window.from_ms).date().isoformat()
             task = progress.add_task(day, total=None, queued="0")
             for contact in window.contacts():
                 yield contact
@@ -165,7 +152,7 @@ def _contacts(
                 progress.update(task, advance=1, total=window.total, queued=f"{queued:,}")
 
 
-def _print_summary(counts: Backfill, *, dry_run: bool, as_json: bool) -> None:
+def _print_summary(counts: "Backfill", *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         figures = {
             "found": counts.found,
@@ -176,6 +163,8 @@ def _print_summary(counts: Backfill, *, dry_run: bool, as_json: bool) -> None:
         }
         typer.echo(json.dumps(figures, indent=2))
         return
+    from call_archive_cli.console import results
+
     results().print(
         f"{counts.found:,} voice contacts: {counts.archived:,} archived already, "
         f"{counts.queued_before:,} queued by an earlier run, {counts.queued:,} "

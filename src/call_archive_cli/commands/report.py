@@ -1,17 +1,16 @@
 """`report`: recordings → a page to look at and to listen to."""
 
-import webbrowser
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from call_archive_cli.exits import CommandError, failures_as_lines, messages
-from call_archive_cli.words import count
+from call_archive_cli.exits import CommandError
+from call_archive_cli.session import session_of
 
 
 def report(
+    context: typer.Context,
     *,
     recordings: Annotated[
         list[str], typer.Argument(metavar="FILE|DIRECTORY|S3_URI...", show_default=False)
@@ -30,12 +29,17 @@ def report(
 
       call-archive report recordings/ -o calls.html
 
-      call-archive report s3://BUCKET/recordings/year=2026/month=11/day=23/CONTACT_ID/ --open
+      call-archive report s3://BUCKET/recordings/year=2026/month=11/day=23/ --open
     """
-    from call_archive_cli.report.page import build_page  # noqa: PLC0415 - NumPy: half a second
-    from call_archive_cli.report.sources import open_recordings  # noqa: PLC0415 - as above
+    import webbrowser
+    from datetime import UTC, datetime
 
-    with failures_as_lines(), open_recordings(recordings) as found:
+    from call_archive_cli.console import messages
+    from call_archive_cli.report.page import build_page
+    from call_archive_cli.report.sources import open_recordings
+    from call_archive_cli.words import count
+
+    with open_recordings(session_of(context).clients, recordings) as found:
         try:
             page = build_page(found, datetime.now(UTC))
         except (ValueError, RuntimeError) as error:

@@ -1,0 +1,115 @@
+"""`fetch`: a contact's recordings, or a range of a stream, to this machine."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from call_archive.errors import ArchiveError
+from call_archive_cli.exits import FOUND_WRONG, REFUSED, USAGE, CommandError
+from call_archive_cli.options import (
+    AsJson,
+    Directory,
+    InstanceArn,
+    StreamArn,
+    Track,
+    TrackOption,
+    parse_contact_id,
+    parse_fragment_number,
+    required,
+)
+from call_archive_cli.session import session_of
+
+if TYPE_CHECKING:
+    from call_archive.intake.message import Order
+    from call_archive_cli.clients import Clients
+
+
+def fetch(
+    context: typer.Context,
+    *,
+    contact: Annotated[
+        str | None,
+        typer.Argument(metavar="CONTACT_ID", parser=parse_contact_id, show_default=False),
+    ] = None,
+    instance_arn: InstanceArn = None,
+    stream_arn: StreamArn = None,
+    start: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", parser=parse_fragment_number, help="The first fragment, inclusive."
+        ),
+    ] = None,
+    stop: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            parser=parse_fragment_number,
+            help="The last fragment, inclusive. [default: as long as the contact's go on]",
+        ),
+    ] = None,
+    track: TrackOption = Track.CUSTOMER,
+    output: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a contact's recording, or a range of a stream, to this machine; print its manifest.
+
+    The same selection, clock and manifest as in the archive. Files: DIRECTORY/CONTACT_ID/START.wav
+    and .json. Exit code 1: the recording is not complete; its manifest says why.
+
+    Examples:
+
+      call-archive fetch CONTACT_ID --instance-arn ARN
+
+      call-archive fetch --stream-arn ARN --start 9134… --stop 9134… -o calls
+    """
+    from call_archive_cli.console import print_failure, results
+    from call_archive_cli.fetch import StreamRange, find_jobs, find_range
+    from call_archive_cli.words import manifest_table
+
+    clients = session_of(context).clients
+    if contact is not None and stream_arn is None:
+        if start is not None or stop is not None:
+            raise CommandError("--start and --stop need --stream-arn", USAGE)
+        order = find_jobs(clients, contact, required(instance_arn, "--instance-arn"))
+    else:
+        wanted = StreamRange(
+            stream_arn=required(stream_arn, "CONTACT_ID or --stream-arn"),
+            start=required(start, "--start"),
+            stop=stop,
+            contact_id=contact,
+            instance_arn=instance_arn,
+        )
+        order = find_range(clients, wanted)
+    failures: list[ArchiveError] = [*order.refusals]
+    manifests = list(_fetch_each(clients, order, output, track, failures))
+    if as_json:
+        typer.echo(json.dumps(manifests, indent=2))
+    for manifest in () if as_json else manifests:
+        results().print(manifest_table(manifest))
+    for failure in failures:
+        print_failure(failure)
+    if failures:
+        raise typer.Exit(REFUSED)
+    if not all(manifest["complete"] for manifest in manifests):
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _fetch_each(
+    clients: "Clients", order: "Order", output: Path, track: Track, failures: list[ArchiveError]
+) -> Iterator[dict[str, object]]:
+    """The manifests; a recording that cannot be had does not keep the others back."""
+    from call_archive_cli.console import messages
+    from call_archive_cli.fetch import fetch_job
+    from call_archive_cli.streams import directions_of
+
+    for job in order.jobs:
+        try:
+            with messages.status(f"fetching contact {job.contact_id}"):
+                archive = fetch_job(clients, job, output, directions_of(track))
+        except ArchiveError as failure:
+            failures.append(failure)
+        else:
+            yield json.loads(archive.manifest.read_bytes())

@@ -1,0 +1,147 @@
+"""What several commands take on their command line: parsed, checked, with one wording each."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from call_archive.errors import RequestError
+from call_archive.fields import (
+    decode_contact_id,
+    decode_fragment_number,
+    decode_instance_arn,
+    decode_stream_arn,
+    decode_timestamp_ms,
+)
+from call_archive_cli.exits import USAGE, CommandError
+from call_archive_cli.reasons import CommandCode
+
+DEFAULT_DAYS: Final = 7
+
+
+class Track(StrEnum):
+    """Whose audio: both gives two channels, left the customer, right what the customer hears."""
+
+    CUSTOMER = "customer"
+    AGENT = "agent"
+    BOTH = "both"
+
+
+class AudioFormat(StrEnum):
+    """How PCM is stored: 8 kHz, 16-bit little-endian, with a RIFF header or bare."""
+
+    WAV = "wav"
+    RAW = "raw"
+
+
+def parse_moment_ms(text: str) -> int:
+    """ISO 8601 (UTC where no zone is given), or milliseconds since the epoch, as milliseconds.
+
+    Raises:
+        RequestError: it is neither, or not between 2015 and 2100.
+    """
+    if text.isdecimal():
+        return decode_timestamp_ms(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RequestError(
+            CommandCode.MALFORMED_TIME, "a time looks like 2026-11-23T09:30:00Z, or 1795426200000"
+        ) from error
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return decode_timestamp_ms(round(aware.timestamp() * 1000))
+
+
+def parser[T](decode: Callable[[str], T]) -> Callable[[str], T]:
+    """A decoder whose refusal is a usage error, under the option that was wrong."""
+
+    def parse(text: str) -> T:
+        try:
+            return decode(text)
+        except RequestError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parse
+
+
+parse_contact_id = parser(decode_contact_id)
+parse_fragment_number = parser(decode_fragment_number)
+parse_stream_arn = parser(decode_stream_arn)
+parse_moment = parser(parse_moment_ms)
+
+# Typer takes an int parameter for a number; the metavar says what it is.
+StreamArn = Annotated[
+    str | None,
+    typer.Option("--stream-arn", metavar="ARN", parser=parse_stream_arn, help="The KVS stream."),
+]
+InstanceArn = Annotated[
+    str | None,
+    typer.Option(
+        "--instance-arn",
+        metavar="ARN",
+        envvar="CONNECT_INSTANCE_ARN",
+        parser=parser(decode_instance_arn),
+        help="The Connect instance.",
+    ),
+]
+ContactArgument = Annotated[
+    str, typer.Argument(metavar="CONTACT_ID", parser=parse_contact_id, show_default=False)
+]
+Contact = Annotated[
+    str | None,
+    typer.Option(metavar="CONTACT_ID", parser=parse_contact_id, help="Only this contact."),
+]
+TrackOption = Annotated[
+    Track, typer.Option("--track", help="Whose voice; both gives stereo, the customer left.")
+]
+
+Bucket = Annotated[
+    str | None,
+    typer.Option(envvar="ARCHIVE_BUCKET", help="The archive's bucket. [default: of --stack]"),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option(envvar="ARCHIVE_PREFIX", help="What every key starts with. [default: of --stack]"),
+]
+QueueUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="ArchiveQueue. [default: of --stack]")
+]
+Day = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Only this day (UTC)."),
+]
+FirstDay = Annotated[
+    datetime | None,
+    typer.Option(
+        "--from",
+        formats=["%Y-%m-%d"],
+        metavar="DATE",
+        help=f"First day (UTC). [default: {DEFAULT_DAYS - 1} days ago]",
+    ),
+]
+LastDay = Annotated[
+    datetime | None,
+    typer.Option(
+        "--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last day (UTC). [default: today]"
+    ),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
+Directory = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIRECTORY", help="Where the files go.")
+]
+
+
+def required[T](value: T | None, name: str) -> T:
+    """An option that the command cannot do without in this combination.
+
+    Raises:
+        CommandError: it was not given.
+    """
+    if value is None:
+        raise CommandError(f"{name} is missing", USAGE)
+    return value
