@@ -6,7 +6,7 @@ import os
 from call_archive.errors import NotYetError, RequestError, StorageFaultError
 from call_archive.fields import region_of
 from call_archive.intake.flow_event import Streaming, build_job, decode_flow_event
-from call_archive.intake.message import take_in
+from call_archive.intake.message import read_request
 from call_archive.job import ArchiveJob, build_job_message, decode_job
 from call_archive.keys import manifest_key, recording_key
 from call_archive.recording.manifest import decode_manifest
@@ -56,13 +56,13 @@ def fuzz_message(source: bytes) -> None:
     contact = answer if isinstance(answer, dict) else {}
     for settle in (False, True):
         try:
-            order = take_in(
+            order = read_request(
                 body.decode(errors="replace"),
                 lambda _instance, _contact: contact,
                 lambda _instance: None,
                 now_ms=NOW_MS,
                 sent_ms=NOW_MS,
-                settle=settle,
+                accept_partial=settle,
             )
         except (RequestError, NotYetError):
             continue

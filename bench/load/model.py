@@ -13,7 +13,7 @@ from typing import Final
 
 from bench.cost import USD_PER_GB_S, USD_PER_MILLION_REQUESTS
 from call_archive.errors import NotYetError
-from call_archive.intake.message import take_in
+from call_archive.intake.message import read_request
 from local.demo_call import CONTACT_ID, INSTANCE_ARN
 
 HOUR_S: Final = 3600
@@ -124,13 +124,13 @@ def look_ages_s(first_look_s: float) -> list[float]:
     while True:
         ages_s.append(age_s)
         try:
-            take_in(
+            read_request(
                 body,
                 lambda *_: {"Recordings": [], "Attributes": {}},
                 lambda _: None,
                 now_ms=round((ended_s + age_s) * 1000),
                 sent_ms=ended_s * 1000,
-                settle=False,
+                accept_partial=False,
             )
         except NotYetError as not_yet:
             if not_yet.retry_after_s is None:

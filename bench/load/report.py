@@ -17,7 +17,7 @@ from bench.load.settings import Settings
 from bench.measure import MIB
 from bench.report import Table
 from bench.servers import PlacedCall
-from call_archive.intake.message import RECORDINGS_WAIT_MS
+from call_archive.intake.contact import RECORDINGS_WAIT_MS
 
 CONCURRENT_CALLS: Final = (1_000, 10_000)
 CONTACTS_PER_HOUR: Final = (1_000, 5_000, 10_000, 15_000, 40_000)

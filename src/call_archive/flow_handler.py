@@ -11,7 +11,6 @@ import gc
 
 gc.disable()  # nothing that is loaded here is garbage; see the last lines
 
-import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from call_archive.intake.flow_event import (
     decode_flow_event,
 )
 from call_archive.keys import recording_key
+from call_archive.moments import now_ms
 from call_archive.observability import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def answer_event(event: object, account_id: str, settings: FlowSettings) -> Flow
         if isinstance(streaming, NotStreaming):
             return FlowAnswer(mediaStreaming="NOT_STARTED")
         check_instance(streaming.instance_arn, settings.location.instance_arn, account_id)
-        job = build_job(streaming, requested_at_ms=time.time_ns() // 1_000_000)
+        job = build_job(streaming, requested_at_ms=now_ms())
     except RequestError as refusal:
         return FlowAnswer(archiveStatus="REJECTED", reason=str(refusal.reason))
     wants_job = streaming.is_stopped or streaming.archive_now

@@ -1,7 +1,7 @@
 """ArchiveJob, the contract between the functions: JSON → ArchiveJob → JSON."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from call_archive.errors import RequestError
@@ -38,6 +38,8 @@ class ArchiveJob:
         stop_fragment_number: the last fragment, inclusive; None where Connect did not say.
         stop_timestamp_ms: when Connect stopped streaming; None where Connect did not say.
         requested_at_ms: when the job was made: no fragment of the job starts after it.
+        end_is_known: False if the time of a message stands in for an end that Connect did not
+            give: it bounds the search and proves nothing. Not part of the message.
     """
 
     contact_id: str
@@ -49,6 +51,7 @@ class ArchiveJob:
     stop_fragment_number: int | None
     stop_timestamp_ms: int | None
     requested_at_ms: int
+    end_is_known: bool = field(default=True, compare=False)
 
     @property
     def end_bound_ms(self) -> int:

@@ -3,9 +3,8 @@
 Equal jobs give equal keys. Every id in a key was checked when the job was made (`fields`).
 """
 
-from datetime import UTC, datetime
-
 from call_archive.job import ArchiveJob
+from call_archive.moments import to_datetime
 
 
 def recording_key(prefix: str, job: ArchiveJob) -> str:
@@ -19,7 +18,7 @@ def manifest_key(prefix: str, job: ArchiveJob) -> str:
 
 
 def _key_tail(job: ArchiveJob) -> str:
-    date = datetime.fromtimestamp(job.start_timestamp_ms / 1000, UTC)
+    date = to_datetime(job.start_timestamp_ms)
     return (
         f"year={date:%Y}/month={date:%m}/day={date:%d}/{job.contact_id}/{job.start_fragment_number}"
     )

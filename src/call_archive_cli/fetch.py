@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from call_archive.aws.contacts import Contacts
 from call_archive.errors import RequestError
 from call_archive.fields import account_of, decode_contact_id, decode_instance_arn, region_of
-from call_archive.intake.message import Order, take_in
+from call_archive.intake.contact import ArchiveRequest
+from call_archive.intake.message import read_request
 from call_archive.job import ArchiveJob, Trigger, check_job
 from call_archive.media.likeness import MediaFragment
 from call_archive.media.matroska import decode_tags
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 CONTACT_EVENT = "Amazon Connect Contact Event"
 
 
-def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> Order:
+def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> ArchiveRequest:
     """What Connect says was streamed of a contact, or the flow saved as its attributes.
 
     Raises:
@@ -40,13 +41,13 @@ def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> Order:
         },
     }
     now = now_ms()
-    order = take_in(
+    order = read_request(
         json.dumps(event),
         Contacts(clients.connect(region_of(instance_arn))).describe,
         lambda _: None,
         now_ms=now,
         sent_ms=now,
-        settle=True,
+        accept_partial=True,
     )
     if not order.jobs and not order.refusals:
         raise RequestError(
@@ -73,7 +74,7 @@ class StreamRange:
     instance_arn: str | None
 
 
-def find_range(clients: "Clients", wanted: StreamRange) -> Order:
+def find_range(clients: "Clients", wanted: StreamRange) -> ArchiveRequest:
     """The job for a stretch of a stream; its first fragment says whose it is, and when it began.
 
     Raises:
@@ -99,7 +100,7 @@ def find_range(clients: "Clients", wanted: StreamRange) -> Order:
             requested_at_ms=now_ms(),
         )
     )
-    return Order(Trigger.CLI, (job,))
+    return ArchiveRequest(Trigger.CLI, (job,))
 
 
 def fetch_job(

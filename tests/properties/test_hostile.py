@@ -24,7 +24,7 @@ from call_archive.errors import (
 )
 from call_archive.fields import decode_fragment_number, decode_timestamp_ms
 from call_archive.intake.flow_event import decode_flow_event
-from call_archive.intake.message import take_in
+from call_archive.intake.message import read_request
 from call_archive.job import Trigger, decode_job
 from call_archive.limits import MAX_CALL_MS, MAX_FRAGMENT_BYTES, MAX_HOLES, MAX_REASONS
 from call_archive.media.fragments import read_fragments
@@ -418,13 +418,13 @@ def with_odd(message: dict[str, Any], path: tuple[Any, ...], odd: str) -> str:
 
 
 def take(body: str, contact: dict[str, Any]) -> None:
-    take_in(
+    read_request(
         body,
         lambda _instance, _contact: contact,
         lambda _instance: None,
         now_ms=START_MS + 3_600_000,
         sent_ms=START_MS + 3_600_000,
-        settle=True,
+        accept_partial=True,
     )
 
 

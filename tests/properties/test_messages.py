@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from call_archive.errors import NotYetError, RequestError, StorageFaultError
 from call_archive.intake.flow_event import NotStreaming, Streaming, build_job, decode_flow_event
-from call_archive.intake.message import take_in
+from call_archive.intake.message import read_request
 from call_archive.job import build_job_message, decode_job
 from call_archive.keys import manifest_key, recording_key
 from call_archive.recording.manifest import decode_manifest
@@ -156,13 +156,13 @@ def test_any_flow_event(event: object) -> None:
 @given(JOBS | RECORDS | CONTACT_EVENTS | ENVELOPES | JSON, CONTACTS, st.booleans())
 def test_any_queue_message(message: object, contact: Mapping[str, object], settle: bool) -> None:
     try:
-        order = take_in(
+        order = read_request(
             json.dumps(message),
             lambda _instance, _contact: contact,
             lambda _instance: None,
             now_ms=NOW_MS,
             sent_ms=NOW_MS,
-            settle=settle,
+            accept_partial=settle,
         )
     except (RequestError, NotYetError):
         return
@@ -175,7 +175,9 @@ def test_any_queue_message(message: object, contact: Mapping[str, object], settl
 @given(st.text(max_size=200))
 def test_any_text(body: str) -> None:
     with suppress(RequestError):
-        take_in(body, lambda *_: {}, lambda _: None, now_ms=NOW_MS, sent_ms=NOW_MS, settle=False)
+        read_request(
+            body, lambda *_: {}, lambda _: None, now_ms=NOW_MS, sent_ms=NOW_MS, accept_partial=False
+        )
 
 
 @given(st.binary(max_size=100) | JSON.map(lambda value: json.dumps(value).encode()))

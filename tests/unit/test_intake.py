@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from call_archive.errors import NotYetError, RequestError
-from call_archive.intake.message import RECORDINGS_WAIT_MS, Order, contact_of, take_in
+from call_archive.intake.contact import RECORDINGS_WAIT_MS, ArchiveRequest
+from call_archive.intake.message import contact_of, read_request
 from call_archive.job import ArchiveJob, Trigger, build_job_message, decode_job
 from call_archive.reasons import Code
 
@@ -113,12 +114,14 @@ def order(
     connect: Connect | None = None,
     *,
     now_ms: int = NOW_MS,
-    settle: bool = False,
+    accept_partial: bool = False,
     check_instance: Callable[[str], None] = serve_any,
-) -> Order:
+) -> ArchiveRequest:
     body = message if isinstance(message, str) else json.dumps(message)
     describe = (connect or Connect()).describe
-    return take_in(body, describe, check_instance, now_ms=now_ms, sent_ms=now_ms, settle=settle)
+    return read_request(
+        body, describe, check_instance, now_ms=now_ms, sent_ms=now_ms, accept_partial=accept_partial
+    )
 
 
 def event(**detail: object) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def record(*recordings: object, **changes: object) -> dict[str, Any]:
 
 
 def test_an_archive_job() -> None:
-    assert order(build_job_message(JOB)) == Order(Trigger.FLOW, (JOB,))
+    assert order(build_job_message(JOB)) == ArchiveRequest(Trigger.FLOW, (JOB,))
 
 
 def test_an_archive_job_asks_connect_nothing() -> None:
@@ -146,17 +149,17 @@ def test_an_archive_job_asks_connect_nothing() -> None:
 
 
 def test_the_real_contact_record() -> None:
-    assert order(RECORD) == Order(Trigger.CONTACT_RECORD, (JOB,))
+    assert order(RECORD) == ArchiveRequest(Trigger.CONTACT_RECORD, (JOB,))
 
 
 @pytest.mark.parametrize("recordings", [None, [], {}, "none", [None, 5, "x", []], [S3_ENTRY]])
 def test_records_without_a_kvs_recording_are_done(recordings: object) -> None:
-    assert order({**RECORD, "Recordings": recordings}) == Order(Trigger.CONTACT_RECORD, ())
+    assert order({**RECORD, "Recordings": recordings}) == ArchiveRequest(Trigger.CONTACT_RECORD, ())
 
 
 def test_a_record_without_recordings() -> None:
     bare = {key: RECORD[key] for key in ("ContactId", "InstanceARN")}
-    assert order(bare) == Order(Trigger.CONTACT_RECORD, ())
+    assert order(bare) == ArchiveRequest(Trigger.CONTACT_RECORD, ())
 
 
 def test_the_storage_type_alone_tells_a_kvs_recording() -> None:
@@ -232,7 +235,7 @@ def test_malformed_records_are_refused(key: str, value: object) -> None:
 def test_a_record_that_does_not_say_when_it_ended_ended_by_now(ended: str | None) -> None:
     unstopped = {**KVS_ENTRY, "FragmentStopNumber": None, "StopTimestamp": None}
     (job,) = order(record(unstopped, DisconnectTimestamp=ended)).jobs
-    assert job.requested_at_ms == NOW_MS
+    assert (job.requested_at_ms, job.end_is_known) == (NOW_MS, False)
     assert decode_job(build_job_message(job)) == job
 
 
@@ -290,7 +293,7 @@ def test_a_record_in_a_kinesis_envelope() -> None:
         "partitionKey": "c-1",
         "data": base64.b64encode(json.dumps(RECORD).encode()).decode(),
     }
-    assert order(envelope) == Order(Trigger.CONTACT_RECORD, (JOB,))
+    assert order(envelope) == ArchiveRequest(Trigger.CONTACT_RECORD, (JOB,))
 
 
 @pytest.mark.parametrize(
@@ -307,7 +310,7 @@ def test_malformed_envelopes_are_refused(content: str) -> None:
 
 def test_an_ended_contact_is_looked_up() -> None:
     connect = Connect({"Recordings": [S3_ENTRY, KVS_ENTRY]})
-    assert order(EVENT, connect) == Order(Trigger.CONTACT_EVENT, (JOB,))
+    assert order(EVENT, connect) == ArchiveRequest(Trigger.CONTACT_EVENT, (JOB,))
     assert connect.asked == [(INSTANCE_ARN, "c-1")]
 
 
@@ -333,7 +336,7 @@ def test_both_names_both_ends_and_both_spellings(name: str, event_type: str, cha
 )
 def test_other_events_ask_for_nothing(detail: dict[str, object]) -> None:
     connect = Connect({"Recordings": [KVS_ENTRY]})
-    assert order(event(**detail), connect) == Order(Trigger.CONTACT_EVENT, ())
+    assert order(event(**detail), connect) == ArchiveRequest(Trigger.CONTACT_EVENT, ())
     assert connect.asked == []
 
 
@@ -369,18 +372,18 @@ def test_times_without_a_zone_are_utc(start: object, stop: object) -> None:
 
 
 @pytest.mark.parametrize("contact", [{}, {"Recordings": None}, {"Recordings": [S3_ENTRY]}])
-@pytest.mark.parametrize("settle", [False, True])
+@pytest.mark.parametrize("accept_partial", [False, True])
 def test_connect_may_need_a_while_to_show_the_recording(
-    contact: dict[str, object], settle: bool
+    contact: dict[str, object], accept_partial: bool
 ) -> None:
     with pytest.raises(NotYetError) as caught:
-        order(EVENT, Connect(contact), settle=settle)
+        order(EVENT, Connect(contact), accept_partial=accept_partial)
     assert caught.value.retryable
 
 
 def test_after_ten_minutes_the_contact_was_never_streamed() -> None:
     late_ms = STOP_MS + 1000 + 600_000
-    assert order(EVENT, Connect(), now_ms=late_ms) == Order(Trigger.CONTACT_EVENT, ())
+    assert order(EVENT, Connect(), now_ms=late_ms) == ArchiveRequest(Trigger.CONTACT_EVENT, ())
     with pytest.raises(NotYetError):
         order(EVENT, Connect(), now_ms=late_ms - 1)
 
@@ -411,7 +414,7 @@ def test_recordings_are_waited_for_before_the_flows_attributes_are_used() -> Non
     connect = Connect({"Recordings": [S3_ENTRY], "Attributes": SAVED})
     with pytest.raises(NotYetError):
         order(EVENT, connect)
-    (settled,) = order(EVENT, connect, settle=True).jobs
+    (settled,) = order(EVENT, connect, accept_partial=True).jobs
     (late,) = order(EVENT, connect, now_ms=STOP_MS + 700_000).jobs
     assert settled == late
     assert settled.start_fragment_number == 100

@@ -24,7 +24,7 @@ from call_archive.fields import (
     decode_stream_arn,
     decode_timestamp_ms,
 )
-from call_archive.intake.message import take_in
+from call_archive.intake.message import read_request
 from call_archive.job import ArchiveJob, Trigger, build_job_message, check_job
 from call_archive.keys import manifest_key, recording_key
 from call_archive.media.fragments import Fragment, read_fragments
@@ -87,13 +87,13 @@ def read(*parts: bytes) -> Fragment:
 
 
 def take(message: object, contact: Mapping[str, object] | None = None) -> int:
-    order = take_in(
+    order = read_request(
         message if isinstance(message, str) else json.dumps(message),
         lambda _instance, _contact: contact or {},
         lambda _instance: None,
         now_ms=START_MS + 60_000,
         sent_ms=START_MS + 60_000,
-        settle=False,
+        accept_partial=False,
     )
     return len(order.jobs)
 

@@ -16,7 +16,6 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -26,6 +25,7 @@ from call_archive.errors import ArchiveError, MediaError, StreamFaultError
 from call_archive.limits import MAX_FRAGMENTS_PER_READ
 from call_archive.media.fragments import ElementId, Ending, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
+from call_archive.moments import to_datetime, to_ms
 from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.listing import (
     Delivery,
@@ -201,8 +201,8 @@ class StreamReader:
             "FragmentSelector": {
                 "FragmentSelectorType": "SERVER_TIMESTAMP",
                 "TimestampRange": {
-                    "StartTimestamp": _datetime(from_ms),
-                    "EndTimestamp": _datetime(to_ms),
+                    "StartTimestamp": to_datetime(from_ms),
+                    "EndTimestamp": to_datetime(to_ms),
                 },
             },
         }
@@ -544,7 +544,7 @@ def _is_short(fragment: MediaFragment, listed: ListedFragment) -> bool:
 def _listed(entry: FragmentTypeDef) -> ListedFragment:
     return ListedFragment(
         number=int(entry["FragmentNumber"]),
-        server_timestamp_ms=round(entry["ServerTimestamp"].timestamp() * 1000),
+        server_timestamp_ms=to_ms(entry["ServerTimestamp"]),
         duration_ms=entry.get("FragmentLengthInMilliseconds", 0),
         size_bytes=entry.get("FragmentSizeInBytes", 0),
     )
@@ -573,7 +573,3 @@ def _batches(listed: Iterable[ListedFragment]) -> Iterator[list[ListedFragment]]
         batch_bytes += fragment.size_bytes
     if batch:
         yield batch
-
-
-def _datetime(timestamp_ms: int) -> datetime:
-    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)

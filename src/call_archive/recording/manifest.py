@@ -6,13 +6,13 @@ The manifest is written last: where it is, the recording is whole as far as the 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction
+from call_archive.moments import format_utc, read_ms
 from call_archive.reasons import Code, Reason
 from call_archive.recording.selection import STOP_TOLERANCE_MS
 from call_archive.recording.timeline import Hole
@@ -155,8 +155,8 @@ def build_manifest(
         "channels": len(call.tracks),
         "sampleRateHz": SAMPLE_RATE_HZ,
         "durationMs": call.duration_ms,
-        "startedAt": _utc(call.started_at_ms),
-        "endedAt": _utc(call.started_at_ms + call.duration_ms),
+        "startedAt": format_utc(call.started_at_ms),
+        "endedAt": format_utc(call.started_at_ms + call.duration_ms),
         "bytes": recording.size_bytes,
         "sha256": recording.sha256,
         "complete": call.is_complete,
@@ -174,8 +174,8 @@ def build_manifest(
         "overlaps": [_describe(hole) for hole in call.overlaps],
         "clockJumps": call.clock_jumps,
         "software": f"call-archive {__version__}",
-        "rangeEnd": _utc(job.end_bound_ms) if job.stop_fragment_number is None else None,
-        "archivedAt": _utc(archived_at_ms),
+        "rangeEnd": format_utc(job.end_bound_ms) if job.stop_fragment_number is None else None,
+        "archivedAt": format_utc(archived_at_ms),
         "trigger": trigger,
     }
 
@@ -201,7 +201,7 @@ def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> Publi
             duration_ms=int(manifest["durationMs"]),
             etag=etag,
             recording_etag=recording_etag,
-            range_end_ms=_milliseconds(manifest.get("rangeEnd")),
+            range_end_ms=_read_range_end(manifest.get("rangeEnd")),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StorageFaultError(
@@ -213,12 +213,13 @@ def _describe(hole: Hole) -> dict[str, object]:
     return {"atMs": hole.at_ms, "lengthMs": hole.length_ms, "track": hole.track}
 
 
-def _milliseconds(moment: str | None) -> int | None:
-    if moment is None:
-        return None
-    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+def _read_range_end(field: object) -> int | None:
+    """A moment; None for null or a missing key.
 
-
-def _utc(timestamp_ms: int) -> str:
-    moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=timestamp_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    Raises:
+        ValueError: it is something else.
+    """
+    moment_ms = read_ms(field)
+    if field is not None and moment_ms is None:
+        raise ValueError("rangeEnd is not a time")
+    return moment_ms

@@ -23,7 +23,7 @@ from call_archive_cli.options import (
 from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
-    from call_archive.intake.message import Order
+    from call_archive.intake.contact import ArchiveRequest
     from call_archive_cli.clients import Clients
 
 
@@ -98,7 +98,11 @@ def fetch(
 
 
 def _fetch_each(
-    clients: "Clients", order: "Order", output: Path, track: Track, failures: list[ArchiveError]
+    clients: "Clients",
+    order: "ArchiveRequest",
+    output: Path,
+    track: Track,
+    failures: list[ArchiveError],
 ) -> Iterator[dict[str, object]]:
     """The manifests; a recording that cannot be had does not keep the others back."""
     from call_archive_cli.console import messages

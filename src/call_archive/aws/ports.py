@@ -1,0 +1,100 @@
+"""Everything that a message needs of AWS, with the functions' clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from call_archive.aws import clients
+from call_archive.aws.contacts import Contacts
+from call_archive.aws.kvs import DataEndpoints, StreamReader
+from call_archive.aws.queues import FailedJobsQueue, RetryQueue
+from call_archive.aws.s3_recording import S3Archive
+from call_archive.config import Tracks
+from call_archive.fields import account_of, instance_id_of, region_of
+from call_archive.keys import manifest_key, recording_key
+from call_archive.media.pcm import Direction
+from call_archive.worker import ComesBack, Failed, Terms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from call_archive.config import ArchiveSettings
+    from call_archive.job import ArchiveJob
+    from call_archive.worker import Message, Outcome
+
+
+_DIRECTIONS = {
+    Tracks.CUSTOMER: (Direction.FROM_CUSTOMER,),
+    Tracks.BOTH: (Direction.FROM_CUSTOMER, Direction.TO_CUSTOMER),
+}
+
+
+def read_terms(settings: ArchiveSettings, function_arn: str) -> Terms:
+    """What holds for every message: the settings, and the account of the function's ARN."""
+    return Terms(
+        tracks=_DIRECTIONS[settings.tracks],
+        account_id=account_of(function_arn),
+        instance_arn=settings.location.instance_arn,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AwsPorts:
+    """Connect, KVS, S3 and SQS as `worker.Ports`, and the two queues."""
+
+    settings: ArchiveSettings
+    _endpoints: dict[str, DataEndpoints] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Makes the clients that every job needs while Lambda still lends a whole processor."""
+        clients.s3_client()
+        if self.settings.region:
+            clients.kinesis_video_client(self.settings.region)
+
+    def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
+        """DescribeContact's `Contact`."""
+        return Contacts(clients.connect_client()).describe(instance_arn, contact_id)
+
+    def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> StreamReader:
+        """The job's stream."""
+        endpoints = self._data_endpoints(region_of(job.stream_arn))
+        return StreamReader(endpoints, job.stream_arn, check_time)
+
+    def open_archive(self, job: ArchiveJob) -> S3Archive:
+        """The job's place in the bucket."""
+        location = self.settings.location
+        return S3Archive(
+            clients.s3_client(),
+            location.bucket,
+            recording_key(location.prefix, job),
+            manifest_key(location.prefix, job),
+            instance_id_of(job.instance_arn),
+        )
+
+    def carry_out(self, message: Message, outcome: Outcome) -> bool:
+        """Does to the queues what was decided; whether the message may leave its queue.
+
+        Raises:
+            QueueFaultError: SQS did not take it: the message comes back by itself.
+        """
+        url = self.settings.failed_jobs_queue_url
+        match outcome:
+            case ComesBack(after_s):
+                queue = RetryQueue(clients.sqs_client(), url)
+                queue.hold(message.queue_arn, message.receipt_handle, after_s)
+                return False
+            case Failed(failure):
+                failed_jobs = FailedJobsQueue(clients.sqs_client(), url)
+                failed_jobs.send(message.body, failure, message.message_id)
+        return True
+
+    def _data_endpoints(self, region: str) -> DataEndpoints:
+        """The data endpoints of a region, kept as long as this process lives."""
+        if region not in self._endpoints:
+            self._endpoints[region] = DataEndpoints(
+                clients.kinesis_video_client(region),
+                partial(clients.archived_media_client, region),
+            )
+        return self._endpoints[region]

@@ -1,0 +1,46 @@
+"""When a message comes back, and when it stops coming back: one frozen policy, no I/O.
+
+SQS counts how often it has delivered a message. The first receives wait for what is not there
+yet; from one receive on a run accepts a partial recording; at another the message is given up.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How a message's receive count decides what happens to it.
+
+    Attributes:
+        partial_at_receive: from this receive on a run publishes a partial recording instead of
+            waiting for what is missing.
+        give_up_at_receive: at this receive a failure is final, whatever it is.
+        delays_s: how long the message stays away after the first, second, … receive; the last
+            delay repeats.
+    """
+
+    partial_at_receive: int = 5
+    give_up_at_receive: int = 10
+    delays_s: tuple[int, ...] = (5, 10, 20, 40, 80, 160, 300)
+
+    def accepts_partial(self, receives: int) -> bool:
+        """Whether a run of this receive publishes what it has."""
+        return receives >= self.partial_at_receive
+
+    def delay_s(self, receives: int, *, retryable: bool, asked_s: int | None = None) -> int | None:
+        """When a failed message comes back; None if it is given up.
+
+        Args:
+            receives: how often the message was delivered, this time included.
+            retryable: whether a later run can succeed.
+            asked_s: when the failure says that a retry is worth it; None leaves it to the policy.
+        """
+        if not retryable or receives >= self.give_up_at_receive:
+            return None
+        if asked_s is not None:
+            return asked_s
+        return self.delays_s[min(receives, len(self.delays_s)) - 1]
+
+
+POLICY = RetryPolicy()
+"""The one that is deployed."""

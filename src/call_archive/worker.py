@@ -1,0 +1,312 @@
+"""One message → what becomes of it: done, comes back later, or failed, with the facts of it.
+
+A message is done when its calls are archived, or when there is nothing to archive. Everything
+else is a failure: a retryable one comes back as the policy says, any other goes to the
+failed-jobs queue. What talks to AWS comes in as `Ports`; the entrypoint logs, counts and changes
+the queues by what is returned here.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from call_archive.errors import ArchiveError, IncompleteRecordingError, NotYetError, OutOfTimeError
+from call_archive.fields import check_instance
+from call_archive.intake.contact import ArchiveRequest
+from call_archive.intake.message import read_request
+from call_archive.job import ArchiveJob, Trigger
+from call_archive.media.pcm import Direction
+from call_archive.reasons import Code
+from call_archive.recording.pipeline import (
+    AlreadyArchived,
+    Archive,
+    Archived,
+    Conditions,
+    FragmentSource,
+    archive_call,
+)
+from call_archive.retry import POLICY, RetryPolicy
+
+SPARE_TIME_MS = 60_000
+"""What must be left of the function's time: more than one call can take."""
+
+_COUNT = re.compile(r"[0-9]{1,18}")
+
+
+class Ports(Protocol):
+    """What a message needs of the world."""
+
+    def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
+        """DescribeContact's `Contact`."""
+
+    def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> FragmentSource:
+        """The job's stream; `check_time` is asked before every call."""
+
+    def open_archive(self, job: ArchiveJob) -> Archive:
+        """Where the job's recording and manifest go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as SQS delivers it.
+
+    Attributes:
+        receives: how often it was delivered, this time included.
+        sent_ms: when it was first sent; None if SQS does not say.
+        queue_arn: where it came from.
+    """
+
+    body: str
+    message_id: str = ""
+    receives: int = 1
+    sent_ms: int | None = None
+    queue_arn: str = ""
+    receipt_handle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What holds for every message of a function.
+
+    Attributes:
+        tracks: the directions to record, in channel order.
+        account_id: the account that the function runs in.
+        instance_arn: the only instance served; "" for any of the account.
+    """
+
+    tracks: tuple[Direction, ...]
+    account_id: str
+    instance_arn: str = ""
+    policy: RetryPolicy = POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class NotStreamed:
+    """The contact was never streamed: there is nothing to archive."""
+
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The call was archived before."""
+
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run read the call's media, and published it or kept an earlier recording.
+
+    Attributes:
+        delay_ms: from the end of the call to now.
+    """
+
+    trigger: Trigger
+    job: ArchiveJob
+    outcome: Archived
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """How old the call's first audio is: the stream's retention removes it first."""
+
+    age_ms: int
+
+
+type Fact = NotStreamed | Duplicate | Recorded | Aged
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do."""
+
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ComesBack:
+    """A later run can do better."""
+
+    after_s: int
+    failure: ArchiveError
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No later run can do better, or enough have tried."""
+
+    failure: ArchiveError
+    facts: tuple[Fact, ...] = ()
+
+
+type Outcome = Done | ComesBack | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCheck:
+    """Ends a run while there is time left for the longest call that it may still be in.
+
+    Attributes:
+        remaining_ms: how much of the function's time is left.
+    """
+
+    remaining_ms: Callable[[], int]
+
+    def __call__(self) -> None:
+        """Checks the time.
+
+        Raises:
+            OutOfTimeError: the run has to end.
+        """
+        if self.remaining_ms() < SPARE_TIME_MS:
+            raise OutOfTimeError(Code.OUT_OF_TIME, "the function's time is nearly over")
+
+
+def decode_record(record: Mapping[str, object]) -> Message:
+    """A record of Lambda's SQS event; what it leaves out is empty."""
+    attributes = record.get("attributes")
+    known = attributes if isinstance(attributes, Mapping) else {}
+    return Message(
+        body=str(record.get("body", "")),
+        message_id=str(record.get("messageId", "")),
+        receives=_count(known.get("ApproximateReceiveCount")) or 1,
+        sent_ms=_count(known.get("SentTimestamp")),
+        queue_arn=str(record.get("eventSourceARN", "")),
+        receipt_handle=str(record.get("receiptHandle", "")),
+    )
+
+
+def work(
+    message: Message,
+    ports: Ports,
+    terms: Terms,
+    *,
+    now_ms: Callable[[], int],
+    check_time: Callable[[], None],
+) -> Outcome:
+    """Archives every call that the message asks for.
+
+    Args:
+        message: as it was delivered.
+        ports: Connect, KVS and S3.
+        terms: what holds for every message.
+        now_ms: the time, ms since the epoch.
+        check_time: raises OutOfTimeError when the run has to end.
+
+    Returns:
+        What becomes of the message. Of several failures a retryable one decides, because the
+        message comes back whole.
+    """
+    return _Run(message, ports, terms, now_ms, check_time).work()
+
+
+def unforeseen(error: Exception) -> ArchiveError:
+    """An error that nobody foresaw as one of ours: a bug or a broken machine, tried again."""
+    return ArchiveError(Code.UNFORESEEN, type(error).__name__, retryable=True)
+
+
+def fail(
+    message: Message, failure: ArchiveError, policy: RetryPolicy, facts: tuple[Fact, ...] = ()
+) -> ComesBack | Failed:
+    """What becomes of a message whose run failed."""
+    asked_s = failure.retry_after_s if isinstance(failure, NotYetError) else None
+    delay_s = policy.delay_s(message.receives, retryable=failure.retryable, asked_s=asked_s)
+    if delay_s is None:
+        return Failed(failure, facts)
+    return ComesBack(delay_s, failure, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    message: Message
+    ports: Ports
+    terms: Terms
+    now_ms: Callable[[], int]
+    check_time: Callable[[], None]
+
+    def work(self) -> Outcome:
+        try:
+            request = self._read_request()
+        except ArchiveError as failure:
+            return fail(self.message, failure, self.terms.policy)
+        if not request.jobs and not request.refusals:
+            return Done((NotStreamed(request.trigger),))
+        facts: list[Fact] = []
+        failures: list[ArchiveError] = [*request.refusals]
+        for job in request.jobs:
+            try:
+                self._archive(job, request.trigger, facts)
+            except ArchiveError as failure:
+                failures.append(failure)
+                facts.append(self._age(job))
+        if not failures:
+            return Done(tuple(facts))
+        decisive = next((each for each in failures if each.retryable), failures[0])
+        return fail(self.message, decisive, self.terms.policy, tuple(facts))
+
+    def _read_request(self) -> ArchiveRequest:
+        message, now_ms = self.message, self.now_ms()
+        return read_request(
+            message.body,
+            self.ports.describe_contact,
+            partial(
+                check_instance,
+                allowed_instance_arn=self.terms.instance_arn,
+                account_id=self.terms.account_id,
+            ),
+            now_ms=now_ms,
+            sent_ms=now_ms if message.sent_ms is None else message.sent_ms,
+            accept_partial=self._accepts_partial,
+        )
+
+    def _archive(self, job: ArchiveJob, trigger: Trigger, facts: list[Fact]) -> None:
+        """Runs one job.
+
+        Raises:
+            ArchiveError: nothing was published, or what was published is not complete.
+        """
+        outcome = archive_call(
+            job,
+            self.ports.open_source(job, self.check_time),
+            self.ports.open_archive(job),
+            Conditions(
+                tracks=self.terms.tracks,
+                trigger=trigger,
+                settle=self._accepts_partial,
+                now_ms=self.now_ms,
+                check_time=self.check_time,
+            ),
+        )
+        if isinstance(outcome, AlreadyArchived):
+            facts.append(Duplicate(trigger))
+            return
+        delay_ms = max(0, self.now_ms() - job.end_bound_ms)
+        facts.append(Recorded(trigger, job, outcome, delay_ms))
+        if not outcome.call.is_complete:
+            raise _incomplete(outcome)
+        facts.append(self._age(job))
+
+    @property
+    def _accepts_partial(self) -> bool:
+        return self.terms.policy.accepts_partial(self.message.receives)
+
+    def _age(self, job: ArchiveJob) -> Aged:
+        return Aged(max(0, self.now_ms() - job.start_timestamp_ms))
+
+
+def _incomplete(outcome: Archived) -> IncompleteRecordingError:
+    reasons = "; ".join(map(str, outcome.call.reasons))
+    return IncompleteRecordingError(
+        Code.INCOMPLETE,
+        f"the recording is published without everything: {reasons}",
+        retryable=outcome.call.may_improve,
+    )
+
+
+def _count(field: object) -> int | None:
+    return int(field) if isinstance(field, str) and _COUNT.fullmatch(field) else None
