@@ -26,7 +26,7 @@ CONTACT_AFTER_ID: Final = "c90d6e15-7f28-4a63-b1e4-86d2f35a0b97"
 # 2026-01-01T09:00:00Z
 START_MS: Final = 1_767_258_000_000
 
-VOICES: Final = Path(__file__).parent / "voices"
+VOICES: Final = Path(__file__).parent.parent / "src/call_archive_cli/rehearsal/voices"
 QUEUE_ARN: Final = "arn:aws:sqs:eu-west-2:123456789012:call-archive-jobs"
 
 _BEFORE_S: Final = 5

@@ -116,7 +116,9 @@ class PutMediaSession:
                 for event in events:
                     yield from self._acknowledge(event, pacer)
                     if self._is_silent:
-                        yield from _swallow(body, self.is_stopping)
+                        yield from _swallow(
+                            body, self.is_stopping, self.faults.behaviour.put_media_idle_s
+                        )
                         return
                 if not received:
                     break
@@ -200,9 +202,12 @@ class PutMediaSession:
         )
 
 
-def _swallow(body: Body, is_stopping: Callable[[], bool]) -> Iterator[bytes]:
-    """Takes what still comes, and says nothing."""
-    while body.receive(_POLL_S) != b"" and not is_stopping():
+def _swallow(body: Body, is_stopping: Callable[[], bool], silent_s: float) -> Iterator[bytes]:
+    """Takes what still comes, and says nothing, also behind the end."""
+    until = time.monotonic() + silent_s
+    while time.monotonic() < until and not is_stopping():
+        if body.receive(_POLL_S) == b"":
+            time.sleep(_POLL_S)
         yield b""
 
 

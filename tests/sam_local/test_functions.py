@@ -14,7 +14,7 @@ import pytest
 from tests.sam_local.conftest import BUCKET, Invoke, LocalAws
 
 ROOT = Path(__file__).parents[2]
-CALLER = ROOT / "local/voices/caller.wav"
+CALLER = ROOT / "src/call_archive_cli/rehearsal/voices/caller.wav"
 ANSWER_KEYS = {
     "mediaStreaming",
     "streamArn",

@@ -227,7 +227,8 @@ def test_faults_break_the_connection_or_the_silence() -> None:
     kvs = service(replace(QUICK, put_media_faults=(PutMediaFault(0, "reset"),)))
     with pytest.raises(BrokenConnectionError):
         put(kvs, head() + cluster(0))
-    kvs.behaviour = replace(QUICK, put_media_faults=(PutMediaFault(0, "silence"),))
+    silence = (PutMediaFault(0, "silence"),)
+    kvs.behaviour = replace(QUICK, put_media_idle_s=0.1, put_media_faults=silence)
     assert kinds(put(kvs, head() + cluster(0) + END, cluster(1))) == ["BUFFERING"]
 
 
