@@ -18,7 +18,8 @@ from tests.security.world import ARCHIVE_KEY, INSTANCE, MEDIA_KEY, RULE, World, 
 type Act = Callable[[World, Any], object]
 
 OTHER_INSTANCE = INSTANCE[:-12] + "000000000000"
-OTHER_ACCOUNT = stream_arn("ivr").replace(ACCOUNT, "999999999999")
+STREAM_ID = "50a3a8d4-5f18-412a-b532-519c6fcd2c6d"
+OTHER_ACCOUNT = stream_arn("ivr", STREAM_ID).replace(ACCOUNT, "999999999999")
 
 
 def code_of(act: Callable[[], object]) -> str:
@@ -60,20 +61,25 @@ def denied_to_archive(service: str, **arguments: Any) -> Any:
         denied_to_archive("sqs", purge_queue={"QueueUrl": "{queue}"}),
         denied_to_archive(
             "kinesisvideo",
-            get_data_endpoint={"APIName": "GET_MEDIA", "StreamARN": stream_arn("other")},
+            get_data_endpoint={"APIName": "GET_MEDIA", "StreamARN": stream_arn("other", STREAM_ID)},
         ),
         denied_to_archive(
             "kinesisvideo", get_data_endpoint={"APIName": "GET_MEDIA", "StreamARN": OTHER_ACCOUNT}
         ),
-        denied_to_archive("kinesisvideo", describe_stream={"StreamARN": stream_arn("ivr")}),
+        denied_to_archive(
+            "kinesisvideo", describe_stream={"StreamARN": stream_arn("ivr", STREAM_ID)}
+        ),
         denied_to_archive(
             "kinesis-video-archived-media",
-            get_media_for_fragment_list={"Fragments": ["1"], "StreamARN": stream_arn("other")},
+            get_media_for_fragment_list={
+                "Fragments": ["1"],
+                "StreamARN": stream_arn("other", STREAM_ID),
+            },
         ),
         denied_to_archive(
             "kinesis-video-media",
             get_media={
-                "StreamARN": stream_arn("ivr"),
+                "StreamARN": stream_arn("ivr", STREAM_ID),
                 "StartSelector": {"StartSelectorType": "NOW"},
             },
         ),

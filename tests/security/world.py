@@ -348,9 +348,9 @@ def actions_of(statement: Mapping[str, Any]) -> list[str]:
     return action if isinstance(action, list) else [action]
 
 
-def stream_arn(prefix: str) -> str:
-    """A stream that nobody has used."""
+def stream_arn(prefix: str, stream_id: str = "") -> str:
+    """A stream that nobody has used, or the one of an id."""
     return (
         f"arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/"
-        f"{prefix}-connect-demo-contact-{uuid.uuid4()}/1640168106910"
+        f"{prefix}-connect-demo-contact-{stream_id or uuid.uuid4()}/1640168106910"
     )
