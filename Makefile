@@ -86,10 +86,24 @@ template: $(STAMP) ## Check template.yaml (cfn-lint, serverless rules, sam valid
 	cfn-lint template.yaml
 	sam validate --lint --region $(REGION)
 
+# A file's tests stay in one process, which makes what they share once.
+WORKERS ?= auto
+PYTEST = pytest -n $(WORKERS) --dist loadfile
+
 .PHONY: test
-test: $(STAMP) ## Run every test, with coverage; those that need Docker say so where none answers
+test: $(STAMP) ## Run every test, with coverage; those that need Docker say so if none answers
 	@$(DOCKER_ANSWERS) || echo "tests/sam_local: NOT RUN, no Docker engine answers here"
-	pytest -m "not long" --cov=call_archive $(PYTEST_ARGS)
+	$(PYTEST) --cov -m "not long" $(PYTEST_ARGS)
+
+.PHONY: test-quick
+test-quick: $(STAMP) ## Run the tests of units, properties and the template, with few examples, without coverage
+	CALL_ARCHIVE_EXAMPLES=100 $(PYTEST) tests/unit tests/properties tests/template $(PYTEST_ARGS)
+
+EXAMPLES ?= 10000
+
+.PHONY: explore
+explore: $(STAMP) ## Run the state machines with EXAMPLES=10000 examples each (SEED=1: others are others)
+	CALL_ARCHIVE_EXAMPLES=$(EXAMPLES) $(PYTEST) --hypothesis-seed=$(SEED) tests/properties/test_*_machine.py $(PYTEST_ARGS)
 
 CALLS ?= 2000
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from call_archive_cli.app import app
 from call_archive_cli.clients import Clients
-from local.behaviour import CONNECT_DEFAULTS
+from local.behaviour import UNLIMITED
 from local.call import Call
 from local.clients import REGION
 from local.server import LocalAws
@@ -58,7 +58,7 @@ def aws(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     cli_aws.reset()
-    cli_aws.behaviour = CONNECT_DEFAULTS
+    cli_aws.behaviour = UNLIMITED
     # As `create_resources`, by clients that are made once: half a second for each test.
     s3.create_bucket(
         Bucket=RESOURCES.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}

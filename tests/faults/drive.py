@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.behaviour import CONNECT_DEFAULTS
+from local.behaviour import UNLIMITED
 from local.call import Call
 from local.clients import REGION
 from local.resources import ACCOUNT_ID, Resources, build_environment, create_resources
@@ -95,7 +95,7 @@ class Stage:
 
     def _prepare(self, plan: Plan) -> None:
         aws, call = self._aws, plan.call
-        aws.behaviour = CONNECT_DEFAULTS
+        aws.behaviour = UNLIMITED
         aws.kvs.reset()
         aws.connect.reset()
         for key in self._keys():
@@ -185,12 +185,19 @@ def open_stage(logs: Path) -> Iterator[Stage]:
     with ExitStack() as running:
         aws = running.enter_context(LocalAws())
         environment = build_environment(aws.endpoint_url, RESOURCES)
-        flow = Function(FLOW_HANDLER, environment["FlowFunction"], logs / "flow.log", timeout_s=8)
+        flow = Function(
+            FLOW_HANDLER,
+            environment["FlowFunction"],
+            logs / "flow.log",
+            timeout_s=8,
+            skips_pauses=True,
+        )
         archive = {
             tracks: Function(
                 ARCHIVE_HANDLER,
                 {**environment["ArchiveFunction"], "ARCHIVE_TRACKS": tracks},
                 logs / f"archive-{tracks}.log",
+                skips_pauses=True,
             )
             for tracks in ("customer", "both")
         }

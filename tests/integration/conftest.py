@@ -25,7 +25,12 @@ def archive_functions(
     with ExitStack() as running:
         yield {
             tracks: running.enter_context(
-                Function(ARCHIVE_HANDLER, environment(shared_aws, tracks), logs / tracks)
+                Function(
+                    ARCHIVE_HANDLER,
+                    environment(shared_aws, tracks),
+                    logs / tracks,
+                    skips_pauses=True,
+                )
             )
             for tracks in ("customer", "both")
         }
@@ -36,7 +41,9 @@ def flow_function(
     shared_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Function]:
     log = tmp_path_factory.mktemp("flow") / "function.log"
-    with Function(FLOW_HANDLER, flow_environment(shared_aws), log, timeout_s=8) as function:
+    with Function(
+        FLOW_HANDLER, flow_environment(shared_aws), log, timeout_s=8, skips_pauses=True
+    ) as function:
         yield function
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from local.behaviour import CONNECT_DEFAULTS, Behaviour
+from local.behaviour import UNLIMITED, Behaviour
 from local.call import Call, Delivery, simulate_call
 from local.demo_call import INSTANCE_ARN, STREAM_ARN
 from local.pcm import Pcm, synthetic_pcm
@@ -131,7 +131,8 @@ class Journey:
         self.aws = aws
         self.function = function
         aws.reset()
-        aws.behaviour = CONNECT_DEFAULTS
+        # Quotas count real time: the tests that are about them turn them on.
+        aws.behaviour = UNLIMITED
         create_resources(aws.endpoint_url, RESOURCES)
         self.s3 = aws.client("s3")
         self.sqs = aws.client("sqs")
