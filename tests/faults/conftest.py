@@ -4,8 +4,9 @@ from tests.integration.conftest import (
     archive_functions,
     flow_function,
     mono,
+    patient,
     shared_aws,
     stereo,
 )
 
-__all__ = ["archive_functions", "flow_function", "mono", "shared_aws", "stereo"]
+__all__ = ["archive_functions", "flow_function", "mono", "patient", "shared_aws", "stereo"]

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from local.behaviour import BodyFault, FragmentFault
+from local.behaviour import CONNECT_DEFAULTS, BodyFault, FragmentFault
 from local.call import Delivery
 from local.encoder import Layout
 from local.pcm import synthetic_pcm
@@ -239,22 +239,25 @@ def test_number_that_kvs_calls_invalid_is_isolated(mono: Journey) -> None:
     assert [failed["code"] for failed in mono.failed_jobs()] == ["INCOMPLETE"]
 
 
-def test_listing_of_more_pages_than_the_quota_of_a_second(mono: Journey) -> None:
+def test_listing_of_more_pages_than_the_quota_of_a_second(patient: Journey) -> None:
     """A page that is refused is asked for again: a listing from the start would end there, too."""
-    one = mono.place(call())
-    mono.behave(page_limit=3, listed_fragments_per_s=6)
-    assert mono.archive(one)
-    assert mono.aws.refusals["ListFragments"] >= 1
-    assert mono.pcm() == caller()
+    one = patient.place(call())
+    patient.behave(page_limit=3, listed_fragments_per_s=6)
+    assert patient.archive(one)
+    assert patient.aws.refusals["ListFragments"] >= 1
+    assert patient.pcm() == caller()
 
 
-def test_media_is_asked_for_no_faster_than_the_quota(mono: Journey) -> None:
+def test_media_is_asked_for_no_faster_than_the_quota(patient: Journey) -> None:
     """Eleven minutes: 688 fragments, of which 500 may be asked for in the first second."""
     customer, agent = synthetic_pcm(660, 1), synthetic_pcm(660, 2)
-    assert mono.archive(mono.place(call(customer=customer, to_customer=agent)))
-    assert mono.manifest()["fragments"]["accepted"] == 688
-    assert "GetMediaForFragmentList" not in mono.aws.refusals
-    assert mono.pcm() == customer[0 : len(customer)]
+    quota = CONNECT_DEFAULTS.fragments_per_s
+    assert quota == 500
+    patient.behave(fragments_per_s=quota)
+    assert patient.archive(patient.place(call(customer=customer, to_customer=agent)))
+    assert patient.manifest()["fragments"]["accepted"] == 688
+    assert "GetMediaForFragmentList" not in patient.aws.refusals
+    assert patient.pcm() == customer[0 : len(customer)]
 
 
 def test_call_without_audio_is_never_an_empty_recording(mono: Journey) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,11 @@ def mono(shared_aws: LocalAws, archive_functions: dict[str, Function]) -> Journe
 def stereo(shared_aws: LocalAws, archive_functions: dict[str, Function]) -> Journey:
     """Both tracks, on an empty AWS that behaves like the service."""
     return Journey(shared_aws, archive_functions["both"])
+
+
+@pytest.fixture
+def patient(shared_aws: LocalAws, tmp_path: Path) -> Iterator[Journey]:
+    """As `mono`, but the function really sleeps: for what the services count in real time."""
+    log = tmp_path / "patient.log"
+    with Function(ARCHIVE_HANDLER, environment(shared_aws), log) as function:
+        yield Journey(shared_aws, function)
