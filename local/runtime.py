@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, SupportsIndex
+from typing import IO, Any, Protocol, Self, SupportsIndex
 
 type Json = dict[str, Any]
 
@@ -154,6 +154,13 @@ class Function:
         }
 
 
+class Invocable(Protocol):
+    """Something that is invoked as a function is."""
+
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
+        """The handler's answer, or FunctionError."""
+
+
 @dataclass(frozen=True, slots=True)
 class EventSource:
     """The SQS event source mapping of a function, with partial batch responses.
@@ -165,7 +172,7 @@ class EventSource:
 
     sqs: Any
     queue_url: str
-    function: Function
+    function: Invocable
     batch_size: int = 1
 
     def poll(self, wait_s: int = 2) -> int:

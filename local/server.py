@@ -48,9 +48,12 @@ from local.s3_writes import S3Writes
 type Json = dict[str, Any]
 type Handler = Callable[[Request], Response]
 type Watcher = Callable[[Step], None]
+type Invocation = Callable[[Any], Any]
+"""A function's event → its answer; it raises what it raises."""
 
 _ENDPOINT: Final = "local.endpoint"
 _ENDPOINT_PATH: Final = re.compile(r"/endpoint/(\d+)(/.*)")
+_INVOCATION_PATH: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _SHUTDOWN_POLL_S: Final = 0.02
 _QUOTA_ERRORS: Final = frozenset(
     {"ClientLimitExceededException", "ConnectionLimitExceededException", "ThrottlingException"}
@@ -77,6 +80,7 @@ class LocalApplication:
         watcher: is told every step of every request, and holds it until it returns; a request is
             dropped by raising ConnectionError.
         is_stopping: set when no client is to be held any longer.
+        invocations: functions that run, by name; Lambda's Invoke finds them here.
     """
 
     def __init__(self, kvs: KinesisVideo, connect: Connect, clock: Clock) -> None:
@@ -89,6 +93,7 @@ class LocalApplication:
         self._refusals: Counter[str] = Counter()
         self.watcher: Watcher | None = None
         self.is_stopping = threading.Event()
+        self.invocations: dict[str, Invocation] = {}
         self.moto_faults = MotoFaults(self._call_moto, self.is_stopping)
         self._routes: dict[tuple[str, str], tuple[str, Handler]] = {
             ("POST", "/getDataEndpoint"): ("GetDataEndpoint", self._get_data_endpoint),
@@ -193,6 +198,10 @@ class LocalApplication:
         known = self._routes.get((method, path))
         if known is not None:
             return known
+        invoked = _INVOCATION_PATH.fullmatch(path)
+        if method == "POST" and invoked and invoked[1] in self.invocations:
+            function = self.invocations[invoked[1]]
+            return "LAMBDA Invoke", lambda request: _invoke(function, request)
         # An S3 bucket may be called "contacts": the signed service decides.
         is_connect = "/connect/aws4_request" in environ.get("HTTP_AUTHORIZATION", "")
         if method == "GET" and is_connect and path.startswith("/contacts/"):
@@ -505,6 +514,11 @@ class LocalAws:
         self._server.application.watcher = watcher
 
     @property
+    def invocations(self) -> dict[str, Invocation]:
+        """Functions that Lambda's Invoke finds, by name."""
+        return self._server.application.invocations
+
+    @property
     def requests(self) -> dict[str, int]:
         """How often each API was called."""
         return self._server.requests
@@ -552,12 +566,24 @@ def _body(request: Request) -> Json:
     return body
 
 
+def _invoke(function: Invocation, request: Request) -> Response:
+    """Lambda's Invoke, synchronous; an exception is an answer with a mark."""
+    event = json.loads(request.get_data() or b"null")
+    try:
+        return _json_response(function(event))
+    except Exception as error:  # noqa: BLE001 - as Lambda's runtime does
+        kind, _, text = str(error).partition(": ")
+        response = _json_response({"errorType": kind, "errorMessage": text})
+        response.headers["X-Amz-Function-Error"] = "Unhandled"
+        return response
+
+
 def _json_api(api: Callable[[Json], Json]) -> Handler:
     """An operation whose request and answer are JSON bodies."""
     return lambda request: _json_response(api(_body(request)))
 
 
-def _json_response(body: Json) -> Response:
+def _json_response(body: object) -> Response:
     return Response(json.dumps(body), content_type="application/json")
 
 
