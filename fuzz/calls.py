@@ -7,6 +7,8 @@ from call_archive.limits import MAX_CALL_MS
 from call_archive.media.fragments import Ending, Fragment, Shape
 from call_archive.media.likeness import MediaFragment
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
+from call_archive.reasons import Code, Reason
+from call_archive.recording.listing import MissingFragment
 from call_archive.recording.selection import ContactSelection
 from call_archive.recording.timeline import Timeline
 from fuzz.choices import Choices
@@ -42,6 +44,7 @@ _TAGS = [
     frozenset[str](),
 ]
 _NOTHING = Fragment(b"", Shape(b"", ()), Ending.WHOLE, 0)
+_MISSING = MissingFragment(FIRST_NUMBER, Reason(Code.NOT_DELIVERED, ""), may_improve=False)
 _MOST_FRAGMENTS = 64
 
 
@@ -52,19 +55,20 @@ def fuzz_selection(source: bytes) -> None:
     selection = ContactSelection(build_job(stop_number=stop))
     given: list[MediaFragment] = []
 
-    def deliver() -> Iterator[MediaFragment]:
+    def deliver() -> Iterator[MediaFragment | MissingFragment]:
         while choices and len(given) < _MOST_FRAGMENTS:
             kind = choices.integer(0, len(_TAGS))
             if kind == len(_TAGS):
-                selection.skip_missing()
+                yield _MISSING
                 continue
             number = FIRST_NUMBER + len(given)
             given.append(MediaFragment(_NOTHING, number, None, _TAGS[kind], ""))
             yield given[-1]
 
     passed = list(selection.select(deliver()))
-    counts = (selection.accepted, selection.foreign, selection.untagged)
-    assert sum(counts) == len(given) and len(passed) == selection.accepted
+    counts = selection.counts
+    assert counts.accepted + counts.foreign + counts.untagged == len(given)
+    assert len(passed) == counts.accepted and counts.unproved <= counts.untagged
     numbers = [media.number or 0 for media in passed]
     assert numbers == sorted(set(numbers)), "the order is kept"
     for media in passed:

@@ -84,8 +84,9 @@ MAX_FRAGMENT_SPAN_MS = 20_000
 MAX_LAG_MS = 60_000
 """How far one track may stay behind the other before silence fills it: what waits is in memory."""
 
-MAX_HELD_FRAGMENTS = 32
-"""Untagged fragments in a row that wait for a tag: half a minute, 1 MB."""
+MAX_HELD_FRAGMENTS = 256
+"""Untagged fragments in a row that wait for a tag: four minutes, 8 MB; together no more bytes than
+one fragment may have."""
 
 # ---------------------------------------------------------------------------------- what is written
 

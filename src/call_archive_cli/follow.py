@@ -96,7 +96,7 @@ class Follower:
     @property
     def fragments(self) -> int:
         """Fragments of the contact."""
-        return self._selection.accepted if self._selection else 0
+        return self._selection.counts.accepted if self._selection else 0
 
     def record(self, fragments: Iterable[LiveFragment]) -> Iterator[bytes | bytearray]:
         """The contact's PCM, frame by frame as far as it is known; ends with the contact."""

@@ -1,4 +1,4 @@
-"""Selection, timeline and mixer against plain words about what they do."""
+"""Range, timeline and mixer against plain words about what they do."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from call_archive.job import ArchiveJob
-from call_archive.media.fragments import read_fragments
-from call_archive.media.likeness import MediaFragment
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
 from call_archive.recording.listing import ListedFragment
-from call_archive.recording.selection import ContactSelection, fragments_in_range
+from call_archive.recording.selection import fragments_in_range
 from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import StereoMixer, write_mono
 
@@ -28,56 +26,9 @@ JOB = ArchiveJob(
     stop_timestamp_ms=START_MS + 60_000,
     requested_at_ms=START_MS + 70_000,
 )
-(EMPTY,) = read_fragments([bytes.fromhex("1A45DFA3 80")])
 JOBS = st.sampled_from([JOB, replace(JOB, stop_fragment_number=None)])
 
 # ------------------------------------------------------------------------------------- selection
-
-CONTACT_IDS = st.frozensets(st.sampled_from(["own", "first", "x", "y"]), max_size=2)
-FRAGMENTS = st.lists(
-    st.builds(
-        MediaFragment,
-        fragment=st.just(EMPTY),
-        number=st.none() | st.integers(1, 10**47),
-        server_timestamp_ms=st.none() | st.integers(START_MS, START_MS + 80_000),
-        contact_ids=st.just(frozenset[str]()) | CONTACT_IDS,
-        fault_code=st.just(""),
-    ),
-    max_size=60,
-)
-
-
-@given(JOBS, FRAGMENTS)
-def test_nothing_foreign_ever_passes(job: ArchiveJob, fragments: list[MediaFragment]) -> None:
-    selection = ContactSelection(job)
-    passed = list(selection.select(fragments))
-    assert all(fragment.contact_ids <= {"own", "first"} for fragment in passed)
-    own = [fragment for fragment in fragments if fragment.contact_ids & {"own", "first"}]
-    assert [fragment for fragment in passed if fragment.contact_ids] == [
-        fragment for fragment in own if fragment.contact_ids <= {"own", "first"}
-    ]
-    assert selection.accepted == len(passed)
-    assert selection.accepted + selection.foreign + selection.untagged == len(fragments)
-
-
-@given(JOBS, FRAGMENTS)
-def test_what_passes_keeps_its_order(job: ArchiveJob, fragments: list[MediaFragment]) -> None:
-    passed = ContactSelection(job).select(fragments)
-    remaining = iter(fragments)
-    assert all(any(fragment is candidate for candidate in remaining) for fragment in passed)
-
-
-@given(JOBS, FRAGMENTS)
-def test_an_untagged_fragment_follows_an_own_one(
-    job: ArchiveJob, fragments: list[MediaFragment]
-) -> None:
-    passed = {id(fragment) for fragment in ContactSelection(job).select(fragments)}
-    is_after_own = False
-    for fragment in fragments:
-        if fragment.contact_ids:
-            is_after_own = fragment.contact_ids <= {"own", "first"}
-        else:
-            assert is_after_own or id(fragment) not in passed
 
 
 @given(JOBS, st.lists(st.integers(1, 10**47) | st.integers(90, 1010), max_size=30))

@@ -366,7 +366,7 @@ def test_untagged_fragments_wait_and_no_more_of_them(over: int) -> None:
     waiting = [untagged] * (limits.MAX_HELD_FRAGMENTS + over)
     passed = list(selection.select([own, *waiting, own]))
     assert len(passed) == limits.MAX_HELD_FRAGMENTS + 2
-    assert selection.untagged == over
+    assert selection.counts.untagged == over
 
 
 @pytest.mark.parametrize("over", [0, 1])

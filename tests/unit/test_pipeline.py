@@ -1,8 +1,8 @@
 """One run with everything at hand: what may be published, and what may not."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -11,6 +11,7 @@ from call_archive.job import ArchiveJob, Trigger, decode_job
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import decode_fragment
 from call_archive.media.pcm import Direction
+from call_archive.reasons import Code
 from call_archive.recording.listing import Delivery as Delivered
 from call_archive.recording.listing import ListedFragment, ReceivedFragment
 from call_archive.recording.manifest import PublishedManifest, StoredRecording
@@ -30,7 +31,13 @@ class Stream:
 
     def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
         return [
-            ListedFragment(f.number, f.server_timestamp_ms, f.duration_ms, f.size_bytes)
+            ListedFragment(
+                f.number,
+                f.server_timestamp_ms,
+                f.duration_ms,
+                f.size_bytes,
+                f.producer_timestamp_ms,
+            )
             for f in reversed(self.call.fragments)
             if from_ms <= f.server_timestamp_ms <= to_ms
         ]
@@ -39,7 +46,12 @@ class Stream:
         documents = {fragment.number: fragment.document() for fragment in self.call.fragments}
         for fragment in listed:
             for read in read_fragments([documents[fragment.number]]):
-                yield ReceivedFragment(decode_fragment(read))
+                media = decode_fragment(read)
+                if media.number is None:
+                    media = media._replace(
+                        number=fragment.number, server_timestamp_ms=fragment.server_timestamp_ms
+                    )
+                yield ReceivedFragment(media)
 
 
 @dataclass
@@ -97,15 +109,23 @@ def call_of(delivery: Delivery, seconds: float = 5, *, one_track: bool = False) 
 
 
 def run(call: Call, bucket: Bucket, *tracks: Direction) -> Archived:
+    return run_stream(call, Stream(call), bucket, *tracks)
+
+
+def run_stream(
+    call: Call, stream: Stream, bucket: Bucket, *tracks: Direction, has_stop: bool = True
+) -> Archived:
     job: ArchiveJob = decode_job(call.archive_job())
+    if not has_stop:
+        job = replace(job, stop_fragment_number=None)
     conditions = Conditions(
-        tracks=tracks,
+        tracks=tracks or (Direction.FROM_CUSTOMER,),
         trigger=Trigger.FLOW,
         settle=False,
         now_ms=lambda: call.end_ms + 60_000,
         check_time=lambda: None,
     )
-    archived = archive_call(job, Stream(call), bucket, conditions)
+    archived = archive_call(job, stream, bucket, conditions)
     assert isinstance(archived, Archived)
     return archived
 
@@ -146,3 +166,34 @@ def test_both_tracks_are_left_and_right() -> None:
     left = b"".join(frames[at : at + 2] for at in range(0, len(frames), 4))
     right = b"".join(frames[at : at + 2] for at in range(2, len(frames), 4))
     assert (left, right) == (synthetic_pcm(5, 1)[:], synthetic_pcm(5, 2)[:])
+
+
+@dataclass
+class StreamWith(Stream):
+    """A stream whose fragments carry other contact ids than the encoder gave them."""
+
+    tags: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
+        places = {fragment.number: place for place, fragment in enumerate(self.call.fragments)}
+        for delivery in super().fetch(listed):
+            assert isinstance(delivery, ReceivedFragment)
+            place = places[delivery.media.number or 0]
+            ids = self.tags.get(place, delivery.media.contact_ids)
+            yield ReceivedFragment(delivery.media._replace(contact_ids=ids))
+
+
+def test_a_fragment_with_two_contact_ids_is_refused_and_said() -> None:
+    call, bucket = call_of(Delivery()), Bucket()
+    stream = StreamWith(call, {2: frozenset(("c-1", "someone-else"))})
+    archived = run_stream(call, stream, bucket)
+    assert [reason.code for reason in archived.call.reasons] == [Code.CONTRADICTORY_TAGS]
+    assert archived.call.fragments.contradictory == archived.call.fragments.foreign == 1
+
+
+def test_behind_a_stranger_at_an_open_end_nothing_is_missing() -> None:
+    call, bucket = call_of(Delivery()), Bucket()
+    tags = {4: frozenset(("someone-else",)), 5: frozenset[str]()}
+    archived = run_stream(call, StreamWith(call, tags), bucket, has_stop=False)
+    assert archived.call.fragments.untagged == archived.call.fragments.foreign == 1
+    assert archived.call.is_complete

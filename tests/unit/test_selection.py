@@ -1,6 +1,7 @@
 """Whose audio: fragments with and without a ContactId, in every neighbourhood."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,14 @@ from call_archive.job import ArchiveJob
 from call_archive.limits import MAX_HELD_FRAGMENTS
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import MediaFragment
-from call_archive.recording.listing import ListedFragment
-from call_archive.recording.selection import STOP_TOLERANCE_MS, ContactSelection, fragments_in_range
+from call_archive.reasons import Code, Reason
+from call_archive.recording.listing import ListedFragment, MissingFragment
+from call_archive.recording.selection import (
+    STOP_TOLERANCE_MS,
+    ContactSelection,
+    SelectionCounts,
+    fragments_in_range,
+)
 
 START_MS = 1_767_258_000_000
 STOP_MS = START_MS + 60_000
@@ -32,33 +39,31 @@ OWN = frozenset({"own"})
 FIRST = frozenset({"first"})
 FOREIGN = frozenset({"someone-else"})
 UNTAGGED: frozenset[str] = frozenset()
+MISSING = None
+"""A fragment that KVS lists and does not deliver."""
+
+type Tags = frozenset[str] | None
+
+
+def element(number: int, contact_ids: Tags) -> MediaFragment | MissingFragment:
+    if contact_ids is None:
+        return MissingFragment(number, Reason(Code.NOT_DELIVERED, "x"), may_improve=True)
+    return MediaFragment(EMPTY, number, START_MS, contact_ids, "")
 
 
 def select(
-    job: ArchiveJob, *tags: frozenset[str], server_ms: Sequence[int | None] = ()
-) -> tuple[list[int | None], ContactSelection]:
-    """The places of the fragments that pass, from 0, and the counts."""
-    times = [*server_ms, *([START_MS] * (len(tags) - len(server_ms)))]
-    selection = ContactSelection(job)
-    passed = selection.select(
-        MediaFragment(
-            fragment=EMPTY,
-            number=place,
-            server_timestamp_ms=time_ms,
-            contact_ids=contact_ids,
-            fault_code="",
-        )
-        for place, (contact_ids, time_ms) in enumerate(zip(tags, times, strict=True))
-    )
-    return [fragment.number for fragment in passed], selection
+    job: ArchiveJob, *tags: Tags, stop: int | None = None, known_stop: int | None = None
+) -> tuple[list[int | None], SelectionCounts]:
+    """The places of the fragments that pass, from 0, and the counts; `stop` is a place, too."""
+    if stop is not None:
+        job = replace(job, start_fragment_number=0, stop_fragment_number=stop)
+    selection = ContactSelection(job, known_stop=known_stop)
+    passed = list(selection.select(element(number, ids) for number, ids in enumerate(tags)))
+    return [fragment.number for fragment in passed], selection.counts
 
 
-def media(place: int, contact_ids: frozenset[str]) -> MediaFragment:
-    return MediaFragment(EMPTY, place, START_MS, contact_ids, "")
-
-
-def counts(selection: ContactSelection) -> tuple[int, int, int]:
-    return selection.accepted, selection.foreign, selection.untagged
+def refused(counts: SelectionCounts) -> tuple[int, int, int]:
+    return counts.foreign, counts.untagged, counts.unproved
 
 
 # ------------------------------------------------------------------------------- tagged fragments
@@ -66,32 +71,36 @@ def counts(selection: ContactSelection) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("job", [ENDS_AT_FRAGMENT, ENDS_AT_TIME])
 def test_own_and_initial_contact_pass_and_foreign_ones_do_not(job: ArchiveJob) -> None:
-    passed, selection = select(job, FOREIGN, OWN, FIRST, FOREIGN, OWN, FOREIGN)
+    passed, counts = select(job, FOREIGN, OWN, FIRST, FOREIGN, OWN, FOREIGN)
     assert passed == [1, 2, 4]
-    assert counts(selection) == (3, 3, 0)
+    assert (counts.accepted, counts.last, *refused(counts)) == (3, 4, 3, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("contact_ids", "passes"),
+    ("contact_ids", "passes", "contradicts"),
     [
-        (OWN | FIRST, True),
-        (OWN | FOREIGN, False),
-        (FIRST | FOREIGN, False),
-        (frozenset({"OWN"}), False),
-        (frozenset({"own "}), False),
-        (frozenset({"ow"}), False),
+        (OWN | FIRST, True, False),
+        (OWN | FOREIGN, False, True),
+        (FIRST | FOREIGN, False, True),
+        (FOREIGN, False, False),
+        (frozenset({"OWN"}), False, False),
+        (frozenset({"own "}), False, False),
+        (frozenset({"ow"}), False, False),
     ],
 )
-def test_every_contact_id_has_to_be_known(contact_ids: frozenset[str], passes: bool) -> None:
-    passed, selection = select(ENDS_AT_FRAGMENT, contact_ids)
+def test_every_contact_id_has_to_be_known(
+    contact_ids: frozenset[str], passes: bool, contradicts: bool
+) -> None:
+    passed, counts = select(ENDS_AT_FRAGMENT, contact_ids)
     assert passed == ([0] if passes else [])
-    assert selection.foreign == (0 if passes else 1)
+    assert counts.foreign == (not passes)
+    assert counts.contradictory == contradicts
 
 
 def test_a_fragment_of_two_contacts_ends_the_neighbourhood() -> None:
-    passed, selection = select(ENDS_AT_FRAGMENT, OWN, OWN | FOREIGN, UNTAGGED)
+    passed, counts = select(ENDS_AT_FRAGMENT, OWN, OWN | FOREIGN, UNTAGGED, stop=2)
     assert passed == [0]
-    assert counts(selection) == (1, 1, 1)
+    assert (counts.contradictory, *refused(counts)) == (1, 1, 1, 1)
 
 
 def test_no_fragments() -> None:
@@ -101,111 +110,179 @@ def test_no_fragments() -> None:
 # ----------------------------------------------------------------------------- untagged fragments
 
 
-BETWEEN = [
-    (OWN, UNTAGGED, OWN),
-    (OWN, UNTAGGED, UNTAGGED, OWN),
-    (FIRST, UNTAGGED, OWN, UNTAGGED, FIRST),
-]
-TAILS = [(OWN, UNTAGGED), (OWN, UNTAGGED, UNTAGGED)]
+@pytest.mark.parametrize("job", [ENDS_AT_FRAGMENT, ENDS_AT_TIME])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        (OWN, UNTAGGED, OWN),
+        (OWN, UNTAGGED, UNTAGGED, OWN),
+        (FIRST, UNTAGGED, OWN, UNTAGGED, FIRST),
+    ],
+)
+def test_untagged_fragments_between_own_ones_pass(job: ArchiveJob, tags: Sequence[Tags]) -> None:
+    passed, counts = select(job, *tags)
+    assert passed == list(range(len(tags)))
+    assert refused(counts) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("tail", [1, 2, 5])
+def test_the_named_stop_fragment_accepts_what_waits(tail: int) -> None:
+    passed, counts = select(ENDS_AT_FRAGMENT, OWN, OWN, *[UNTAGGED] * tail, stop=tail + 1)
+    assert passed == list(range(tail + 2))
+    assert refused(counts) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 999])
+def test_an_untagged_fragment_before_a_strangers_is_refused_with_any_stop(stop: int) -> None:
+    passed, counts = select(ENDS_AT_FRAGMENT, OWN, OWN, UNTAGGED, FOREIGN, UNTAGGED, stop=stop)
+    assert passed == [0, 1]
+    assert counts.foreign == 1
+    assert counts.untagged == 2
+
+
+def test_a_stop_that_is_not_in_the_stream_accepts_nothing() -> None:
+    passed, counts = select(ENDS_AT_FRAGMENT, OWN, UNTAGGED, stop=5)
+    assert passed == [0]
+    assert refused(counts) == (0, 1, 1)
+
+
+def test_a_missing_stop_fragment_accepts_what_waits_before_it() -> None:
+    passed, counts = select(ENDS_AT_FRAGMENT, OWN, UNTAGGED, MISSING, stop=2)
+    assert passed == [0, 1]
+    assert refused(counts) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("job", "tags"),
-    [(ENDS_AT_FRAGMENT, tags) for tags in (*BETWEEN, *TAILS)]
-    + [(ENDS_AT_TIME, tags) for tags in BETWEEN],
+    ("behind", "expected"), [((), [0, 1]), ((UNTAGGED,), [0, 1]), ((UNTAGGED, OWN), [0, 1, 2, 3])]
 )
-def test_untagged_fragments_beside_own_ones_pass(
-    job: ArchiveJob, tags: Sequence[frozenset[str]]
+def test_behind_the_named_stop_only_a_tag_accepts(
+    behind: Sequence[Tags], expected: list[int]
 ) -> None:
-    passed, selection = select(job, *tags)
-    assert passed == list(range(len(tags)))
-    assert counts(selection) == (len(tags), 0, 0)
+    passed, _ = select(ENDS_AT_FRAGMENT, OWN, UNTAGGED, *behind, stop=1, known_stop=9)
+    assert passed == expected
+
+
+def test_a_stop_that_others_named_proves_no_ones_voice() -> None:
+    passed, counts = select(ENDS_AT_TIME, OWN, UNTAGGED, known_stop=1)
+    assert passed == [0]
+    assert refused(counts) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("job", [ENDS_AT_FRAGMENT, ENDS_AT_TIME])
 def test_leading_untagged_fragments_are_refused(job: ArchiveJob) -> None:
-    passed, selection = select(job, UNTAGGED, UNTAGGED, OWN)
+    passed, counts = select(job, UNTAGGED, UNTAGGED, OWN)
     assert passed == [2]
-    assert counts(selection) == (1, 0, 2)
+    assert refused(counts) == (0, 2, 2)
 
 
 @pytest.mark.parametrize("job", [ENDS_AT_FRAGMENT, ENDS_AT_TIME])
-def test_untagged_fragments_after_a_foreign_one_are_refused(job: ArchiveJob) -> None:
-    passed, selection = select(job, OWN, FOREIGN, UNTAGGED, OWN)
+def test_untagged_fragments_between_a_stranger_and_own_are_refused(job: ArchiveJob) -> None:
+    passed, counts = select(job, OWN, FOREIGN, UNTAGGED, OWN)
     assert passed == [0, 3]
-    assert counts(selection) == (2, 1, 1)
+    assert refused(counts) == (1, 1, 1)
+
+
+def test_an_untagged_fragment_behind_a_stranger_at_an_open_end_is_the_strangers() -> None:
+    passed, counts = select(ENDS_AT_TIME, OWN, FOREIGN, UNTAGGED)
+    assert passed == [0]
+    assert refused(counts) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(("stop", "known_stop"), [(2, None), (None, 2)])
+def test_an_untagged_fragment_behind_a_stranger_may_be_own_if_a_stop_says_so(
+    stop: int | None, known_stop: int | None
+) -> None:
+    passed, counts = select(ENDS_AT_TIME, OWN, FOREIGN, UNTAGGED, stop=stop, known_stop=known_stop)
+    assert passed == [0]
+    assert refused(counts) == (1, 1, 1)
+
+
+def test_an_untagged_fragment_between_two_strangers_is_not_missed() -> None:
+    assert refused(select(ENDS_AT_FRAGMENT, OWN, FOREIGN, UNTAGGED, FOREIGN)[1]) == (2, 1, 0)
 
 
 @pytest.mark.parametrize("job", [ENDS_AT_FRAGMENT, ENDS_AT_TIME])
 def test_nothing_but_untagged_fragments_is_nothing(job: ArchiveJob) -> None:
-    passed, selection = select(job, UNTAGGED, UNTAGGED)
+    passed, counts = select(job, UNTAGGED, UNTAGGED)
     assert passed == []
-    assert counts(selection) == (0, 0, 2)
+    assert refused(counts) == (0, 2, 2)
 
 
-def test_untagged_before_foreign_passes_where_the_stop_fragment_is_known() -> None:
-    passed, selection = select(ENDS_AT_FRAGMENT, OWN, UNTAGGED, FOREIGN)
-    assert passed == [0, 1]
-    assert counts(selection) == (2, 1, 0)
-
-
-def test_untagged_before_foreign_is_refused_where_only_a_time_is_known() -> None:
-    passed, selection = select(ENDS_AT_TIME, OWN, UNTAGGED, UNTAGGED, FOREIGN, OWN)
+def test_untagged_before_foreign_may_have_been_own() -> None:
+    passed, counts = select(ENDS_AT_TIME, OWN, UNTAGGED, UNTAGGED, FOREIGN, OWN)
     assert passed == [0, 4]
-    assert counts(selection) == (2, 1, 2)
+    assert refused(counts) == (1, 2, 2)
 
 
-@pytest.mark.parametrize("tags", TAILS)
-def test_an_untagged_tail_is_refused_where_only_a_time_is_known(
-    tags: Sequence[frozenset[str]],
-) -> None:
-    passed, selection = select(ENDS_AT_TIME, *tags)
+@pytest.mark.parametrize("tail", [1, 2])
+def test_an_untagged_tail_is_refused_if_only_a_time_is_known(tail: int) -> None:
+    passed, counts = select(ENDS_AT_TIME, OWN, *[UNTAGGED] * tail)
     assert passed == [0]
-    assert selection.untagged == len(tags) - 1
+    assert refused(counts) == (0, tail, tail)
 
 
 @pytest.mark.parametrize(
-    ("after", "passed"),
-    [((UNTAGGED,), [0]), ((UNTAGGED, OWN), [0, 1, 2]), ((UNTAGGED, FOREIGN), [0])],
+    ("after", "expected"),
+    [
+        ((UNTAGGED,), [0]),
+        ((UNTAGGED, OWN), [0, 2, 3]),
+        ((UNTAGGED, FOREIGN), [0]),
+        ((OWN, UNTAGGED), [0, 2, 3]),
+    ],
 )
 def test_behind_a_missing_fragment_an_own_one_has_to_follow(
-    after: Sequence[frozenset[str]], passed: list[int]
+    after: Sequence[Tags], expected: list[int]
 ) -> None:
-    selection = ContactSelection(ENDS_AT_FRAGMENT)
-    fragments = [media(number, tags) for number, tags in enumerate((OWN, *after))]
-
-    def received() -> Iterator[MediaFragment]:
-        yield fragments[0]
-        selection.skip_missing()
-        yield from fragments[1:]
-
-    assert [fragments.index(fragment) for fragment in selection.select(received())] == passed
+    passed, _ = select(ENDS_AT_FRAGMENT, OWN, MISSING, *after, stop=1 + len(after))
+    assert passed == expected
 
 
-def test_a_late_fragment_with_the_contact_id_passes() -> None:
-    passed, _ = select(ENDS_AT_TIME, OWN, OWN, server_ms=[START_MS, STOP_MS + 4000])
-    assert passed == [0, 1]
-
-
-def test_no_more_than_half_a_minute_waits_for_a_tag() -> None:
+def test_no_more_than_four_minutes_wait_for_a_tag() -> None:
     held = MAX_HELD_FRAGMENTS
-    passed, selection = select(ENDS_AT_TIME, OWN, *[UNTAGGED] * (held + 3), OWN)
+    passed, counts = select(ENDS_AT_TIME, OWN, *[UNTAGGED] * (held + 3), OWN)
     assert passed == [*range(held + 1), held + 4]
-    assert counts(selection) == (held + 2, 0, 3)
+    assert (counts.accepted, *refused(counts)) == (held + 2, 0, 3, 3)
+
+
+def test_no_more_bytes_wait_for_a_tag_than_a_fragment_may_have() -> None:
+    (large,) = read_fragments([EMPTY.document + bytes.fromhex("EC 10800000") + bytes(1 << 23)])
+    untagged = MediaFragment(large, None, START_MS, UNTAGGED, "")
+    own = untagged._replace(contact_ids=OWN)
+    selection = ContactSelection(ENDS_AT_TIME)
+    assert len(list(selection.select([own, untagged, untagged, own]))) == 3
+    assert selection.counts.unproved == 1
+
+
+def test_a_fragment_without_a_number_does_not_change_the_last() -> None:
+    selection = ContactSelection(ENDS_AT_TIME)
+    fragments = [element(7, OWN), MediaFragment(EMPTY, None, START_MS, OWN, "")]
+    assert len(list(selection.select(fragments))) == 2
+    assert selection.counts.last == 7
 
 
 def test_fragments_pass_as_soon_as_they_are_judged() -> None:
     """A call of hours is never gathered before the first fragment goes on."""
-    selection = ContactSelection(ENDS_AT_FRAGMENT)
-    own = MediaFragment(
-        fragment=EMPTY,
-        number=1,
-        server_timestamp_ms=START_MS,
-        contact_ids=OWN,
-        fault_code="",
+    own = element(1, OWN)
+    endless = itertools.repeat(own)
+    assert next(iter(ContactSelection(ENDS_AT_FRAGMENT).select(endless))) is own
+
+
+def test_reading_ahead_changes_no_verdict() -> None:
+    """A missing fragment is an element of the stream: a buffer in front does not move it."""
+    tags = (OWN, MISSING, UNTAGGED, FOREIGN, OWN, UNTAGGED, MISSING, UNTAGGED, OWN)
+    ahead = [element(number, contact_ids) for number, contact_ids in enumerate(tags)]
+    passed = list(ContactSelection(ENDS_AT_TIME).select(ahead))
+    assert (
+        [fragment.number for fragment in passed]
+        == select(ENDS_AT_TIME, *tags)[0]
+        == [
+            0,
+            4,
+            5,
+            7,
+            8,
+        ]
     )
-    endless = iter(lambda: own, None)
-    assert next(iter(selection.select(endless))) is own
 
 
 # ------------------------------------------------------------------------------------------ range

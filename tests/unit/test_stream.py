@@ -37,8 +37,9 @@ def test_what_is_listed_is_found() -> None:
 
 
 @pytest.mark.parametrize("fact", [0, 1, 2**44 - 1])
-def test_facts_of_any_size_stay_apart(fact: int) -> None:
-    listed = ListedFragment(10**127, fact, 2**44 - 1 - fact, fact)
+@pytest.mark.parametrize("producer_ms", [None, 0, 1_641_312_355_374])
+def test_facts_of_any_size_stay_apart(fact: int, producer_ms: int | None) -> None:
+    listed = ListedFragment(10**127, fact, 2**44 - 1 - fact, fact, producer_ms)
     assert list(FragmentListing([listed])) == [listed]
 
 

@@ -547,7 +547,12 @@ def _listed(entry: FragmentTypeDef) -> ListedFragment:
         server_timestamp_ms=to_ms(entry["ServerTimestamp"]),
         duration_ms=entry.get("FragmentLengthInMilliseconds", 0),
         size_bytes=entry.get("FragmentSizeInBytes", 0),
+        producer_timestamp_ms=_milliseconds(entry.get("ProducerTimestamp")),
     )
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 def _numbers(batch: Sequence[ListedFragment]) -> list[int]:

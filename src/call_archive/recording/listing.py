@@ -18,16 +18,19 @@ class ListedFragment(NamedTuple):
     Attributes:
         server_timestamp_ms: when KVS received its beginning, ms since the epoch.
         duration_ms: the length that KVS states.
+        producer_timestamp_ms: when it began by its producer's clock, which may count from
+            anywhere; None if KVS does not say.
     """
 
     number: int
     server_timestamp_ms: int
     duration_ms: int
     size_bytes: int
+    producer_timestamp_ms: int | None = None
 
 
 class FragmentListing:
-    """Listed fragments once each, ascending by number, at 70 bytes a fragment.
+    """Listed fragments once each, ascending by number, at 80 bytes a fragment.
 
     ListFragments gives them in no order, so all of them have to be there before the first can be
     fetched: 43,000 for a call of 12 hours. Each is kept as one integer, the number in front.
@@ -65,23 +68,27 @@ class FragmentListing:
 
 
 _FACT_BITS = 44
-_FACTS_BITS = 3 * _FACT_BITS
+_FACTS_BITS = 4 * _FACT_BITS
 _MAX_FACT = (1 << _FACT_BITS) - 1
+_UNKNOWN = _MAX_FACT
 
 
 def _pack(fragment: ListedFragment) -> int:
-    packed = fragment.number
-    for fact in fragment[1:]:
+    number, *facts, producer_ms = fragment
+    packed = number
+    for fact in (*facts, _UNKNOWN if producer_ms is None else producer_ms):
         packed = packed << _FACT_BITS | min(max(fact, 0), _MAX_FACT)
     return packed
 
 
 def _unpack(packed: int) -> ListedFragment:
+    producer_ms = packed & _MAX_FACT
     return ListedFragment(
         packed >> _FACTS_BITS,
+        packed >> 3 * _FACT_BITS & _MAX_FACT,
         packed >> 2 * _FACT_BITS & _MAX_FACT,
         packed >> _FACT_BITS & _MAX_FACT,
-        packed & _MAX_FACT,
+        None if producer_ms == _UNKNOWN else producer_ms,
     )
 
 

@@ -28,6 +28,7 @@ class FragmentCounts:
 
     Attributes:
         last: the highest number that was accepted.
+        contradictory: of the foreign ones, those that carry this contact's id, too.
         untagged: refused, because no ContactId proves whose they are.
         missing: fragment numbers that were listed or named by Connect and never received.
     """
@@ -39,6 +40,7 @@ class FragmentCounts:
     untagged: int
     missing: tuple[int, ...]
     last: int
+    contradictory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ def build_manifest(
             "received": call.fragments.received,
             "accepted": call.fragments.accepted,
             "foreign": call.fragments.foreign,
+            "contradictory": call.fragments.contradictory,
             "untagged": call.fragments.untagged,
             "missing": [str(number) for number in call.fragments.missing],
             "last": str(call.fragments.last),

@@ -221,19 +221,28 @@ class _Run:
         Raises:
             MediaError: nothing in the range is proved to be this contact's, or holds audio.
         """
-        selection, timeline = self._selection, self._timeline
-        if not selection.accepted:
+        counts, timeline = self._selection.counts, self._timeline
+        if not counts.accepted:
             raise self._nothing(
                 Code.NO_FRAGMENT_OF_CONTACT, "no fragment carries this contact's id"
             )
         if not timeline.has_audio:
             raise self._nothing(Code.NO_AUDIO, "the contact's fragments hold no audio to record")
-        if selection.untagged:
+        if counts.unproved:
             self._shortfall.note(
                 Reason(
                     Code.UNTAGGED_REFUSED,
-                    f"{selection.untagged} fragments without a ContactId are not proved to be "
+                    f"{counts.unproved} fragments without a ContactId are not proved to be "
                     "this contact's",
+                ),
+                may_improve=False,
+            )
+        if counts.contradictory:
+            self._shortfall.note(
+                Reason(
+                    Code.CONTRADICTORY_TAGS,
+                    f"{counts.contradictory} fragments carry this contact's id and another's, so "
+                    "they are refused",
                 ),
                 may_improve=False,
             )
@@ -253,11 +262,12 @@ class _Run:
             fragments=FragmentCounts(
                 listed=len(listed),
                 received=self._received,
-                accepted=selection.accepted,
-                foreign=selection.foreign,
-                untagged=selection.untagged,
+                accepted=counts.accepted,
+                foreign=counts.foreign,
+                contradictory=counts.contradictory,
+                untagged=counts.untagged,
                 missing=tuple(sorted(self._shortfall.missing)),
-                last=selection.last,
+                last=counts.last,
             ),
             gaps=timeline.gaps,
             overlaps=timeline.overlaps,
@@ -286,12 +296,12 @@ class _Run:
         """The stop fragment; where it is not known, the start has to be listed at least."""
         return self._job.stop_fragment_number or self._job.start_fragment_number
 
-    def _receive(self, deliveries: Iterable[Delivery]) -> Iterator[MediaFragment]:
+    def _receive(self, deliveries: Iterable[Delivery]) -> Iterator[MediaFragment | MissingFragment]:
         for delivery in deliveries:
             self._conditions.check_time()
             if isinstance(delivery, MissingFragment):
                 self._miss(delivery.number, delivery.reason, may_improve=delivery.may_improve)
-                self._selection.skip_missing()
+                yield delivery
                 continue
             if delivery.is_cut_short:
                 self._fall_short(

@@ -1,23 +1,26 @@
 """Which fragments are this contact's: the ContactId tag proves it, everything else is refused.
 
 A KVS stream carries one call at a time and is used again for the next contact, and nothing in it
-marks where a call ends. A fragment without a ContactId says nothing of its own: it is taken only
-inside the job's range and between or right after fragments of this contact.
-
-The range is inclusive. Where Connect named no stop fragment, the range's end is only a time, and
-the next contact may already be inside it; behind a missing fragment, nobody knows what came
-before. An untagged fragment is then held back, and taken only if one of this contact follows.
+marks where a call ends. A fragment without a ContactId says nothing of its own: it waits for the
+next one that has a tag. This contact's tag accepts what waits behind an own fragment; another's
+refuses it. The job's stop fragment does as a tag does, because Connect named it: what waits there
+is accepted, if nothing is missing between it and an own fragment.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from call_archive.errors import StreamFaultError
 from call_archive.job import ArchiveJob
-from call_archive.limits import MAX_FRAGMENTS_PER_CALL, MAX_HELD_FRAGMENTS
+from call_archive.limits import (
+    MAX_FRAGMENT_BYTES,
+    MAX_FRAGMENTS_PER_CALL,
+    MAX_HELD_FRAGMENTS,
+)
 from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Code
-from call_archive.recording.listing import FragmentListing, ListedFragment
+from call_archive.recording.listing import FragmentListing, ListedFragment, MissingFragment
 
 STOP_TOLERANCE_MS = 5_000
 """How long after the stop's time a fragment may start by KVS's clock, where only a time is known.
@@ -64,75 +67,149 @@ class Wanted(Protocol):
 
     @property
     def stop_fragment_number(self) -> int | None:
-        """The last fragment; None where only a time is known, or nothing yet."""
+        """The last fragment; None if only a time is known, or nothing yet."""
+
+
+@dataclass(slots=True)
+class SelectionCounts:
+    """What became of the fragments that were judged.
+
+    Attributes:
+        accepted: passed on.
+        foreign: refused because another contact's id is on them.
+        contradictory: of the foreign ones, those that carry this contact's id, too.
+        untagged: refused because no ContactId proves them.
+        unproved: of the untagged ones, those that may be this contact's. One that follows a
+            stranger behind an open end is not.
+        last: the highest number that was accepted; 0 before there is one.
+    """
+
+    accepted: int = 0
+    foreign: int = 0
+    contradictory: int = 0
+    untagged: int = 0
+    unproved: int = 0
+    last: int = 0
 
 
 class ContactSelection:
     """Lets this contact's fragments pass, in order, and counts the others.
 
     Attributes:
-        accepted: fragments that passed.
-        foreign: fragments refused because another contact's id is on them.
-        untagged: fragments refused because no ContactId proves them.
-        last: the number of the last fragment that passed; 0 before there is one.
+        counts: what became of the fragments so far.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._contact_ids = wanted.contact_ids
-        self._ends_exactly = wanted.stop_fragment_number is not None
-        self._is_unbroken = self._ends_exactly
-        self._after_own = False
-        self._held: list[MediaFragment] = []
-        self.accepted = 0
-        self.foreign = 0
-        self.untagged = 0
-        self.last = 0
+    def __init__(self, wanted: Wanted, *, known_stop: int | None = None) -> None:
+        """Takes what proves a fragment.
 
-    def select(self, fragments: Iterable[MediaFragment]) -> Iterator[MediaFragment]:
+        Args:
+            wanted: whose fragments; its stop fragment proves what waits there.
+            known_stop: a stop fragment that others have named. It proves no one's voice.
+        """
+        self.counts = SelectionCounts()
+        self._wanted = wanted
+        self._ends_exactly = wanted.stop_fragment_number is not None or known_stop is not None
+        self._waiting = _Waiting()
+        self._after_own = False
+        self._after_stranger = 0
+
+    def select(
+        self, fragments: Iterable[MediaFragment | MissingFragment]
+    ) -> Iterator[MediaFragment]:
         """Passes the contact's fragments on.
 
         Args:
-            fragments: inside the job's range, ascending by number.
+            fragments: inside the range that was searched, ascending by number; those that are
+                missing are named in their place.
         """
+        stop = self._wanted.stop_fragment_number
         for fragment in fragments:
-            if not fragment.contact_ids:
-                yield from self._judge_untagged(fragment)
-            elif fragment.contact_ids <= self._contact_ids:
-                yield from self._release()
-                self._after_own = True
-                self._is_unbroken = self._ends_exactly
-                yield self._accept(fragment)
+            if isinstance(fragment, MissingFragment):
+                self._waiting.is_broken = True
             else:
-                self._refuse_held()
-                self._after_own = False
-                self.foreign += 1
-        self._refuse_held()
+                yield from self._judge(fragment)
+            if stop is not None and fragment.number == stop:
+                yield from map(self._accept, self._waiting.release_unbroken())
+        self._refuse_waiting()
+        if self._ends_exactly:
+            self.counts.unproved += self._after_stranger
 
-    def skip_missing(self) -> None:
-        """Says that a fragment is missing here: what follows is not right after anything."""
-        self._is_unbroken = False
-
-    def _judge_untagged(self, fragment: MediaFragment) -> Iterator[MediaFragment]:
-        if not self._after_own:
-            self.untagged += 1
-        elif self._is_unbroken:
+    def _judge(self, fragment: MediaFragment) -> Iterator[MediaFragment]:
+        counts, own_ids = self.counts, self._wanted.contact_ids
+        if not fragment.contact_ids:
+            self._judge_untagged(fragment)
+        elif fragment.contact_ids <= own_ids:
+            counts.unproved += self._after_stranger
+            self._after_stranger = 0
+            self._after_own = True
+            yield from map(self._accept, self._end_wait())
             yield self._accept(fragment)
-        elif len(self._held) == MAX_HELD_FRAGMENTS:
-            self.untagged += 1
         else:
-            self._held.append(fragment)
+            self._refuse_waiting()
+            self._after_stranger = 0
+            self._after_own = False
+            counts.foreign += 1
+            counts.contradictory += bool(fragment.contact_ids & own_ids)
 
-    def _release(self) -> Iterator[MediaFragment]:
-        """Passes on what was held back, now that this contact's fragments are on both sides."""
-        for fragment in self._held:
-            yield self._accept(fragment)
-        self._held.clear()
+    def _judge_untagged(self, fragment: MediaFragment) -> None:
+        counts = self.counts
+        if self._after_own and self._waiting.has_room(fragment):
+            self._waiting.add(fragment)
+            return
+        counts.untagged += 1
+        if counts.foreign and not self._after_own:
+            self._after_stranger += 1
+        else:
+            counts.unproved += 1
 
-    def _refuse_held(self) -> None:
-        self.untagged += len(self._held)
-        self._held.clear()
+    def _refuse_waiting(self) -> None:
+        refused = len(self._end_wait())
+        self.counts.untagged += refused
+        self.counts.unproved += refused
+
+    def _end_wait(self) -> list[MediaFragment]:
+        """What waited until now; nothing is missing before what waits from now on."""
+        waiting, self._waiting = self._waiting, _Waiting()
+        return waiting.fragments
 
     def _accept(self, fragment: MediaFragment) -> MediaFragment:
-        self.accepted += 1
-        self.last = fragment.number or self.last
+        self.counts.accepted += 1
+        self.counts.last = fragment.number or self.counts.last
         return fragment
+
+
+class _Waiting:
+    """Untagged fragments behind an own one, until a tag or the stop fragment judges them.
+
+    Attributes:
+        fragments: all of them, in order.
+        is_broken: whether something is missing since the own fragment.
+    """
+
+    def __init__(self) -> None:
+        self.fragments: list[MediaFragment] = []
+        self.is_broken = False
+        self._unbroken = 0
+        self._bytes = 0
+
+    def has_room(self, fragment: MediaFragment) -> bool:
+        """Whether so much may wait: what waits is in memory."""
+        return (
+            len(self.fragments) < MAX_HELD_FRAGMENTS
+            and self._bytes + len(fragment.fragment.document) <= MAX_FRAGMENT_BYTES
+        )
+
+    def add(self, fragment: MediaFragment) -> None:
+        """Lets a fragment wait behind the others."""
+        self.fragments.append(fragment)
+        self._bytes += len(fragment.fragment.document)
+        if not self.is_broken:
+            self._unbroken = len(self.fragments)
+
+    def release_unbroken(self) -> list[MediaFragment]:
+        """What waits right behind the own fragment; nothing else is proved by the stop."""
+        released = self.fragments[: self._unbroken]
+        del self.fragments[: self._unbroken]
+        self._unbroken = 0
+        self.is_broken = True
+        return released
