@@ -25,7 +25,7 @@ from call_archive.errors import ArchiveError, MediaError, StreamFaultError
 from call_archive.limits import MAX_FRAGMENTS_PER_READ
 from call_archive.media.fragments import ElementId, Ending, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
-from call_archive.moments import to_datetime, to_ms
+from call_archive.moments import read_ms, to_datetime, to_ms
 from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.listing import (
     Delivery,
@@ -547,12 +547,8 @@ def _listed(entry: FragmentTypeDef) -> ListedFragment:
         server_timestamp_ms=to_ms(entry["ServerTimestamp"]),
         duration_ms=entry.get("FragmentLengthInMilliseconds", 0),
         size_bytes=entry.get("FragmentSizeInBytes", 0),
-        producer_timestamp_ms=_milliseconds(entry.get("ProducerTimestamp")),
+        producer_timestamp_ms=read_ms(entry.get("ProducerTimestamp")),
     )
-
-
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 def _numbers(batch: Sequence[ListedFragment]) -> list[int]:
