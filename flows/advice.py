@@ -4,6 +4,7 @@ Every rule here looks at all ways that lead to an action: `states` gives the sta
 be reached.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 
@@ -47,6 +48,8 @@ def check_advice(flow: Flow) -> Iterator[Finding]:
     for action in flow.actions.values():
         yield from _check_invocation(action)
     yield from _check_saved(flow)
+    yield from _check_old_paths(flow)
+    yield from _check_entries(flow)
 
 
 def states[State](
@@ -244,3 +247,71 @@ def _check_saved(flow: Flow) -> Iterator[Finding]:
             "Save it behind this block: it may be all that is known of a caller who hangs up",
             Level.WARNING,
         )
+
+
+# ------------------------------------------------------------------------------ old JSONPath
+
+
+OLD_PATH = "$.MediaStreams.Customer.Audio.StartPosition"
+"""What older documentation calls the start fragment's number."""
+
+
+def _check_old_paths(flow: Flow) -> Iterator[Finding]:
+    for action in flow.actions.values():
+        if "MediaStreams.Customer.Audio.StartPosition" in json.dumps(action.parameters):
+            yield Finding(
+                "old-path",
+                action.name,
+                f"it reads {OLD_PATH}, which Connect does not fill in",
+                "Read $.MediaStreams.Customer.Audio.StartFragmentNumber",
+            )
+
+
+# ------------------------------------------------------------------- what the caller enters
+
+
+class Proof(StrEnum):
+    """What is known of media streaming when a caller enters digits."""
+
+    NOT_STARTED = "media streaming was never started"
+    STREAMING = "media is streaming"
+    STOPPING = "Stop media streaming has run, which does not prove that streaming has stopped"
+    ANSWERED = "FlowFunction has answered, and nothing looks at mediaStreaming"
+    STOPPED = "streaming has stopped, and FlowFunction says so"
+
+
+STOPPED_ANSWERS = frozenset(("Equals STOPPED", "Equals NOT_STARTED"))
+_SAFE = frozenset((Proof.NOT_STARTED, Proof.STOPPED))
+
+
+def _proof_after(action: Action, branch: Branch, state: Proof) -> Proof:
+    match action.type:
+        case "UpdateContactMediaStreamingBehavior":
+            if not _is_stop(action):
+                return state if branch.kind is BranchKind.ERROR else Proof.STREAMING
+            return state if state is Proof.NOT_STARTED else Proof.STOPPING
+        case "InvokeLambdaFunction" if state in (Proof.STOPPING, Proof.ANSWERED):
+            is_ours = is_flow_function(action.parameters.get("LambdaFunctionARN"))
+            has_answered = is_ours and branch.kind is not BranchKind.ERROR
+            return Proof.ANSWERED if has_answered else Proof.STOPPING
+        case "Compare" if state is Proof.ANSWERED:
+            looks = action.parameters.get("ComparisonValue") == f"{EXTERNAL}mediaStreaming"
+            says = branch.kind is BranchKind.CONDITION and branch.name in STOPPED_ANSWERS
+            return Proof.STOPPED if looks and says else state
+    return state
+
+
+def _check_entries(flow: Flow) -> Iterator[Finding]:
+    reached = states(flow, Proof.NOT_STARTED, _proof_after)
+    for action in _of_type(flow, "GetParticipantInput"):
+        is_encrypted = "InputEncryption" in action.parameters
+        unsafe = sorted(reached.get(action.name, set()) - _SAFE)
+        if unsafe and (is_encrypted or action.parameters.get("StoreInput") == "True"):
+            yield Finding(
+                "entry-is-recorded",
+                action.name,
+                f"it stores what the caller enters, and {unsafe[0]}",
+                "Put Stop media streaming, a prompt of 3 s and FlowFunction before it, and go on "
+                "only if $.External.mediaStreaming is STOPPED",
+                Level.ERROR if is_encrypted else Level.WARNING,
+            )

@@ -45,12 +45,13 @@ class Block:
     editor: Json = field(default_factory=dict)
 
 
-def set_logging(name: str) -> Block:
-    """Errors of the later blocks show in CloudWatch."""
+def set_logging(name: str, state: str = "Enabled", *, then: str = "") -> Block:
+    """Errors of the later blocks show in CloudWatch, or nothing of them."""
     return Block(
         name=name,
         type="UpdateFlowLoggingBehavior",
-        parameters={"FlowLoggingBehavior": "Enabled"},
+        parameters={"FlowLoggingBehavior": state},
+        then=then,
     )
 
 
@@ -127,25 +128,33 @@ def say(name: str, text: str, *, otherwise: str, then: str = "") -> Block:
 
 
 def listen(
-    name: str, ssml: str, *, seconds: int, keys: Mapping[str, str], other_key: str, otherwise: str
+    name: str,
+    text: str,
+    *,
+    seconds: int,
+    keys: Mapping[str, str],
+    other_key: str,
+    time_out: str,
+    otherwise: str,
 ) -> Block:
     """The caller hears a prompt and has so many seconds after it; a key ends it at once.
 
     Args:
         name: identifier and title.
-        ssml: what is heard first.
+        text: what is heard first; plain text, which every voice can say.
         seconds: until time is up; the editor takes 180 at the most.
         keys: key → block.
         other_key: where any other key leads.
-        otherwise: where time-out and errors lead.
+        time_out: where time-out leads.
+        otherwise: where errors lead.
     """
     return Block(
         name=name,
         type="GetParticipantInput",
-        parameters={"StoreInput": "False", "InputTimeLimitSeconds": str(seconds), "SSML": ssml},
+        parameters={"StoreInput": "False", "InputTimeLimitSeconds": str(seconds), "Text": text},
         then=other_key,
         errors={
-            "InputTimeLimitExceeded": otherwise,
+            "InputTimeLimitExceeded": time_out,
             "NoMatchingCondition": other_key,
             "NoMatchingError": otherwise,
         },
@@ -156,6 +165,45 @@ def listen(
                 for key in keys
             ]
         },
+    )
+
+
+def store_entry(name: str, text: str, *, seconds: int, digits: int, otherwise: str) -> Block:
+    """The caller enters digits and ends with #; the flow reads them as `$.StoredCustomerInput`."""
+    return Block(
+        name=name,
+        type="GetParticipantInput",
+        parameters={
+            "StoreInput": "True",
+            "InputTimeLimitSeconds": str(seconds),
+            "Text": text,
+            "InputValidation": {"CustomValidation": {"MaximumLength": str(digits)}},
+            "DTMFConfiguration": {"InputTerminationSequence": "#"},
+        },
+        errors={"NoMatchingError": otherwise},
+    )
+
+
+def compare(name: str, path: str, values: Mapping[str, str], *, otherwise: str) -> Block:
+    """Which way to go by a value that the flow knows: value → block; any other leads otherwise."""
+    return Block(
+        name=name,
+        type="Compare",
+        parameters={"ComparisonValue": path},
+        then=otherwise,
+        errors={"NoMatchingCondition": otherwise},
+        keys=values,
+    )
+
+
+def loop(name: str, times: int, *, again: str, done: str) -> Block:
+    """So many times again, then done."""
+    return Block(
+        name=name,
+        type="Loop",
+        parameters={"LoopCount": str(times)},
+        then=done,
+        keys={"ContinueLooping": again, "DoneLooping": done},
     )
 
 

@@ -124,10 +124,53 @@ def _branches(transitions: Json) -> Iterator[Branch]:
         yield Branch(BranchKind.ERROR, str(entry["ErrorType"]), str(entry["NextAction"]))
 
 
-def decode_json(text: str) -> Json | str:
-    """The flow's JSON object, or what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class OtherForm:
+    """A file that holds a flow, but not in the form that Connect imports.
+
+    Attributes:
+        problem: what it is instead.
+        remedy: how to get the flow out of it.
+    """
+
+    problem: str
+    remedy: str
+
+
+LEGACY_EXPORT = OtherForm(
+    "it is an export in the old form (modules), which has no Actions",
+    "Open the flow in the editor and export it again, or save what "
+    "`aws connect describe-contact-flow --query ContactFlow.Content --output text` prints",
+)
+MALFORMED_CONTENT = OtherForm(
+    "it is the answer of describe-contact-flow, and its ContactFlow.Content is not a flow",
+    "Add --query ContactFlow.Content --output text to the command, and check what it prints",
+)
+
+
+def decode_json(text: str) -> Json | OtherForm:
+    """The flow's JSON object, or what the text is instead.
+
+    The whole answer of describe-contact-flow is taken, too: its flow is a string inside.
+    """
+    content = _load(text)
+    if isinstance(content, OtherForm):
+        return content
+    if isinstance(content.get("ContactFlow"), dict):
+        inner = content["ContactFlow"].get("Content")
+        content = _load(inner) if isinstance(inner, str) else MALFORMED_CONTENT
+        if isinstance(content, OtherForm):
+            return MALFORMED_CONTENT
+    if "modules" in content and "Actions" not in content:
+        return LEGACY_EXPORT
+    return content
+
+
+def _load(text: str) -> Json | OtherForm:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return f"it is not JSON: {error}"
-    return content if isinstance(content, dict) else "it is not a JSON object"
+        return OtherForm(f"it is not JSON: {error}", "Export the flow again")
+    if isinstance(content, dict):
+        return content
+    return OtherForm("it is not a JSON object", "Export the flow again")

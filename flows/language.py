@@ -280,6 +280,17 @@ TYPES: dict[str, ActionType] = {
         errors=(),
         more_errors=(CATCH_ALL,),
     ),
+    "UpdateContactRecordingAndAnalyticsBehavior": ActionType(
+        block="Set recording, analytics and processing behavior",
+        optional={
+            "VoiceBehavior": some_object,
+            "ChatBehavior": some_object,
+            "ScreenRecordingBehavior": some_object,
+        },
+        at_most_one=frozenset(("VoiceBehavior", "ChatBehavior")),
+        errors=(),
+        more_errors=(CATCH_ALL, "ChannelMismatch"),
+    ),
     "InvokeFlowModule": ActionType(
         block="Invoke module", required={"FlowModuleId": reference}, conditions=None
     ),

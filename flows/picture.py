@@ -8,7 +8,7 @@ type Json = dict[str, Any]
 _ERRORS = {
     "NoMatchingError": "error",
     "InputTimeLimitExceeded": "time-out",
-    "NoMatchingCondition": "another key",
+    "NoMatchingCondition": "anything else",
     "QueueAtCapacity": "full",
 }
 
@@ -27,7 +27,7 @@ def _arrows(action: Json, nodes: dict[str, str]) -> Iterator[str]:
     transitions, source = action["Transitions"], nodes[action["Identifier"]]
     if action["Type"] == "TransferContactToQueue":
         yield f'    {source} --> queue(["the queue"])'
-    elif transitions.get("NextAction") and action["Type"] != "GetParticipantInput":
+    elif transitions.get("NextAction") and not _branches(action):
         yield f"    {source} --> {nodes[transitions['NextAction']]}"
     for condition in transitions.get("Conditions", []):
         key = condition["Condition"]["Operands"][0].replace("#", "#35;")
@@ -37,3 +37,9 @@ def _arrows(action: Json, nodes: dict[str, str]) -> Iterator[str]:
         labels.setdefault(error["NextAction"], []).append(_ERRORS[error["ErrorType"]])
     for target, names in labels.items():
         yield f'    {source} -. "{", ".join(names)}" .-> {nodes[target]}'
+
+
+def _branches(action: Json) -> bool:
+    """Whether its conditions and errors are all the ways on."""
+    is_menu = action["Parameters"].get("StoreInput") == "False"
+    return is_menu or action["Type"] in ("Compare", "Loop")

@@ -43,7 +43,7 @@ def read_actions(content: Json) -> tuple[Flow, list[Finding]]:
     for entry in entries if isinstance(entries, list) else []:
         action = decode_action(entry)
         if isinstance(action, str):
-            findings.append(Finding("shape", "", action, "Export the flow anew, or write it so"))
+            findings.append(Finding("shape", "", action, "Export the flow again, or correct it"))
             continue
         if action.name in actions:
             findings.append(

@@ -8,9 +8,11 @@ from flows.blocks import (
     QUEUE,
     Json,
     build_flow,
+    compare,
     disconnect,
     invoke_flow_function,
     listen,
+    loop,
     save,
     save_answer,
     say,
@@ -18,6 +20,7 @@ from flows.blocks import (
     set_queue,
     start_media_streaming,
     stop_media_streaming,
+    store_entry,
     transfer_to_queue,
 )
 from flows.contract import WHERE_IT_STARTS
@@ -35,12 +38,14 @@ VOICEMAIL = build_flow(
         save_answer("Save where it starts", *WHERE_IT_STARTS, otherwise="Take the message"),
         listen(
             "Take the message",
-            "<speak>Please leave your message after the tone. When you have finished, press the "
-            'hash key, or hang up. <say-as interpret-as="expletive">beep</say-as></speak>',
+            "Please leave your message now. When you have finished, press the pound key, also "
+            "called hash, or hang up.",
             seconds=MESSAGE_SECONDS,
             keys={"#": "Stop media streaming"},
             other_key="Go on listening",
-            otherwise="Stop media streaming",
+            time_out="Stop media streaming",
+            # A prompt that fails still leaves the caller a chance to speak.
+            otherwise="Go on listening",
         ),
         stop_media_streaming("Stop media streaming", otherwise="Queue the archive job"),
         invoke_flow_function(
@@ -71,10 +76,11 @@ VOICEMAIL = build_flow(
         ),
         listen(
             "Go on listening",
-            '<speak><break time="1s"/></speak>',
+            "Please go on.",
             seconds=MESSAGE_SECONDS,
             keys={"#": "Stop media streaming"},
             other_key="Go on listening",
+            time_out="Stop media streaming",
             otherwise="Stop media streaming",
         ),
         save(
@@ -129,5 +135,93 @@ WHOLE_CALL = build_flow(
     ],
 )
 
-FLOWS: dict[str, Json] = {"voicemail": VOICEMAIL, "whole-call": WHOLE_CALL}
+CARD_SECONDS = 60
+CARD_DIGITS = 19
+"""The longest primary account number (ISO/IEC 7812)."""
+
+PAYMENT = build_flow(
+    main=[
+        set_logging("Set logging"),
+        start_media_streaming("Start media streaming", otherwise="Note NOT_STREAMING"),
+        invoke_flow_function("Report the start", otherwise="Note START_NOT_REPORTED"),
+        save_answer("Save where it starts", *WHERE_IT_STARTS, otherwise="Announce the recording"),
+        say(
+            "Announce the recording",
+            "This call is recorded. The recording pauses while you enter your card number.",
+            otherwise="Stop media streaming",
+        ),
+        stop_media_streaming("Stop media streaming", otherwise="Note STOP_NOT_PROVED"),
+        # At least 3 s: Stop is asynchronous, and its success branch proves nothing.
+        say(
+            "Announce the pause",
+            "One moment, please. We are pausing the recording, so that your card number is not "
+            "part of it.",
+            otherwise="Report the stop",
+        ),
+        invoke_flow_function("Report the stop", otherwise="Note STOP_NOT_PROVED"),
+        compare(
+            "Has streaming stopped",
+            "$.External.mediaStreaming",
+            {"STOPPED": "Set logging off"},
+            otherwise="Ask again",
+        ),
+        set_logging("Set logging off", "Disabled"),
+        store_entry(
+            "Take the card number",
+            "Please enter your card number, then press the pound key, also called hash.",
+            seconds=CARD_SECONDS,
+            digits=CARD_DIGITS,
+            otherwise="Set logging on without an entry",
+        ),
+        set_logging("Set logging on"),
+        start_media_streaming("Start again", otherwise="Say thank you"),
+        invoke_flow_function("Report the second start", otherwise="Say thank you"),
+        save_answer("Save the second start", *WHERE_IT_STARTS, otherwise="Say thank you"),
+        say(
+            "Say thank you",
+            "Thank you. The recording goes on.",
+            otherwise="Stop the second time",
+        ),
+        stop_media_streaming("Stop the second time", otherwise="Queue the archive job"),
+        invoke_flow_function("Queue the archive job", archive="now", otherwise="Say goodbye"),
+        say("Say goodbye", "Goodbye.", otherwise="Disconnect"),
+        disconnect("Disconnect"),
+    ],
+    aside=[
+        save(
+            "Note NOT_STREAMING",
+            {"archiveError": "NOT_STREAMING"},
+            then="Apologise",
+            otherwise="Apologise",
+        ),
+        save(
+            "Note START_NOT_REPORTED",
+            {"archiveError": "START_NOT_REPORTED"},
+            then="Announce the recording",
+            otherwise="Announce the recording",
+        ),
+        loop("Ask again", 2, again="Say that it takes a moment", done="Note STOP_NOT_PROVED"),
+        say(
+            "Say that it takes a moment",
+            "This takes a moment longer. Thank you for your patience.",
+            then="Report the stop",
+            otherwise="Report the stop",
+        ),
+        save(
+            "Note STOP_NOT_PROVED",
+            {"archiveError": "STOP_NOT_PROVED"},
+            then="Apologise",
+            otherwise="Apologise",
+        ),
+        set_logging("Set logging on without an entry", then="Start again"),
+        say(
+            "Apologise",
+            "Sorry, we cannot take your payment by phone at the moment.",
+            then="Disconnect",
+            otherwise="Disconnect",
+        ),
+    ],
+)
+
+FLOWS: dict[str, Json] = {"voicemail": VOICEMAIL, "whole-call": WHOLE_CALL, "payment": PAYMENT}
 """File name without `.json`, and value of the template's parameter SampleFlow → content."""

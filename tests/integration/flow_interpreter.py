@@ -30,6 +30,7 @@ class FlowRun:
         caller: what the caller does, one entry for each block that waits for a key.
         failing: action → the error whose branch it takes.
         stop_is_late: a Lambda block right behind Stop media streaming sees no Stop keys yet.
+        entries: how far streaming had got at each entry that the flow stored.
     """
 
     content: Json
@@ -45,6 +46,7 @@ class FlowRun:
     external: dict[str, str] = field(default_factory=dict)
     streaming: FlowState = "not_started"
     queue: str = ""
+    entries: list[FlowState] = field(default_factory=list)
     end: str = ""
 
     def run(self) -> "FlowRun":
@@ -83,16 +85,28 @@ class FlowRun:
                 return self._listen(parameters, next(script))
             case "UpdateContactTargetQueue":
                 self.queue = parameters["QueueId"]
-            case "TransferContactToQueue":
-                assert self.queue, "no queue has been set"
-                self.end = "transferred"
-                return None
-            case "DisconnectParticipant":
-                self.end = "disconnected"
+            case "TransferContactToQueue" | "DisconnectParticipant":
+                self._leave(action)
                 return None
             case other:
-                assert other == "UpdateFlowLoggingBehavior"
+                return self._choose(other, action)
         return ""
+
+    def _leave(self, action: Json) -> None:
+        is_transfer = action["Type"] == "TransferContactToQueue"
+        assert self.queue or not is_transfer, "no queue has been set"
+        self.end = "transferred" if is_transfer else "disconnected"
+
+    def _choose(self, kind: str, action: Json) -> str:
+        match kind:
+            case "Compare":
+                return self._value(action["Parameters"]["ComparisonValue"])
+            case "Loop":
+                times = int(action["Parameters"]["LoopCount"])
+                return self._go_round(action["Identifier"], times)
+            case other:
+                assert other == "UpdateFlowLoggingBehavior"
+                return ""
 
     def _stream(self, state: str) -> None:
         if state == "Enabled":
@@ -115,11 +129,25 @@ class FlowRun:
         return ""
 
     def _listen(self, parameters: Json, key: str) -> str | None:
-        self.heard.append(parameters["SSML"])
+        self.heard.append(parameters["Text"])
+        if parameters["StoreInput"] == "True":
+            return self._store(key)
         if key == HANGS_UP:
             self.end = HANGS_UP
             return None
         return key or "InputTimeLimitExceeded"
+
+    def _store(self, key: str) -> str | None:
+        """Connect's log and `$.StoredCustomerInput` hold what was entered: here, when it was."""
+        if key == HANGS_UP:
+            self.end = HANGS_UP
+            return None
+        self.entries.append(self.streaming)
+        return "" if key else "NoMatchingError"
+
+    def _go_round(self, name: str, times: int) -> str:
+        rounds = self.path.count(name)
+        return "ContinueLooping" if rounds <= times else "DoneLooping"
 
     def _value(self, value: str) -> str:
         if not value.startswith(_EXTERNAL):

@@ -31,6 +31,10 @@ LEADS_TO = {
     "Note STOP_NOT_REPORTED": {"Queue the archive job": CATCH_ALL},
     "voicemail: Apologise": {"Start media streaming": CATCH_ALL},
     "whole-call: Apologise": {"Set the queue": CATCH_ALL},
+    "payment: Apologise": {"Start media streaming": CATCH_ALL},
+    "Note STOP_NOT_PROVED": {"Report the stop": CATCH_ALL},
+    "Ask again": {"Has streaming stopped": "NoMatchingCondition"},
+    "Say that it takes a moment": {"Has streaming stopped": "NoMatchingCondition"},
     "Say all are busy": {"Transfer to the queue": "QueueAtCapacity"},
 }
 """What has to fail for the flow to come to a block."""
@@ -45,7 +49,7 @@ def error_branches() -> list[tuple[str, str]]:
     """Flow and action, for every action with an error branch."""
     return [
         (name, action["Identifier"])
-        for name in ("voicemail", "whole-call")
+        for name in ("voicemail", "whole-call", "payment")
         for action in content(name)["Actions"]
         if action["Transitions"].get("Errors")
     ]
@@ -149,7 +153,8 @@ def test_whatever_fails_the_caller_is_let_go_or_goes_on(
     ).run()
     assert action in run.path
     is_lost = {"Set the queue", "Transfer to the queue"} & ({action} | failing.keys())
-    assert run.end == ("disconnected" if flow == "voicemail" or is_lost else "transferred")
+    assert run.end == ("disconnected" if flow != "whole-call" or is_lost else "transferred")
+    assert set(run.entries) <= {"stopped"}
     assert run.heard or action in {"Apologise", "Say all are busy"} or flow == "whole-call"
 
 
@@ -196,3 +201,34 @@ def test_function_that_raises_takes_the_error_branch(mono: Journey, tmp_path: Pa
     assert run.end == "disconnected"
     assert run.attributes["archiveError"] == "STOP_NOT_REPORTED"
     assert "Thank you" in run.heard[-1]
+
+
+# ------------------------------------------------------------------ payment
+
+CARD = "4111111111111111"
+
+
+def test_digits_are_taken_while_nothing_is_streamed(mono: Journey, flow_function: Function) -> None:
+    run = FlowRun(content("payment"), mono.place(call()), flow_function, [CARD]).run()
+    assert (run.end, run.entries) == ("disconnected", ["stopped"])
+    assert CARD not in str(run.attributes)
+    assert run.path.index("Set logging off") < run.path.index("Take the card number")
+    assert len(mono.queued_jobs()) == 2
+
+
+def test_a_late_stop_is_waited_for_and_never_assumed(
+    mono: Journey, flow_function: Function
+) -> None:
+    late = FlowRun(content("payment"), call(), flow_function, [CARD], stop_is_late=True).run()
+    assert late.entries == []
+    assert late.attributes["archiveError"] == "STOP_NOT_PROVED"
+    assert late.path.count("Report the stop") == 3
+    assert late.heard[-1].startswith("Sorry")
+
+
+@pytest.mark.parametrize("entered", [TIME_OUT, HANGS_UP])
+def test_streaming_starts_again_only_after_the_entry(
+    mono: Journey, flow_function: Function, entered: str
+) -> None:
+    run = FlowRun(content("payment"), call(), flow_function, [entered]).run()
+    assert ("Start again" in run.path) == (entered == TIME_OUT)

@@ -229,6 +229,16 @@ BROKEN: list[tuple[str, str, Callable[[Json], None]]] = [
             },
         ),
     ),
+    (
+        "old-path",
+        "Save where it starts",
+        parameters(
+            "Save where it starts",
+            Attributes={"x": "$.MediaStreams.Customer.Audio.StartPosition"},
+        ),
+    ),
+    ("entry-is-recorded", TAKE, parameters(TAKE, StoreInput="True", InputValidation={})),
+    ("entry-is-recorded", TAKE, parameters(TAKE, InputEncryption={"EncryptionKeyId": "k"})),
     ("response-type", REPORT, without(REPORT, "ResponseValidation")),
     ("response-type", REPORT, parameters(REPORT, ResponseValidation={"ResponseType": "JSON"})),
 ]
@@ -297,6 +307,99 @@ def test_whatever_is_put_in_gives_findings_and_never_an_exception(where: int, va
 def test_what_is_no_flow_is_told(text: str) -> None:
     (finding,) = check_flow(text)
     assert finding.rule == "json"
+
+
+LEGACY: Json = {
+    "modules": [{"id": "1", "type": "StartMediaStreaming", "branches": [], "parameters": []}],
+    "version": "1",
+    "type": "contactFlow",
+    "start": "1",
+}
+
+
+def test_an_export_in_the_old_form_is_recognised() -> None:
+    (finding,) = check_flow(json.dumps(LEGACY))
+    assert "old form" in finding.problem
+    assert "describe-contact-flow" in finding.remedy
+
+
+def test_the_answer_of_describe_contact_flow_is_checked_as_its_flow() -> None:
+    content = voicemail()
+    answer = {"ContactFlow": {"Arn": "a", "Content": json.dumps(content)}}
+    assert check_flow(json.dumps(answer)) == []
+    find(content, "Say goodbye")["Parameters"] = {}
+    answer["ContactFlow"]["Content"] = json.dumps(content)
+    assert check_flow(json.dumps(answer)) == check_flow(json.dumps(content))
+    answer["ContactFlow"]["Content"] = json.dumps(LEGACY)
+    assert "old form" in check_flow(json.dumps(answer))[0].problem
+
+
+@pytest.mark.parametrize("inner", [None, 1, "{", "[]", {}])
+def test_an_answer_without_a_flow_is_told(inner: object) -> None:
+    (finding,) = check_flow(json.dumps({"ContactFlow": {"Content": inner}}))
+    assert "ContactFlow.Content" in finding.problem
+
+
+# ------------------------------------------------------------------ what the caller enters
+
+
+def payment() -> Json:
+    content: Json = json.loads((ROOT / "flows/payment.json").read_text())
+    return content
+
+
+CARD = "Take the card number"
+
+
+def skipping(name: str, target: str) -> Callable[[Json], None]:
+    def change(content: Json) -> None:
+        for one in content["Actions"]:
+            transitions = one["Transitions"]
+            for way in (transitions, *transitions.get("Errors", ())):
+                if way.get("NextAction") == name:
+                    way["NextAction"] = target
+
+    return change
+
+
+def starts_again_first(content: Json) -> None:
+    skipping("Set logging off", "Start again")(content)
+    leads("Save the second start", CARD)(content)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        # nothing asks whether the stop has taken effect
+        skipping("Report the stop", "Set logging off"),
+        # the answer is not looked at
+        skipping("Has streaming stopped", "Set logging off"),
+        # something else is looked at
+        parameters("Has streaming stopped", ComparisonValue="$.External.archiveStatus"),
+        # any answer will do
+        error_leads("Has streaming stopped", "Set logging off"),
+        # the function failed
+        error_leads("Report the stop", "Set logging off"),
+        # streaming starts again before the entry
+        starts_again_first,
+        # another function answers last
+        parameters("Report the stop", LambdaFunctionARN="arn:aws:lambda:eu-west-2:1:function:x"),
+    ],
+    ids=[
+        "nobody-asks",
+        "nobody-looks",
+        "looks-elsewhere",
+        "any-answer",
+        "function-failed",
+        "starts-again",
+        "another-function",
+    ],
+)
+def test_an_entry_without_a_proved_stop_is_found(spoil: Callable[[Json], None]) -> None:
+    content = payment()
+    assert "entry-is-recorded" not in {finding.rule for finding in check(content)}
+    spoil(content)
+    assert ("entry-is-recorded", CARD) in rules(content)
 
 
 # ------------------------------------------------------------------------------ along the ways

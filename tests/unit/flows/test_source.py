@@ -92,9 +92,9 @@ def test_filled_files_hold_the_arns_and_nothing_to_fill_in(tmp_path: Path) -> No
     assert QUEUE in (tmp_path / "whole-call.json").read_text()
 
 
-def test_without_a_queue_only_the_voicemail_is_written(tmp_path: Path) -> None:
+def test_without_a_queue_the_flow_that_needs_one_is_left_out(tmp_path: Path) -> None:
     done = fill(tmp_path, "--lambda-arn", FUNCTION, "--queue-arn", "")
-    assert [path.name for path in tmp_path.iterdir()] == ["voicemail.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"voicemail.json", "payment.json"}
     assert "whole-call.json left out" in done.stdout
 
 
