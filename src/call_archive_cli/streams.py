@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
+from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.faults import stream_fault
-from call_archive.aws.kvs import DataEndpoints, StreamReader
+from call_archive.aws.kvs import StreamReader
 from call_archive.errors import StreamFaultError
 from call_archive.fields import region_of
 from call_archive.media.likeness import MediaFragment

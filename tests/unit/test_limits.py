@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from call_archive import limits
-from call_archive.aws.kvs import BATCH_FRAGMENTS
 from call_archive.aws.queues import _attribute
 from call_archive.config import read_flow_settings
 from call_archive.errors import ArchiveError, RequestError
@@ -40,6 +39,7 @@ from call_archive.recording.manifest import (
     decode_manifest,
 )
 from call_archive.recording.pipeline import _Shortfall
+from call_archive.recording.retrieval import BATCH_FRAGMENTS
 from call_archive.recording.selection import ContactSelection, fragments_in_range
 from call_archive.recording.timeline import Hole, Timeline
 from call_archive.recording.wav import HEADER_BYTES, build_header

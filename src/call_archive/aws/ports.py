@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from call_archive.aws import clients
 from call_archive.aws.contacts import Contacts
-from call_archive.aws.kvs import DataEndpoints, StreamReader
+from call_archive.aws.endpoints import DataEndpoints
+from call_archive.aws.kvs import StreamReader
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
 from call_archive.aws.s3_recording import S3Archive
 from call_archive.config import Tracks

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from call_archive.aws.kvs import MAX_HELD_BYTES, DataEndpoints, StreamReader
+from call_archive.aws.endpoints import DataEndpoints
+from call_archive.aws.kvs import StreamReader
 from call_archive.recording.listing import ListedFragment, ReceivedFragment
+from call_archive.recording.retrieval import MAX_HELD_BYTES
 from local.call import StoredFragment, simulate_call
 from local.pcm import synthetic_pcm
 
@@ -36,6 +38,9 @@ class Media:
     def __init__(self, fragments: Sequence[StoredFragment]) -> None:
         self._fragments = {fragment.number: fragment for fragment in fragments}
 
+    def get_data_endpoint(self, **_: str) -> Any:
+        return {"DataEndpoint": "http://media"}
+
     def get_media_for_fragment_list(self, *, StreamARN: str, Fragments: list[str]) -> Any:  # noqa: N803 - boto3's names
         return {"Payload": Body(self.documents([int(number) for number in Fragments]))}
 
@@ -61,8 +66,7 @@ def fragments() -> tuple[StoredFragment, ...]:
 
 def test_sizes_that_lie(fragments: tuple[StoredFragment, ...]) -> None:
     media = Media(fragments)
-    endpoints = DataEndpoints(None, lambda _: media)  # type: ignore[arg-type,return-value] # fakes
-    endpoints._kept[ARN, "GET_MEDIA_FOR_FRAGMENT_LIST"] = "http://media"
+    endpoints = DataEndpoints(media, lambda _: media)  # type: ignore[arg-type,return-value] # fakes
     reader = StreamReader(endpoints, ARN, check_time=lambda: None, sleep=lambda _: None)
     listed = [ListedFragment(f.number, f.server_timestamp_ms, 960, 100) for f in fragments]
     tracemalloc.start()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from call_archive.aws.kvs import FRAGMENTS_PER_S, MediaPace
+from call_archive.aws.pace import FRAGMENTS_PER_S, MediaPace
 
 
 class Clock:
