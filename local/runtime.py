@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,7 +57,8 @@ class Context:
 class Function:
     """A handler in its own process, for the time of a `with`.
 
-    With `skips_pauses` nobody waits while the function sleeps: its clock goes on by as much.
+    With `skips_pauses` nobody waits while the function sleeps: its clock goes on by as much. With
+    `longest_wait_s` it waits no longer than that for an answer, whatever its time-outs say.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class Function:
         timeout_s: float = 600,
         *,
         skips_pauses: bool = False,
+        longest_wait_s: float | None = None,
     ) -> None:
         self._handler = handler
-        self._skips_pauses = skips_pauses
+        self._hurry = json.dumps({"pauses": skips_pauses, "longest_wait_s": longest_wait_s})
         self._environment = environment
         self._log = log
         self.timeout_s = timeout_s
@@ -82,8 +85,8 @@ class Function:
             with self._log.open("a") as log:
                 self._process = subprocess.Popen(
                     [
-                        *(sys.executable, "-m", "local.runtime", self._handler, str(write_end)),
-                        *(["skips-pauses"] if self._skips_pauses else []),
+                        *(sys.executable, "-m", "local.runtime"),
+                        *(self._handler, str(write_end), self._hurry),
                     ],
                     env=self._process_environment(),
                     cwd=SOURCE.parent,
@@ -235,6 +238,16 @@ def _skip_pauses() -> None:
     time.monotonic = lambda: monotonic() + slept_s
 
 
+def _wait_no_longer(longest_s: float) -> None:
+    """Bounds every time-out of a socket."""
+    set_timeout = socket.socket.settimeout
+
+    def set_shorter(self: socket.socket, timeout_s: float | None) -> None:
+        set_timeout(self, longest_s if timeout_s is None else min(timeout_s, longest_s))
+
+    socket.socket.settimeout = set_shorter  # type: ignore[method-assign] # before anything is opened
+
+
 def _serve(handler_name: str, answers: IO[str]) -> None:
     """The process of a Function: one line in, one line out, until the input ends."""
     module_name, _, name = handler_name.rpartition(".")
@@ -250,7 +263,10 @@ def _serve(handler_name: str, answers: IO[str]) -> None:
 
 
 if __name__ == "__main__":
-    if "skips-pauses" in sys.argv:
+    hurry = json.loads(sys.argv[3])
+    if hurry["pauses"]:
         _skip_pauses()
+    if hurry["longest_wait_s"] is not None:
+        _wait_no_longer(hurry["longest_wait_s"])
     with os.fdopen(int(sys.argv[2]), "w") as answer_pipe:
         _serve(sys.argv[1], answer_pipe)

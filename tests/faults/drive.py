@@ -17,11 +17,11 @@ from typing import Any
 
 from local.behaviour import UNLIMITED
 from local.call import Call
-from local.clients import REGION
-from local.resources import ACCOUNT_ID, Resources, build_environment, create_resources
+from local.resources import Resources, build_environment, create_resources
 from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function, FunctionError
 from local.server import LocalAws
 from tests.faults.plan import Plan, Trigger
+from tests.support.sqs import messages_in, pass_time
 
 type Json = dict[str, Any]
 
@@ -87,7 +87,7 @@ class Stage:
         return Outcome(
             objects=self._objects(),
             failed=tuple(self._failed_jobs()),
-            ended=not _messages(RESOURCES.queue),
+            ended=not messages_in(RESOURCES.queue),
             uploads=len(self._uploads()),
             invocations=invocations,
             errors=tuple(errors),
@@ -101,7 +101,7 @@ class Stage:
         for key in self._keys():
             self._s3.delete_object(Bucket=RESOURCES.bucket, Key=key)
         for queue in (RESOURCES.queue, RESOURCES.failed_queue):
-            _messages(queue).clear()
+            messages_in(queue).clear()
         aws.clock.set_ms(time.time_ns() // 1_000_000)
         placed = (call, *plan.neighbours) if plan.is_streamed else plan.neighbours
         aws.place(*placed, ended_s_ago=None)
@@ -128,14 +128,9 @@ class Stage:
 
     def _wait(self) -> bool:
         """Lets the time pass until a message is visible; False where there is none."""
-        messages = _messages(RESOURCES.queue)
-        if not messages:
+        if not messages_in(RESOURCES.queue):
             return False
-        now_ms = time.time() * 1000
-        wait_ms = max(0.0, min(message.visible_at for message in messages) - now_ms + 1)
-        self._aws.clock.advance_ms(round(wait_ms))
-        for message in messages:
-            message.visible_at -= wait_ms
+        self._aws.clock.advance_ms(round(pass_time(RESOURCES.queue)))
         return True
 
     def _unforeseen(self, tracks: str) -> Iterator[str]:
@@ -198,20 +193,13 @@ def open_stage(logs: Path) -> Iterator[Stage]:
                 {**environment["ArchiveFunction"], "ARCHIVE_TRACKS": tracks},
                 logs / f"archive-{tracks}.log",
                 skips_pauses=True,
+                longest_wait_s=1,
             )
             for tracks in ("customer", "both")
         }
         for function in (flow, *archive.values()):
             running.enter_context(function)
         yield Stage(aws, flow, archive, logs)
-
-
-def _messages(queue: str) -> list[Any]:
-    """All messages of a queue: moto's own, because SQS does not show those that are hidden."""
-    from moto.sqs.models import sqs_backends  # noqa: PLC0415 - takes two seconds
-
-    messages: list[Any] = sqs_backends[ACCOUNT_ID][REGION].queues[queue]._messages
-    return messages
 
 
 def _flow_event(call: Call, trigger: Trigger) -> Json:

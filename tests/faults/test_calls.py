@@ -124,11 +124,11 @@ def test_kept_connection_that_is_reset_when_it_is_used_again(mono: Journey, requ
     assert mono.pcm() == caller()
 
 
-def test_answer_that_never_comes(mono: Journey) -> None:
-    one = mono.place(call())
-    mono.behave(connection_faults=(ConnectionFault("ListFragments", "stall"),))
-    assert mono.archive(one)
-    assert mono.pcm() == caller()
+def test_answer_that_never_comes(impatient: Journey) -> None:
+    one = impatient.place(call())
+    impatient.behave(connection_faults=(ConnectionFault("ListFragments", "stall"),))
+    assert impatient.archive(one)
+    assert impatient.pcm() == caller()
 
 
 @pytest.mark.parametrize(

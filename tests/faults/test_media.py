@@ -83,11 +83,11 @@ def test_key_that_stays_unavailable_is_said(mono: Journey) -> None:
     assert "KVS_4503" in failed["reason"]
 
 
-def test_body_that_stalls_is_left_at_the_read_timeout(mono: Journey) -> None:
-    one = mono.place(call())
-    mono.behave(body_faults=(BodyFault(70_000, "stall"),))
-    assert mono.archive(one)
-    assert mono.pcm() == caller()
+def test_body_that_stalls_is_left_at_the_read_timeout(impatient: Journey) -> None:
+    one = impatient.place(call())
+    impatient.behave(body_faults=(BodyFault(70_000, "stall"),))
+    assert impatient.archive(one)
+    assert impatient.pcm() == caller()
 
 
 @pytest.mark.parametrize("element", ["1a45dfa3", "18538067", "1f43b675"])

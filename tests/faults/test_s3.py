@@ -185,14 +185,16 @@ def test_complete_whose_answer_was_lost_and_whose_repeat_is_refused(
 
 
 @pytest.mark.parametrize("takes_effect", [False, True])
-def test_complete_that_is_never_answered(journey: Journey, takes_effect: bool) -> None:
-    one = journey.place(said("large"))
-    journey.aws.moto_faults = (
+def test_complete_that_is_never_answered(impatient: Journey, takes_effect: bool) -> None:
+    two_parts = caller(2 * SECONDS["large"])
+    one = impatient.place(call(customer=two_parts))
+    impatient.aws.moto_faults = (
         MotoFault("CompleteMultipartUpload", "none", takes_effect=takes_effect),
     )
-    assert journey.archive(one)
-    assert_whole(journey, frames("large"))
-    assert journey.uploads() == []
+    assert impatient.archive(one)
+    impatient.aws.moto_faults = ()
+    assert_whole(impatient, two_parts)
+    assert impatient.uploads() == []
 
 
 @pytest.mark.parametrize("takes_effect", [False, True])

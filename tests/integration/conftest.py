@@ -66,3 +66,13 @@ def patient(shared_aws: LocalAws, tmp_path: Path) -> Iterator[Journey]:
     log = tmp_path / "patient.log"
     with Function(ARCHIVE_HANDLER, environment(shared_aws), log) as function:
         yield Journey(shared_aws, function)
+
+
+@pytest.fixture
+def impatient(shared_aws: LocalAws, tmp_path: Path) -> Iterator[Journey]:
+    """As `mono`, but an answer that does not come within a second never does."""
+    log = tmp_path / "impatient.log"
+    with Function(
+        ARCHIVE_HANDLER, environment(shared_aws), log, skips_pauses=True, longest_wait_s=1
+    ) as function:
+        yield Journey(shared_aws, function)
