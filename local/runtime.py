@@ -242,10 +242,10 @@ def _wait_no_longer(longest_s: float) -> None:
     """Bounds every time-out of a socket."""
     set_timeout = socket.socket.settimeout
 
-    def set_shorter(self: socket.socket, timeout_s: float | None) -> None:
+    def set_shorter(self: Any, timeout_s: float | None) -> None:  # noqa: ANN401 - C's socket
         set_timeout(self, longest_s if timeout_s is None else min(timeout_s, longest_s))
 
-    socket.socket.settimeout = set_shorter  # type: ignore[method-assign] # before anything is opened
+    socket.socket.settimeout = set_shorter  # type: ignore[method-assign] # before any is opened
 
 
 def _serve(handler_name: str, answers: IO[str]) -> None:
