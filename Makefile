@@ -10,11 +10,16 @@ UV_VERSION := 0.13.9
 REGION ?= eu-west-2
 
 # uv from PATH, else a pinned one in a venv of its own.
-UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv-env/bin/uv)
+UV := $(if $(shell command -v uv 2>/dev/null),uv,.tools/uv-env/bin/uv)
 STAMP := .venv/.synced
 # Tools run from the project's environment, also those that sam starts (python3.13, pip).
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+
+# What a user passes reaches the shell through its environment, as it was written: it may hold any character.
+TEXTS := AGENT CALLER FLOWS LAMBDA_ARN OPEN QUEUE_ARN REGION TARGET
+$(foreach name,$(TEXTS),$(eval override $(name) := $$(value $(name))))
+export $(TEXTS)
 
 # What exists of these; bench/ and fuzz/ are optional.
 PYTHON_DIRS = $(wildcard src local flows tests bench fuzz)
@@ -25,7 +30,7 @@ BRIDGE_GATEWAY = docker network inspect bridge -f '{{with index .IPAM.Config 0}}
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "%-16s%s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv from uv.lock (fetches uv and Python 3.13 where they are missing)
@@ -45,9 +50,9 @@ $(STAMP): $(filter .tools/%,$(UV)) pyproject.toml uv.lock .python-version
 
 .PHONY: demo
 demo: $(STAMP) ## Archive a simulated call on this machine (CALLER=a.wav AGENT=b.wav for your own voices; OPEN=1 shows it)
-	@python -m local.demo $(if $(CALLER),--caller '$(CALLER)') $(if $(AGENT),--agent '$(AGENT)')
+	@python -m local.demo $${CALLER:+--caller "$$CALLER"} $${AGENT:+--agent "$$AGENT"}
 	@echo; echo "To look at and to listen to:"
-	@call-archive report demo-output -o demo-output/call.html $(if $(OPEN),--open)
+	@call-archive report demo-output -o demo-output/call.html $${OPEN:+--open}
 
 .PHONY: local-aws
 local-aws: $(STAMP) ## Serve a local AWS on port 4566, for the functions in `sam local`
@@ -84,7 +89,7 @@ imports: $(STAMP) ## Check which module imports which (the rules of docs and pyp
 .PHONY: template
 template: $(STAMP) ## Check template.yaml (cfn-lint, serverless rules, sam validate --lint)
 	cfn-lint template.yaml
-	sam validate --lint --region $(REGION)
+	sam validate --lint --region "$$REGION"
 
 # A file's tests stay in one process, which makes what they share once.
 WORKERS ?= auto
@@ -144,11 +149,12 @@ flows: $(STAMP) ## Write flows/*.json and the sample flows of template.yaml from
 
 .PHONY: flow-files
 flow-files: $(STAMP) ## Write flow files to import into dist/flows (LAMBDA_ARN=, QUEUE_ARN=)
-	python -m flows fill --lambda-arn '$(LAMBDA_ARN)' --queue-arn '$(QUEUE_ARN)'
+	python -m flows fill --lambda-arn "$$LAMBDA_ARN" --queue-arn "$$QUEUE_ARN"
 
 .PHONY: check-flows
-check-flows: $(STAMP) ## Check flow files (FLOWS='mine.json yours.json'; else the sample flows)
-	python -m flows.check $(or $(FLOWS),$(wildcard flows/*.json))
+check-flows: $(STAMP) ## Check flow files (FLOWS='my flow.json' or FLOWS='mine.json yours.json'; else the sample flows)
+	@if [ -e "$$FLOWS" ]; then set -- "$$FLOWS"; else set -- $${FLOWS:-flows/*.json}; fi; \
+	python -m flows.check "$$@"
 
 # atheris instruments one interpreter; it lives in an environment of its own, too.
 FUZZ_STAMP := .fuzz/venv/.synced
@@ -160,7 +166,7 @@ $(FUZZ_STAMP): $(STAMP)
 
 .PHONY: fuzz
 fuzz: $(FUZZ_STAMP) ## Fuzz all targets for SECONDS=60 together, or one: TARGET=media
-	python -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
+	python -m fuzz --seconds $(SECONDS) $${TARGET:+--target "$$TARGET"}
 
 # JOBS: calls that end at once; 1000 takes several minutes and 5 GB of temporary disk.
 .PHONY: load
