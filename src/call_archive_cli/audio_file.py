@@ -15,15 +15,13 @@ import sys
 from collections.abc import Buffer
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Self
 
 from call_archive.limits import MAX_RECORDING_BYTES
 from call_archive.media.pcm import SAMPLE_BYTES
 from call_archive.recording.wav import HEADER_BYTES, build_header
-from call_archive_cli.exits import USAGE, CommandError
+from call_archive_cli.files import STDOUT, check_target, open_stdout
 from call_archive_cli.options import AudioFormat
-
-STDOUT: Final = "-"
 
 
 class AudioFile:
@@ -86,7 +84,7 @@ def open_audio(
     """
     check_output(path, overwrite=overwrite)
     if path == STDOUT:
-        return AudioFile(sys.stdout.buffer, audio_format, channels)
+        return AudioFile(open_stdout(), audio_format, channels)
     return AudioFile(Path(path).open("wb"), audio_format, channels)
 
 
@@ -97,16 +95,9 @@ def check_output(path: str, *, overwrite: bool) -> None:
         CommandError: as `open_audio`, or there is no such directory.
     """
     if path == STDOUT:
-        if sys.stdout.isatty():
-            raise CommandError(
-                "standard output is a terminal: pipe it to a player, or give -o FILE", USAGE
-            )
-        return
-    target = Path(path)
-    if target.exists() and not overwrite:
-        raise CommandError(f"{path} is there already: give --overwrite or another -o", USAGE)
-    if not target.parent.is_dir():
-        raise CommandError(f"{target.parent}: there is no such directory", USAGE)
+        open_stdout()
+    else:
+        check_target(Path(path), overwrite=overwrite)
 
 
 def _is_regular(file: BinaryIO) -> bool:

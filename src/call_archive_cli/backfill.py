@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from call_archive.fields import instance_id_of, region_of
 from call_archive.intake.message import CLI_SOURCE
 from call_archive_cli.exits import CommandError
+from call_archive_cli.ledger import Ledger
 from call_archive_cli.streams import moment
 
 if TYPE_CHECKING:
@@ -113,11 +114,11 @@ class Window:
 
 
 class QueuedBefore:
-    """The contacts that earlier runs have queued: one JSON line each, written as they are sent."""
+    """The contacts that earlier runs have queued, remembered as they are sent."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._contact_ids = set(_read_ids(path)) if path.exists() else set()
+        self._ledger = Ledger(path, lambda line: str(line["contactId"]), "backfill")
+        self._contact_ids = set(self._ledger.read())
 
     def __contains__(self, contact_id: str) -> bool:
         return contact_id in self._contact_ids
@@ -128,7 +129,7 @@ class QueuedBefore:
         Raises:
             OSError: the file cannot be written.
         """
-        self._path.open("a", encoding="utf-8").close()
+        self._ledger.prepare()
 
     def add(self, contacts: Iterable[PastContact]) -> None:
         """Remembers contacts, on the disk before this returns.
@@ -136,10 +137,9 @@ class QueuedBefore:
         Raises:
             OSError: the file cannot be written.
         """
-        with self._path.open("a", encoding="utf-8") as lines:
-            for contact in contacts:
-                self._contact_ids.add(contact.contact_id)
-                lines.write(json.dumps({"contactId": contact.contact_id}) + "\n")
+        added = [contact.contact_id for contact in contacts]
+        self._ledger.write({"contactId": contact_id} for contact_id in added)
+        self._contact_ids.update(added)
 
 
 @dataclass(slots=True)
@@ -256,14 +256,3 @@ def _days_of(contact: PastContact) -> Iterator[datetime]:
     while at.date() <= end.date():
         yield at
         at += DAY
-
-
-def _read_ids(path: Path) -> Iterator[str]:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            yield json.loads(line)["contactId"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CommandError(
-                f"{path}:{number} is not a line of a backfill: give another --state"
-            ) from error

@@ -9,6 +9,8 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from call_archive_cli.exits import CommandError
+
 if TYPE_CHECKING:
     from boto3.session import Session
     from botocore.config import Config
@@ -80,7 +82,9 @@ class Clients:
         """boto3's session."""
         from boto3.session import Session  # noqa: PLC0415 - see the module
 
-        return Session(profile_name=self._profile, region_name=self._region)
+        session = Session(profile_name=self._profile, region_name=self._region)
+        _find_credentials(session)
+        return session
 
     @property
     def region(self) -> str:
@@ -100,13 +104,42 @@ class Clients:
         key = (service, region, endpoint_url, attempts, read_timeout_s, signature_version)
         with self._lock:
             if key not in self._made:
-                self._made[key] = self.session.client(  # type: ignore[call-overload] # by name
-                    service,
-                    region_name=region,
-                    endpoint_url=endpoint_url,
-                    config=_config(attempts, read_timeout_s, signature_version),
-                )
+                config = _config(attempts, read_timeout_s, signature_version)
+                try:
+                    self._made[key] = self.session.client(  # type: ignore[call-overload] # by name
+                        service, region_name=region, endpoint_url=endpoint_url, config=config
+                    )
+                except ValueError as error:
+                    raise CommandError(
+                        f"{error}: check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_* and endpoint_url in "
+                        "~/.aws/config"
+                    ) from error
             return self._made[key]
+
+
+def _find_credentials(session: Session) -> None:
+    """Asks for a code of an MFA device, or runs a credential process, before anything else.
+
+    Raises:
+        CommandError: they cannot be had.
+        BotoCoreError: as botocore says it.
+    """
+    try:
+        credentials = session.get_credentials()
+        if credentials is not None:
+            credentials.get_frozen_credentials()
+    except EOFError as error:
+        raise CommandError(
+            "no usable AWS credentials: the profile asks for an MFA code, and nobody is there to "
+            "type it: run `aws sts get-caller-identity` in a terminal, or choose another --profile"
+        ) from error
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        from call_archive_cli.errors import LOG_IN  # noqa: PLC0415 - loads botocore
+
+        raise CommandError(
+            f"no usable AWS credentials: the profile's credential_process or cache gives none "
+            f"({type(error).__name__}: {error}); {LOG_IN}"
+        ) from error
 
 
 def _config(attempts: int, read_timeout_s: float, signature_version: str | None) -> Config:

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from typing import TYPE_CHECKING, Any, Final, override
 
 import typer
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    ProfileNotFound,
-    TokenRetrievalError,
-)
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import ProgressColumn, Task
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
-from call_archive.errors import ArchiveError
+from call_archive_cli.errors import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-_LOG_IN: Final = "log in (aws sso login), or choose a profile with --profile"
-_WHAT_TO_DO: Final = {
-    "AccessDenied": "your credentials do not allow it",
-    "AccessDeniedException": "your credentials do not allow it",
-    "NotAuthorizedException": "your credentials do not allow it",
-    "ExpiredToken": _LOG_IN,
-    "ExpiredTokenException": _LOG_IN,
-    "InvalidClientTokenId": _LOG_IN,
-    "UnrecognizedClientException": _LOG_IN,
-    "NoSuchBucket": "check --bucket",
-    "404": "check --bucket",
-    "ResourceNotFoundException": "there is none, or not any more: check the name and the region",
-    "InvalidArgumentException": "outside the stream's retention, or the retention is 0",
-    "NoDataRetentionException": "set 24 h under Data storage, Live media streaming",
-    "AWS.SimpleQueueService.NonExistentQueue": "check the queue's URL and the region",
-}
+UNCUT: Final = 10_000
+"""Columns of a file or a pipe: no table of ours is wider."""
 
 messages = Console(stderr=True, highlight=False)
 """Everything that is not the command's result."""
@@ -53,8 +40,51 @@ class _ResultConsole(Console):
 
 
 def results() -> Console:
-    """Where a command's result goes: standard output."""
-    return _ResultConsole(highlight=False)
+    """Where a command's result goes: standard output, not cut if that is no terminal."""
+    console = _ResultConsole(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNCUT
+    return console
+
+
+def with_progress[T](
+    things: Iterable[T], noun: str, total: Callable[[], int] | None = None
+) -> Iterator[T]:
+    """The things, with a bar on stderr that has their rate and the time left; on a terminal only.
+
+    Args:
+        things: what is counted.
+        noun: what they are, behind their number.
+        total: asks how many there will be; in a thread of its own, which may fail.
+    """
+    if not messages.is_terminal:
+        yield from things
+        return
+    columns = (
+        SpinnerColumn(),
+        _CountColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=messages, transient=True) as progress:
+        task = progress.add_task(noun, total=None)
+        if total is not None:
+            threading.Thread(
+                target=lambda: progress.update(task, total=total()), daemon=True
+            ).start()
+        for thing in things:
+            yield thing
+            progress.advance(task)
+
+
+class _CountColumn(ProgressColumn):
+    """How many, of how many if that is known."""
+
+    def render(self, task: Task) -> Text:
+        of_total = "" if task.total is None else f" of {task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{of_total}")
 
 
 class RateColumn(ProgressColumn):
@@ -68,7 +98,12 @@ class RateColumn(ProgressColumn):
 
 def print_failure(error: Exception) -> None:
     """A foreseeable failure as one line on stderr."""
-    messages.print(f"[bold red]error:[/] {escape(one_line(describe(error)))}", soft_wrap=True)
+    print_error(describe(error))
+
+
+def print_error(text: str) -> None:
+    """What went wrong, as one line on stderr."""
+    messages.print(f"[bold red]error:[/] {escape(one_line(text))}", soft_wrap=True)
 
 
 def print_warning(text: str) -> None:
@@ -78,53 +113,18 @@ def print_warning(text: str) -> None:
 
 def print_json(documents: Iterable[Any]) -> None:
     """A JSON array on standard output, one element at a time: an archive is larger than memory."""
-    separator = "[\n"
-    for document in documents:
-        typer.echo(separator + json.dumps(document, indent=2), nl=False)
-        separator = ",\n"
-    typer.echo("[]" if separator == "[\n" else "\n]")
+    print_json_texts(json.dumps(document, indent=2) for document in documents)
+
+
+def print_json_texts(texts: Iterable[str]) -> None:
+    """A JSON array of what is JSON already."""
+    separator = "["
+    for text in texts:
+        typer.echo(f"{separator}\n{text}", nl=False)
+        separator = ","
+    typer.echo("[]" if separator == "[" else "\n]")
 
 
 def one_line(text: str) -> str:
     """The text without line ends and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def describe(error: Exception) -> str:
-    """A failure in words for the person who asked."""
-    for kind, describe_kind in _DESCRIPTIONS:
-        if isinstance(error, kind):
-            return describe_kind(error)
-    return str(error)
-
-
-def _failure(error: ArchiveError) -> str:
-    """What the functions say; of a refused call, what it means for the person who asked."""
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, (ClientError, BotoCoreError)):
-        return describe(cause)
-    return str(error.reason)
-
-
-def _refusal(error: ClientError) -> str:
-    code = error.response["Error"].get("Code", "")
-    text = error.response["Error"].get("Message", "")
-    advice = _WHAT_TO_DO.get(code, "")
-    said = ": ".join(part for part in (code, text) if part)
-    return f"{error.operation_name} answered {said}{f'; {advice}' if advice else ''}"
-
-
-_DESCRIPTIONS: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
-    (ArchiveError, _failure),
-    (ClientError, _refusal),
-    (NoCredentialsError, lambda _: f"no usable AWS credentials: {_LOG_IN}"),
-    (TokenRetrievalError, lambda _: f"no usable AWS credentials: {_LOG_IN}"),
-    (NoRegionError, lambda _: "no AWS region: give --region, or set AWS_DEFAULT_REGION"),
-    (ProfileNotFound, lambda error: f"{error}: see ~/.aws/config"),
-    (EndpointConnectionError, lambda error: f"{error}: check the region and the network"),
-    (FileNotFoundError, lambda error: f"{error.filename}: there is no such file"),
-    (
-        OSError,
-        lambda error: f"{error.filename}: {error.strerror}" if error.filename else str(error),
-    ),
-)

@@ -1,7 +1,7 @@
 """What several commands take on their command line: parsed, checked, with one wording each."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,6 +20,8 @@ from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.reasons import CommandCode
 
 DEFAULT_DAYS: Final = 7
+OLDEST_YEAR: Final = 2015
+NEWEST_YEAR: Final = 2100
 
 
 class Track(StrEnum):
@@ -55,6 +57,25 @@ def parse_moment_ms(text: str) -> int:
     return decode_timestamp_ms(round(aware.timestamp() * 1000))
 
 
+def parse_date(text: str) -> date:
+    """A day, as 2026-11-23.
+
+    Raises:
+        RequestError: there is no such day.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise RequestError(
+            CommandCode.MALFORMED_DATE, f"{text} is not a day: one looks like 2026-11-23"
+        ) from error
+    if not OLDEST_YEAR <= day.year <= NEWEST_YEAR:
+        raise RequestError(
+            CommandCode.MALFORMED_DATE, f"{text} is not a day from {OLDEST_YEAR} to {NEWEST_YEAR}"
+        )
+    return day
+
+
 def parser[T](decode: Callable[[str], T]) -> Callable[[str], T]:
     """A decoder whose refusal is a usage error, under the option that was wrong."""
 
@@ -71,6 +92,7 @@ parse_contact_id = parser(decode_contact_id)
 parse_fragment_number = parser(decode_fragment_number)
 parse_stream_arn = parser(decode_stream_arn)
 parse_moment = parser(parse_moment_ms)
+parse_day = parser(parse_date)
 
 # Typer takes an int parameter for a number; the metavar says what it is.
 StreamArn = Annotated[
@@ -110,24 +132,23 @@ QueueUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="ArchiveQueue. [default: of --stack]")
 ]
 Day = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Only this day (UTC)."),
+    date | None,
+    typer.Option(metavar="DATE", parser=parse_day, help="Only this day (UTC)."),
 ]
 FirstDay = Annotated[
-    datetime | None,
+    date | None,
     typer.Option(
         "--from",
-        formats=["%Y-%m-%d"],
         metavar="DATE",
+        parser=parse_day,
         help=f"First day (UTC). [default: {DEFAULT_DAYS - 1} days ago]",
     ),
 ]
 LastDay = Annotated[
-    datetime | None,
-    typer.Option(
-        "--to", formats=["%Y-%m-%d"], metavar="DATE", help="Last day (UTC). [default: today]"
-    ),
+    date | None,
+    typer.Option("--to", metavar="DATE", parser=parse_day, help="Last day (UTC). [default: today]"),
 ]
+All = Annotated[bool, typer.Option("--all", help="Every day of the archive.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]

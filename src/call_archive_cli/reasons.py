@@ -6,6 +6,7 @@ from enum import StrEnum
 class CommandCode(StrEnum):
     """What happened, in one word."""
 
+    MALFORMED_DATE = "MALFORMED_DATE"
     MALFORMED_TIME = "MALFORMED_TIME"
     NOTHING_STREAMED = "NOTHING_STREAMED"
     NO_INSTANCE_ID = "NO_INSTANCE_ID"

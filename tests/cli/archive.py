@@ -27,6 +27,32 @@ def wav(pcm: bytes) -> bytes:
     return file.getvalue()
 
 
+def build_manifest(
+    contact_id: str, recording_key: str, body: bytes, started: str = "2026-01-01T09:00:01.242Z"
+) -> Json:
+    """The manifest of a complete recording."""
+    length_ms = (len(body) - 44) // 16
+    ended = datetime.fromisoformat(started) + timedelta(milliseconds=length_ms)
+    return {
+        "version": 1,
+        "contactId": contact_id,
+        "recordingUri": f"s3://bucket/{recording_key}",
+        "tracks": ["AUDIO_FROM_CUSTOMER"],
+        "channels": 1,
+        "sampleRateHz": 8000,
+        "durationMs": length_ms,
+        "startedAt": started,
+        "endedAt": f"{ended:%Y-%m-%dT%H:%M:%S.000Z}",
+        "bytes": len(body),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "complete": True,
+        "reasons": [],
+        "gaps": [],
+        "overlaps": [],
+        "trigger": "flow",
+    }
+
+
 @dataclass(frozen=True)
 class Archive:
     """Puts recordings into the bucket."""
@@ -49,24 +75,8 @@ class Archive:
         at = datetime.fromisoformat(started)
         tail = f"{at:year=%Y/month=%m/day=%d}/{contact_id}/{start}"
         key = f"{prefix}recordings/{tail}.wav"
-        length_ms = (len(body) - 44) // 16
-        manifest = {
-            "version": 1,
-            "contactId": contact_id,
+        manifest = build_manifest(contact_id, key, body, started) | {
             "recordingUri": f"s3://{self.bucket}/{key}",
-            "tracks": ["AUDIO_FROM_CUSTOMER"],
-            "channels": 1,
-            "sampleRateHz": 8000,
-            "durationMs": length_ms,
-            "startedAt": started,
-            "endedAt": f"{at + timedelta(milliseconds=length_ms):%Y-%m-%dT%H:%M:%S.000Z}",
-            "bytes": len(body),
-            "sha256": hashlib.sha256(body).hexdigest(),
-            "complete": True,
-            "reasons": [],
-            "gaps": [],
-            "overlaps": [],
-            "trigger": "flow",
             **changes,
         }
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)

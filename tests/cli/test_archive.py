@@ -1,18 +1,19 @@
 """`list`, `get`, `verify` and `redrive`: an archive and its failed jobs at a terminal."""
 
 import json
-import threading
+import re
+import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto.s3.models import s3_backends
 
-from call_archive_cli.archive import CallArchive, ahead
+from call_archive_cli.archive import CallArchive
 from call_archive_cli.clients import Clients
 from call_archive_cli.queues import FailedJobs
 from local.resources import ACCOUNT_ID
@@ -37,7 +38,7 @@ def test_list_shows_a_day(run: Run, archive: Archive) -> None:
     assert listed.exit_code == 0
     assert f"2026-01-01 09:00:01 {CONTACT_ID} 0:06 yes" in shown(listed.stdout)
     assert f"2026-01-01 10:00:00 {OTHER_CONTACT_ID} 0:06 NO" in shown(listed.stdout)
-    assert listed.stdout.splitlines()[-1] == "2 recordings"
+    assert listed.stdout.splitlines()[-1] == "2 recordings on 2026-01-01 (UTC)"
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -77,7 +78,70 @@ def test_list_names_what_is_not_a_manifest(run: Run, archive: Archive) -> None:
     archive.put_manifest(key, '{"sha256": "but nothing else"}')
     listed = run("list", *BUCKET, *DAY)
     assert listed.exit_code == 0
-    assert f"not a manifest: {key}" in listed.stdout
+    assert f"not a manifest: {key} (version is not 1)" in listed.stdout
+    assert "0 recordings, 1 foreign object among the manifests" in listed.stdout
+
+
+@pytest.mark.parametrize("command", ["list", "verify"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"durationMs": "long"}, "durationMs is not a number"),
+        ({"bytes": True}, "bytes is not a number"),
+        ({"channels": 0}, "channels is not 1 to 2"),
+        ({"gaps": None}, "gaps is not a list"),
+        ({"startedAt": 5}, "startedAt is not a text"),
+        ({"startedAt": "9999-12-31T23:59:59-12:00"}, "startedAt is not a time"),
+        ({"complete": "yes"}, "complete is neither true nor false"),
+        ({"contactId": ["[/x]"]}, "contactId is not a text"),
+        ({"sha256": "f"}, "sha256 is not 64 hexadecimal digits"),
+        ({"version": 2}, "it is of version 2: install a newer call-archive"),
+        ({"version": True}, "version is not 1"),
+    ],
+)
+def test_foreign_manifest_is_named_and_the_rest_goes_on(
+    run: Run, archive: Archive, command: str, changes: dict[str, Any], words: str
+) -> None:
+    archive.put(OTHER_CONTACT_ID)
+    archive.put(**changes)
+    told = run(command, *BUCKET, *DAY)
+    assert told.exit_code == (1 if command == "verify" else 0)
+    assert told.stdout.count(words) == 1
+    assert ("2 recordings checked: 1 damaged, 0 inc" in told.stdout) is (command == "verify")
+    assert run(command, *BUCKET, *DAY, "--json").exit_code == told.exit_code
+
+
+def test_list_is_sorted_by_time(run: Run, archive: Archive) -> None:
+    ids = [f"{number:08}-0000-4000-8000-000000000000" for number in (3, 1, 2)]
+    for hour, contact_id in enumerate(ids):
+        archive.put(contact_id, f"2026-01-01T{hour:02}:00:00.000Z")
+    listed = json.loads(run("list", *BUCKET, *DAY, "--json").stdout)
+    assert [manifest["contactId"] for manifest in listed] == ids
+
+
+def test_contact_is_looked_for_on_every_day(run: Run, archive: Archive) -> None:
+    archive.put(started="2019-03-04T05:06:07.000Z")
+    archive.put(OTHER_CONTACT_ID)
+    told = run("list", *BUCKET, "--contact", CONTACT_ID).stdout
+    assert "1 recording on every day of the archive, 2019-03-04 to 2026-01-01 (UTC)" in told
+    assert "2 recordings on every day" in run("list", *BUCKET, "--all").stdout
+    assert "1 recording checked" in run("verify", *BUCKET, "--contact", CONTACT_ID).stdout
+
+
+@pytest.mark.parametrize("command", ["list", "verify"])
+def test_answer_says_which_days_it_looked_at(run: Run, archive: Archive, command: str) -> None:
+    told = run(command, *BUCKET).stdout
+    assert re.search(r"from \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d \(UTC\); earlier days: --from", told)
+    told = run(command, *BUCKET, "--from", "2026-01-01", "--to", "2026-01-03").stdout
+    assert told.rstrip().endswith("from 2026-01-01 to 2026-01-03 (UTC)")
+
+
+def test_output_that_is_no_terminal_is_not_cut(
+    run: Run, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.put()
+    monkeypatch.delenv("COLUMNS")
+    assert run("list", *BUCKET, *DAY).stdout.splitlines()[1].endswith("flow")
 
 
 def test_prefix(run: Run, archive: Archive) -> None:
@@ -94,25 +158,6 @@ def test_more_than_a_page_of_keys_is_seen(clients: Clients) -> None:
         key = f"manifests/year=2026/month=01/day=01/{contact_id}/{START}.json"
         backend.put_object(RESOURCES.bucket, key, b"{}")
     assert CallArchive(clients, RESOURCES.bucket, "").contact_ids(date(2026, 1, 1)) == contacts
-
-
-def test_only_so_much_is_read_ahead() -> None:
-    lock, on_the_way, most = threading.Lock(), 0, 0
-
-    def things() -> Iterator[int]:
-        nonlocal on_the_way, most
-        for thing in range(200):
-            with lock:
-                on_the_way += 1
-                most = max(most, on_the_way)
-            yield thing
-
-    with ThreadPoolExecutor(4) as pool:
-        for expected, result in enumerate(ahead(pool, lambda thing: thing * 2, things(), 10)):
-            assert result == expected * 2
-            with lock:
-                on_the_way -= 1
-    assert most <= 10
 
 
 def test_get_downloads_both_files(run: Run, archive: Archive) -> None:
@@ -148,14 +193,67 @@ def test_get_presigns(run: Run, archive: Archive) -> None:
 def test_get_of_an_unknown_contact(run: Run, archive: Archive) -> None:
     got = run("get", CONTACT_ID, *BUCKET, *DAY)
     assert got.exit_code == 1
-    assert "no recording of contact" in got.stderr
+    assert f"no recording of contact {CONTACT_ID} on 2026-01-01 (UTC)" in got.stderr
+    assert "check --bucket" not in got.stderr
+
+
+def test_get_looks_at_every_day_and_keeps_what_is_the_same(run: Run, archive: Archive) -> None:
+    archive.put(started="2019-03-04T05:06:07.000Z")
+    first = run("get", CONTACT_ID, *BUCKET, "--json")
+    assert first.exit_code == 0
+    (files,) = json.loads(first.stdout)
+    recording = Path(files["recording"])
+    before = recording.stat().st_mtime_ns
+    assert run("get", CONTACT_ID, *BUCKET).exit_code == 0
+    assert recording.stat().st_mtime_ns == before
+
+
+def test_get_replaces_another_file_only_if_asked(run: Run, archive: Archive) -> None:
+    archive.put()
+    recording = Path("calls") / CONTACT_ID / f"{START}.wav"
+    recording.parent.mkdir(parents=True)
+    recording.write_bytes(b"mine")
+    refused = run("get", CONTACT_ID, *BUCKET, "-o", "calls")
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.stderr
+    assert recording.read_bytes() == b"mine"
+    assert run("get", CONTACT_ID, *BUCKET, "-o", "calls", "--overwrite").exit_code == 0
+    assert recording.read_bytes() == wav(caller())
+
+
+def test_get_keeps_no_damaged_recording_and_gets_the_others(run: Run, archive: Archive) -> None:
+    archive.put()
+    damaged = archive.put(started="2026-01-02T09:00:00.000Z", start="7", sha256="0" * 64)
+    got = run("get", CONTACT_ID, *BUCKET)
+    assert got.exit_code == 1
+    assert f"{damaged}: its bytes are not those that were archived (sha256)" in got.stderr
+    assert got.stdout.count(".wav") == 1
+    names = sorted(path.name for path in Path(CONTACT_ID).iterdir())
+    assert names == [f"{START}.json", f"{START}.wav"]
+
+
+def test_get_to_a_pipe(aws: LocalAws, archive: Archive) -> None:
+    archive.put()
+    command = [sys.executable, "-m", "call_archive_cli", "get", CONTACT_ID, *BUCKET, "-o", "-"]
+    piped = subprocess.run(command, capture_output=True, check=True)
+    assert piped.stdout == wav(caller())
+
+
+def test_get_to_a_pipe_takes_one_recording(run: Run, archive: Archive) -> None:
+    archive.put()
+    archive.put(started="2026-01-02T09:00:00.000Z")
+    got = run("get", CONTACT_ID, *BUCKET, "-o", "-")
+    assert got.exit_code == 2
+    assert "takes one recording" in got.stderr
+    assert got.stdout == ""
 
 
 def test_get_leaves_nothing_where_the_recording_is_missing(run: Run, archive: Archive) -> None:
     key = archive.put()
     archive.s3.delete_object(Bucket=RESOURCES.bucket, Key=key)
     got = run("get", CONTACT_ID, *BUCKET, *DAY)
-    assert got.exit_code == 3
+    assert got.exit_code == 1
+    assert f"{key}: the recording is missing" in got.stderr
     assert list((Path() / CONTACT_ID).iterdir()) == []
 
 
@@ -164,7 +262,9 @@ def test_verify_finds_nothing_wrong(run: Run, archive: Archive) -> None:
     archive.put(OTHER_CONTACT_ID, complete=False)
     verified = run("verify", *BUCKET, *DAY)
     assert verified.exit_code == 0
-    assert verified.stdout.strip() == "2 recordings checked: 0 damaged, 1 incomplete"
+    assert verified.stdout.strip() == (
+        "2 recordings checked: 0 damaged, 1 incomplete on 2026-01-01 (UTC)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,6 +290,48 @@ def test_verify_finds_damage(run: Run, archive: Archive, body: bytes | None, wha
     document = json.loads(run("verify", *BUCKET, *DAY, "--json").stdout)
     assert document["recordings"] == 2
     assert list(document["damaged"]) == [key]
+
+
+def test_verify_finds_a_recording_without_a_manifest(run: Run, archive: Archive) -> None:
+    archive.put(OTHER_CONTACT_ID)
+    key = archive.put()
+    manifest = key.replace("recordings/", "manifests/").replace(".wav", ".json")
+    archive.s3.delete_object(Bucket=RESOURCES.bucket, Key=manifest)
+    verified = run("verify", *BUCKET, *DAY)
+    assert verified.exit_code == 1
+    assert f"{key}: no manifest describes it" in verified.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"contactId": OTHER_CONTACT_ID}, f"its manifest is of contact {OTHER_CONTACT_ID}"),
+        ({"recordingUri": "s3://b/recordings/x/1.wav"}, "its manifest describes s3://b/"),
+    ],
+)
+def test_verify_finds_the_manifest_of_another(
+    run: Run, archive: Archive, changes: dict[str, Any], words: str
+) -> None:
+    archive.put(**changes)
+    verified = run("verify", *BUCKET, *DAY)
+    assert verified.exit_code == 1
+    assert words in verified.stdout
+
+
+def test_verify_goes_on_where_an_earlier_run_ended(run: Run, archive: Archive) -> None:
+    archive.put()
+    archive.put(OTHER_CONTACT_ID, complete=False)
+    resumed = (*BUCKET, *DAY, "--state", "state.jsonl")
+    assert run("verify", *resumed).exit_code == 0
+    with Path("state.jsonl").open("a") as state:
+        state.write('{"key": "recor')
+    key = archive.put(started="2026-01-01T10:00:00.000Z", start="7")
+    again = run("verify", *resumed)
+    assert "3 recordings checked (2 by an earlier run): 0 damaged, 1 incomplete" in again.stdout
+    archive.s3.put_object(Bucket=RESOURCES.bucket, Key=key, Body=b"other bytes")
+    replaced = run("verify", *resumed)
+    assert replaced.exit_code == 1
+    assert "3 recordings checked (2 by an earlier run): 1 damaged" in replaced.stdout
 
 
 def queue_options(queues: Queues) -> tuple[str, ...]:

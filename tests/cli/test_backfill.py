@@ -146,6 +146,7 @@ def test_run_that_broke_off_goes_on(backfill: Run, instance: LocalAws, queues: Q
     assert backfill("--rate", "100").exit_code == 3
     instance.behaviour = UNLIMITED
     lines = "".join(json.dumps({"contactId": contact_id(n)}) + "\n" for n in range(10))
+    lines += '{"contactId": "000'  # a run that was killed while it wrote
     Path("state.jsonl").write_text(lines)
     again = backfill("--rate", "100", "--state", "state.jsonl")
     assert "10 queued by an earlier run, 15 queued" in again.stdout
@@ -160,7 +161,7 @@ def test_state_file_of_something_else(backfill: Run, instance: LocalAws) -> None
     Path("notes").write_text("buy milk\n")
     done = backfill("--state", "notes")
     assert done.exit_code == 3
-    assert "notes:1 is not a line of a backfill" in done.stderr
+    assert "notes:1 is not a line of backfill" in done.stderr
     assert Path("notes").read_text() == "buy milk\n"
 
 

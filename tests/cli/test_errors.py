@@ -108,6 +108,35 @@ def test_expired_token_is_not_tried_again(run: Run, aws: LocalAws) -> None:
     assert aws.requests["GetMedia"] == 1
 
 
+def test_day_that_is_none(run: Run, aws: LocalAws) -> None:
+    result = run(*LIST, "--day", "2026-13-01")
+    assert result.exit_code == 2
+    assert "2026-13-01 is not a day: one looks like 2026-11-23" in result.stderr
+
+
+def test_endpoint_that_is_no_url(
+    run_alone: Run, aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "foo")
+    result = run_alone(*LIST)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "Invalid endpoint: foo: check AWS_ENDPOINT_URL")
+
+
+@pytest.mark.parametrize(
+    "process", ["echo nonsense", "false", "no-such-program", "sh -c 'echo >&2 MFA; exit 1'"]
+)
+def test_credentials_that_cannot_be_had(
+    run_alone: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, process: str
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"[profile broken]\nregion = eu-west-2\ncredential_process = {process}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    result = run_alone("--profile", "broken", *LIST)
+    assert result.exit_code == 3
+    assert_one_line(result.stderr, "no usable AWS credentials")
+
+
 def test_unknown_bucket(run: Run, aws: LocalAws) -> None:
     result = run("list", "--bucket", "no-such-bucket")
     assert result.exit_code == 3
@@ -146,7 +175,7 @@ def test_nobody_answers(run_alone: Run, aws: LocalAws, monkeypatch: pytest.Monke
 def test_days_that_are_reversed(run: Run, aws: LocalAws) -> None:
     result = run(*LIST, "--from", "2026-01-02", "--to", "2026-01-01")
     assert result.exit_code == 2
-    assert_one_line(result.stderr, "the last day is before the first")
+    assert_one_line(result.stderr, "the last day, 2026-01-01, is before the first, 2026-01-02")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads and writes everything")

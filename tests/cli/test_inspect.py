@@ -152,6 +152,13 @@ def test_body_that_was_cut(run: Run, aws: LocalAws) -> None:
     assert "the connection was cut" in inspected.stdout
 
 
+def test_name_that_looks_like_markup(run: Run) -> None:
+    name = "\\[/x]"
+    inspected = run("inspect", name)
+    assert inspected.exit_code == 3
+    assert f"{name}: there is no such file" in inspected.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -1,29 +1,91 @@
 """`verify`: recordings against their manifests."""
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from call_archive_cli.exits import FOUND_WRONG
-from call_archive_cli.options import AsJson, Bucket, Contact, Day, FirstDay, LastDay, Prefix
+from call_archive_cli.exits import FOUND_WRONG, INTERRUPTED, REFUSED, failures
+from call_archive_cli.options import (
+    All,
+    AsJson,
+    Bucket,
+    Contact,
+    Day,
+    FirstDay,
+    LastDay,
+    Prefix,
+)
 from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
-    from call_archive_cli.archive import ArchivedCall, CallArchive
-
-VERIFIERS: Final = 4
+    from call_archive_cli.archive import Checked, Entry
+    from call_archive_cli.verified import Verified
 
 
 @dataclass(slots=True)
 class Verification:
-    """Counts of a run; of the damaged recordings, what is wrong by key."""
+    """Of a run, together with those that it goes on from.
+
+    Attributes:
+        recordings: compared with their manifests, by this run or an earlier one.
+        incomplete: of those, that say themselves that something is missing.
+        gone: deleted while the run was on its way.
+        damaged: key → what is wrong.
+        unread: key → why it could not be compared.
+    """
 
     recordings: int = 0
     incomplete: int = 0
+    gone: int = 0
+    earlier: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+    is_interrupted: bool = False
+
+    def add(self, checked: "Checked") -> None:
+        """Counts one."""
+        if checked.is_gone:
+            self.gone += 1
+        elif checked.unread:
+            self.unread[checked.entry.recording_key] = checked.unread
+        else:
+            self.recordings += 1
+            self.incomplete += not checked.is_complete
+            if checked.damage:
+                self.damaged[checked.entry.recording_key] = checked.damage
+
+    def as_json(self, where: str) -> Mapping[str, Any]:
+        """For `--json`."""
+        return {
+            "recordings": self.recordings,
+            "incomplete": self.incomplete,
+            "damaged": self.damaged,
+            "unread": self.unread,
+            "deletedMeanwhile": self.gone,
+            "verifiedEarlier": self.earlier,
+            "interrupted": self.is_interrupted,
+            "looked": where,
+        }
+
+    def describe(self, where: str) -> str:
+        """In words."""
+        from call_archive_cli.words import count
+
+        parts = [f"{len(self.damaged):,} damaged", f"{self.incomplete:,} incomplete"]
+        if self.unread:
+            parts.append(f"{len(self.unread):,} not read")
+        if self.gone:
+            parts.append(f"{self.gone:,} deleted meanwhile")
+        earlier = f" ({self.earlier:,} by an earlier run)" if self.earlier else ""
+        stopped = "interrupted after " if self.is_interrupted else ""
+        return (
+            f"{stopped}{count(self.recordings, 'recording')} checked{earlier}: "
+            f"{', '.join(parts)} {where}"
+        )
 
 
 def verify(
@@ -32,69 +94,101 @@ def verify(
     day: Day = None,
     first: FirstDay = None,
     last: LastDay = None,
+    everything: All = False,
     contact: Contact = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What was verified: the same command with the same file goes on from there.",
+        ),
+    ] = None,
     bucket: Bucket = None,
     prefix: Prefix = None,
     as_json: AsJson = False,
 ) -> None:
     """Check recordings against their manifests: length, header, every byte (sha256).
 
-    Downloads each recording once. Exit code 1: a recording is damaged or missing. One that is
-    incomplete and says so is counted, and is not damaged.
+    Downloads each recording once. Exit code 1: a recording is damaged or missing, or no manifest
+    describes it. One that is incomplete and says so is counted, and is not damaged. Exit code 3:
+    something could not be read, and nothing is damaged as far as that can be said.
 
     Examples:
 
       call-archive --stack call-archive verify --day 2026-11-23
 
-      call-archive verify --bucket BUCKET --from 2026-01-01 --json
+      call-archive verify --bucket BUCKET --all --state verified.jsonl
     """
-    from rich.markup import escape
+    from call_archive_cli.archive import stop_if_nothing_can_be_read
+    from call_archive_cli.console import with_progress
+    from call_archive_cli.days import choose_days
+    from call_archive_cli.verified import Verified
 
-    from call_archive_cli.archive import choose_days
-    from call_archive_cli.console import results
-    from call_archive_cli.words import count
-
+    wanted = choose_days(day, first, last, everything=everything, contact=contact)
     archive = session_of(context).archive(bucket, prefix)
     counts = Verification()
-    found = _counted(archive.find(choose_days(day, first, last), contact), counts)
-    for key, what in _verified(archive, found):
-        counts.damaged[key] = what
-        if not as_json:
-            results().print(f"[bold red]{escape(key)}[/]: {what}", soft_wrap=True)
-    if as_json:
-        typer.echo(json.dumps(asdict(counts), indent=2))
-    else:
-        results().print(
-            f"{count(counts.recordings, 'recording')} checked: {len(counts.damaged):,} "
-            f"damaged, {counts.incomplete:,} incomplete"
-        )
+    days = archive.choose(wanted)
+    verified = Verified(state)
+
+    def listed() -> "Iterator[Entry]":
+        return archive.entries(days, contact, recordings=True)
+
+    try:
+        for checked in with_progress(
+            stop_if_nothing_can_be_read(archive.verify_each(_left(listed(), verified, counts))),
+            "recordings verified",
+            lambda: sum(verified.find(entry) is None for entry in listed()),
+        ):
+            counts.add(checked)
+            verified.add(checked)
+            if not as_json:
+                _print_problem(checked)
+    except KeyboardInterrupt:
+        counts.is_interrupted = True
+    except failures():
+        if counts.recordings or counts.unread:
+            counts.is_interrupted = True
+            _print_summary(counts, wanted.describe(days), as_json=as_json)
+        raise
+    finally:
+        verified.close()
+    _print_summary(counts, wanted.describe(days), as_json=as_json)
+    if counts.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
     if counts.damaged:
         raise typer.Exit(FOUND_WRONG)
+    if counts.unread:
+        raise typer.Exit(REFUSED)
 
 
-def _counted(calls: Iterable["ArchivedCall"], counts: Verification) -> Iterator["ArchivedCall"]:
-    for call in calls:
-        counts.recordings += 1
-        counts.incomplete += not call.is_complete
-        yield call
+def _print_summary(counts: Verification, where: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(counts.as_json(where), indent=2))
+    else:
+        typer.echo(counts.describe(where))
 
 
-def _verified(archive: "CallArchive", calls: Iterable["ArchivedCall"]) -> Iterator[tuple[str, str]]:
-    """Keys of damaged recordings and what is wrong; how many there will be is not known."""
-    from concurrent.futures import ThreadPoolExecutor
+def _left(
+    entries: Iterable["Entry"], verified: "Verified", counts: Verification
+) -> Iterator["Entry"]:
+    """What no earlier run has found to be sound; counts the rest."""
+    for entry in entries:
+        was_complete = verified.find(entry)
+        if was_complete is None:
+            yield entry
+        else:
+            counts.earlier += 1
+            counts.recordings += 1
+            counts.incomplete += not was_complete
 
-    from rich.progress import Progress, SpinnerColumn, TextColumn
 
-    from call_archive_cli.archive import ahead
-    from call_archive_cli.console import messages
+def _print_problem(checked: "Checked") -> None:
+    from rich.markup import escape
 
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} recordings verified"))
-    with (
-        Progress(*columns, console=messages, disable=not messages.is_terminal) as progress,
-        ThreadPoolExecutor(VERIFIERS) as pool,
-    ):
-        task = progress.add_task("", total=None)
-        for call, what in ahead(pool, lambda call: (call, archive.verify(call)), calls):
-            progress.advance(task)
-            if what:
-                yield call.recording_key, what
+    from call_archive_cli.console import results
+
+    what = checked.damage or (f"not read: {checked.unread}" if checked.unread else "")
+    if what:
+        results().print(
+            f"[bold red]{escape(checked.entry.recording_key)}[/]: {escape(what)}", soft_wrap=True
+        )
