@@ -35,6 +35,7 @@ Operation = Literal[
     "GetObject",
     "HeadObject",
     "SendMessage",
+    "SendMessageBatch",
     "ReceiveMessage",
     "DeleteMessage",
     "ChangeMessageVisibility",

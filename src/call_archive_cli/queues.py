@@ -6,16 +6,19 @@ A job may so be queued twice and is never lost; a second run of a job is harmles
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from call_archive.limits import MAX_MESSAGE_BYTES
 from call_archive_cli.streams import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -57,51 +60,162 @@ class FailedJobs:
     sqs: SQSClient
     url: str
 
-    def receive(self) -> Iterator[FailedJob]:
-        """Every message that is visible, once, hidden from others for a quarter of an hour.
-
-        What comes in meanwhile stays where it is: a job that fails at once again would never end.
+    def count(self) -> tuple[int, int]:
+        """About how many messages can be received, and how many are in flight: hidden just now.
 
         Raises:
             ClientError: SQS refuses.
         """
-        started_ms, seen, newer = now_ms(), set[str](), list[FailedJob]()
-        try:
-            while messages := [m for m in self._receive() if m["MessageId"] not in seen]:
-                seen.update(message["MessageId"] for message in messages)
-                newer += [
-                    _decode(message) for message in messages if _sent_ms(message) > started_ms
-                ]
-                yield from (_decode(m) for m in messages if _sent_ms(m) <= started_ms)
-        finally:
-            for job in newer:
-                self.release(job)
+        attributes = self.sqs.get_queue_attributes(
+            QueueUrl=self.url,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesNotVisible",
+            ],
+        )["Attributes"]
+        return (
+            int(attributes["ApproximateNumberOfMessages"]),
+            int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+        )
 
-    def redrive(self, job: FailedJob, queue_url: str) -> None:
-        """Moves one job into the other queue.
+    @contextmanager
+    def batches(self) -> Iterator[Batches]:
+        """Every message that is visible; what was not moved can be seen again afterwards.
 
         Raises:
-            ClientError: SQS refuses; the job is still here.
+            ClientError: SQS refuses.
         """
-        self.sqs.send_message(QueueUrl=queue_url, MessageBody=job.body)
-        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=job.receipt)
+        batches = Batches(self)
+        try:
+            yield batches
+        finally:
+            batches.release()
 
-    def release(self, job: FailedJob) -> None:
-        """Shows a message again at once that stays where it is; SQS does so later by itself."""
-        with suppress(ClientError):
-            self.sqs.change_message_visibility(
-                QueueUrl=self.url, ReceiptHandle=job.receipt, VisibilityTimeout=0
-            )
+    def receive(self) -> tuple[list[MessageTypeDef], int]:
+        """The next messages, hidden from others for a while; and SQS's clock, ms.
 
-    def _receive(self) -> list[MessageTypeDef]:
-        return self.sqs.receive_message(
+        Raises:
+            ClientError: SQS refuses.
+        """
+        answer = self.sqs.receive_message(
             QueueUrl=self.url,
             MaxNumberOfMessages=BATCH,
             VisibilityTimeout=HIDE_S,
             WaitTimeSeconds=1,
             MessageAttributeNames=["All"],
-            MessageSystemAttributeNames=["SentTimestamp"],
-        ).get("Messages", [])
+            MessageSystemAttributeNames=[
+                "ApproximateFirstReceiveTimestamp",
+                "ApproximateReceiveCount",
+                "SentTimestamp",
+            ],
+        )
+        messages = answer.get("Messages", [])
+        return messages, _sqs_clock_ms(messages, answer["ResponseMetadata"]["HTTPHeaders"])
+
+    def move(self, jobs: Sequence[FailedJob], queue_url: str) -> list[FailedJob]:
+        """Sends jobs to the other queue, then deletes them here; those that were sent.
+
+        Raises:
+            ClientError: SQS refuses; jobs that were sent may still be here, too.
+        """
+        moved: list[FailedJob] = []
+        for batch in _fitting(jobs):
+            answer = self.sqs.send_message_batch(
+                QueueUrl=queue_url,
+                Entries=[
+                    {"Id": str(place), "MessageBody": job.body} for place, job in enumerate(batch)
+                ],
+            )
+            sent = [batch[int(entry["Id"])] for entry in answer.get("Successful", [])]
+            moved += sent
+            if sent:
+                self.sqs.delete_message_batch(
+                    QueueUrl=self.url,
+                    Entries=[
+                        {"Id": str(place), "ReceiptHandle": job.receipt}
+                        for place, job in enumerate(sent)
+                    ],
+                )
+        return moved
+
+    def release(self, receipts: Iterable[str]) -> None:
+        """Shows messages again at once; SQS does so later by itself."""
+        for batch in batched(receipts, BATCH, strict=False):
+            with suppress(ClientError):
+                self.sqs.change_message_visibility_batch(
+                    QueueUrl=self.url,
+                    Entries=[
+                        {"Id": str(place), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                        for place, receipt in enumerate(batch)
+                    ],
+                )
+
+
+class Batches:
+    """The messages of one run, each once, up to ten at a time.
+
+    What comes in meanwhile stays where it is: a job that fails at once again would never end.
+    """
+
+    def __init__(self, queue: FailedJobs) -> None:
+        self._queue = queue
+        self._began_ms: int | None = None
+        self._hidden: dict[str, str] = {}
+        self._moved: set[str] = set()
+
+    def __iter__(self) -> Iterator[list[FailedJob]]:
+        while True:
+            messages, now_ms = self._queue.receive()
+            if not messages:
+                return
+            self._began_ms = now_ms if self._began_ms is None else self._began_ms
+            new = [m for m in messages if m["MessageId"] not in self._hidden]
+            # One that was seen before comes again when it was hidden for long enough.
+            self._hidden.update({m["MessageId"]: m["ReceiptHandle"] for m in messages})
+            jobs = [_decode(m) for m in new if _sent_ms(m) <= self._began_ms]
+            if jobs:
+                yield jobs
+
+    def move(self, jobs: Sequence[FailedJob], queue_url: str) -> list[FailedJob]:
+        """As `FailedJobs.move`."""
+        moved = self._queue.move(jobs, queue_url)
+        self._moved.update(job.message_id for job in moved)
+        return moved
+
+    def release(self) -> None:
+        """Shows everything again that was not moved."""
+        self._queue.release(
+            receipt for name, receipt in self._hidden.items() if name not in self._moved
+        )
+
+
+def _sqs_clock_ms(messages: Iterable[MessageTypeDef], headers: Mapping[str, str]) -> int:
+    """SQS's time; this machine's clock may be wrong.
+
+    A message that is received for the first time says when that was; an answer's header has
+    seconds only.
+    """
+    for message in messages:
+        attributes = message.get("Attributes", {})
+        if attributes.get("ApproximateReceiveCount") == "1":
+            return int(attributes.get("ApproximateFirstReceiveTimestamp", "0"))
+    answered = parsedate_to_datetime(headers["date"]) if "date" in headers else None
+    return now_ms() if answered is None else round(answered.timestamp() * 1000) + 999
+
+
+def _fitting(jobs: Iterable[FailedJob]) -> Iterator[list[FailedJob]]:
+    """In batches that SQS takes: ten messages, and so many bytes together."""
+    batch: list[FailedJob] = []
+    size = 0
+    for job in jobs:
+        job_bytes = len(job.body.encode())
+        if batch and (len(batch) == BATCH or size + job_bytes > MAX_MESSAGE_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(job)
+        size += job_bytes
+    if batch:
+        yield batch
 
 
 def _sent_ms(message: MessageTypeDef) -> int:

@@ -16,6 +16,7 @@ from moto.s3.models import s3_backends
 from call_archive_cli.archive import CallArchive
 from call_archive_cli.clients import Clients
 from call_archive_cli.queues import FailedJobs
+from local.moto_faults import MotoFault
 from local.resources import ACCOUNT_ID
 from local.server import LocalAws
 from tests.cli.archive import START, Archive, Queues, wav
@@ -435,7 +436,46 @@ def test_redrive_ends_while_jobs_go_on_failing(clients: Clients, queues: Queues)
     clients.sqs().send_message(QueueUrl=url, MessageBody="fails again")
     time.sleep(0.01)
     moved = 0
-    for job in failed.receive():
-        failed.redrive(job, url)  # as ArchiveFunction does with what nothing mends
-        moved += 1
+    with failed.batches() as batches:
+        for jobs in batches:
+            moved += len(batches.move(jobs, url))  # as ArchiveFunction does with what nothing mends
     assert moved == 1
+
+
+def test_redrive_says_what_is_in_flight(run: Run, queues: Queues) -> None:
+    queues.fail(call().archive_job(), code="X")
+    queues.sqs.receive_message(QueueUrl=queues.url(RESOURCES.failed_queue))
+    dry = run("redrive", *queue_options(queues), "--dry-run")
+    assert "0 jobs would go back" in dry.stdout
+    assert "not looked at: 1 message in flight" in dry.stderr
+
+
+def test_redrive_of_a_code_that_no_job_has(run: Run, queues: Queues) -> None:
+    queues.fail(call().archive_job(), code="KVS_4502")
+    result = run("redrive", *queue_options(queues), "--code", "KVS_4520")
+    assert result.exit_code == 1
+    assert "has the code KVS_4520; there are: KVS_4502 (1)" in result.stderr
+    assert queues.failed() == [call().archive_job()]
+
+
+def test_redrive_leaves_nothing_hidden_and_says_how_many_it_moved(
+    run: Run, queues: Queues, aws: LocalAws
+) -> None:
+    for number in range(25):
+        queues.fail({"kind": "ArchiveJob", "number": number}, code="X")
+    refused = MotoFault("SendMessageBatch", "AccessDenied", times=None, first_call=2)
+    aws.moto_faults = (refused,)
+    result = run("redrive", *queue_options(queues))
+    assert result.exit_code == 3
+    assert "10 jobs moved back, then it ended" in result.stdout
+    assert len(queues.failed()) == 15
+
+
+def test_batches_hold_what_sqs_takes(clients: Clients, queues: Queues) -> None:
+    failed = FailedJobs(clients.sqs(), queues.url(RESOURCES.failed_queue))
+    for number in range(3):
+        queues.fail(json.dumps({"number": number, "much": "x" * 100_000}))
+    with failed.batches() as batches:
+        moved = [job for jobs in batches for job in batches.move(jobs, queue_options(queues)[3])]
+    assert len(moved) == 3
+    assert len(queues.queued()) == 3
