@@ -158,6 +158,10 @@ class Behaviour:
     Attributes:
         listing_delay_ms: a fragment is listed so long after the service had all of it.
         list_order: of the whole result of ListFragments, across pages.
+        listed_lengths: what ListFragments says of a fragment's length: from its first block to its
+            last, or nothing (seen of audio).
+        empty_page: how a page without fragments is written.
+        ends_in_empty_page: a listing ends in a page without fragments.
         page_limit: most fragments a page, whatever was asked for.
         media_order: of the answer of GetMediaForFragmentList.
         seed: of both random orders.
@@ -189,6 +193,9 @@ class Behaviour:
 
     listing_delay_ms: int = 1000
     list_order: Literal["random", "number"] = "random"
+    listed_lengths: Literal["blocks", "zero"] = "blocks"
+    empty_page: Literal["list", "null", "absent"] = "list"
+    ends_in_empty_page: bool = False
     page_limit: int | None = None
     media_order: Literal["asked", "number", "random"] = "asked"
     seed: int = 0

@@ -36,7 +36,11 @@ _MIME_TYPE: Final = "audio/L16;rate=8000;channels=1;"
 
 @dataclass(frozen=True, slots=True)
 class StoredFragment:
-    """A fragment as a stream keeps it; `encode` builds the document with Tags elements appended."""
+    """A fragment as a stream keeps it; `encode` builds the document with Tags elements appended.
+
+    Attributes:
+        last_block_ms: how long its last blocks are.
+    """
 
     number: int
     server_timestamp_ms: int
@@ -44,6 +48,7 @@ class StoredFragment:
     duration_ms: int
     size_bytes: int
     encode: Callable[[bytes], bytes] = field(repr=False, compare=False)
+    last_block_ms: int = 0
 
     @property
     def server_end_ms(self) -> int:
@@ -271,7 +276,15 @@ def _store(
         shape = recorder.shape(span)
         if shape not in sizes:
             sizes[shape] = len(encode(b""))
-        yield StoredFragment(number, server_ms, producer_ms, span.duration_ms, sizes[shape], encode)
+        yield StoredFragment(
+            number,
+            server_ms,
+            producer_ms,
+            span.duration_ms,
+            sizes[shape],
+            encode,
+            _last_block_ms(span, delivery),
+        )
 
 
 def _spans(recorder: "_Recorder") -> Iterator[_Span]:
@@ -290,6 +303,13 @@ def _spans(recorder: "_Recorder") -> Iterator[_Span]:
         duration_ms = delivery.milliseconds(stop - start + missing)
         yield _Span(index, start, stop, short, elapsed_ms, duration_ms)
         index, start, elapsed_ms = index + 1, stop, elapsed_ms + duration_ms
+
+
+def _last_block_ms(span: _Span, delivery: Delivery) -> int:
+    """What of a fragment lies behind the start of its last blocks, on the grid of timecodes."""
+    missing = 0 if span.short is None else delivery.block_bytes - span.short
+    places = -(-(span.stop - span.start + missing) // delivery.block_bytes)
+    return span.duration_ms - delivery.milliseconds(max(0, places - 1) * delivery.block_bytes)
 
 
 class _Recorder:

@@ -163,8 +163,11 @@ class KinesisVideo:
         if fault is not None:
             listed = [] if fault.kind == "lost" else listed
             following -= 0 if fault.kind == "lost" else size
-        answer: Json = {"Fragments": [build_entry(stream.fragments[n]) for n in listed]}
-        if following < len(numbers):
+        entries = [build_entry(stream.fragments[n], self.behaviour) for n in listed]
+        answer: Json = {"Fragments": entries}
+        if not entries and self.behaviour.empty_page != "list":
+            answer = {"Fragments": None} if self.behaviour.empty_page == "null" else {}
+        if following < len(numbers) or (entries and self.behaviour.ends_in_empty_page):
             token = Page(page.selector, page.as_of_ms, following)
             answer["NextToken"] = encode_token(stream, token)
         return answer

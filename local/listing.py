@@ -70,14 +70,21 @@ def select_numbers(stream: Stream, page: Page, behaviour: Behaviour) -> list[int
     return numbers
 
 
-def build_entry(fragment: StoredFragment) -> Json:
-    """What ListFragments says of a fragment."""
+def build_entry(fragment: StoredFragment, behaviour: Behaviour) -> Json:
+    """What ListFragments says of a fragment.
+
+    Its length is from the start of its first block to the start of its last, as in published
+    listings; for audio it was seen to be 0 throughout.
+    """
+    to_last_block_ms = fragment.duration_ms - fragment.last_block_ms
     return {
         "FragmentNumber": str(fragment.number),
         "FragmentSizeInBytes": fragment.size_bytes,
         "ProducerTimestamp": fragment.producer_timestamp_ms / 1000,
         "ServerTimestamp": fragment.server_timestamp_ms / 1000,
-        "FragmentLengthInMilliseconds": fragment.duration_ms,
+        "FragmentLengthInMilliseconds": (
+            to_last_block_ms if behaviour.listed_lengths == "blocks" else 0
+        ),
     }
 
 

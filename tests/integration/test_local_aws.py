@@ -146,7 +146,7 @@ def test_the_paginator_lists_each_fragment_once(archive: Any, page_size: int) ->
     assert by_number[NUMBERS[0]] == {
         "FragmentNumber": NUMBERS[0],
         "FragmentSizeInBytes": first.size_bytes,
-        "FragmentLengthInMilliseconds": 960,
+        "FragmentLengthInMilliseconds": 896,
         "ServerTimestamp": datetime.fromtimestamp(first.server_timestamp_ms / 1000, UTC),
         "ProducerTimestamp": datetime.fromtimestamp(first.producer_timestamp_ms / 1000, UTC),
     }

@@ -18,10 +18,10 @@ from call_archive.aws.faults import failures, refusal_code, stream_fault, transl
 from call_archive.aws.media_source import read_media
 from call_archive.aws.pace import MediaPace
 from call_archive.errors import StreamFaultError
-from call_archive.limits import MAX_FRAGMENTS_PER_READ
-from call_archive.moments import read_ms, to_datetime, to_ms
+from call_archive.limits import MAX_FRAGMENTS_PER_READ, MIN_TIMESTAMP_MS
+from call_archive.moments import read_ms, to_datetime
 from call_archive.reasons import Refusal, Service
-from call_archive.recording.listing import ListedFragment
+from call_archive.recording.listing import LISTING_PAD_MS, ListedFragment, listing_start_ms
 from call_archive.recording.retrieval import RETRY_DELAYS_S, THROTTLED, Broken, Refused
 
 if TYPE_CHECKING:
@@ -73,18 +73,29 @@ class StreamReader:
     def still_listed(self, fragments: Sequence[ListedFragment]) -> set[int]:
         """The numbers of those that KVS has not deleted since it listed them.
 
+        One that was listed without its time counts as listed: nothing says where to look for it.
+
         Raises:
             StreamFaultError: KVS refused or failed.
         """
-        times_ms = [fragment.server_timestamp_ms for fragment in fragments]
+        timed = {
+            fragment.number: fragment.server_timestamp_ms
+            for fragment in fragments
+            if fragment.server_timestamp_ms >= MIN_TIMESTAMP_MS
+        }
+        untimed = {fragment.number for fragment in fragments} - timed.keys()
+        if not timed:
+            return untimed
+        from_ms = min(timed.values()) - LISTING_PAD_MS
+        until_ms = max(timed.values()) + LISTING_PAD_MS
         try:
-            return {
-                fragment.number for fragment in self.list_fragments(min(times_ms), max(times_ms))
+            return untimed | {
+                fragment.number for fragment in self.list_fragments(from_ms, until_ms)
             }
         except StreamFaultError as failure:
             if failure.code != _RANGE_REFUSED:
                 raise
-            return set()  # all of the range is outside the stream's retention
+            return untimed  # all of the range is outside the stream's retention
 
     def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
         """Each listed fragment once, in their order, received or missing.
@@ -130,6 +141,7 @@ class StreamReader:
         return failure
 
     def _list_pages(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
+        from_ms = listing_start_ms(self.stream_arn, from_ms, to_ms)
         client = self.endpoints.client(self.stream_arn, "LIST_FRAGMENTS")
         request: ListFragmentsInputTypeDef = {
             "StreamARN": self.stream_arn,
@@ -145,7 +157,8 @@ class StreamReader:
         while True:
             with translated(self._listing_fault):
                 page = self._list_page(client, request)
-                listed = list(map(_listed, page["Fragments"]))
+                # No Fragments is an empty page; botocore leaves out what the answer says is null.
+                listed = list(map(_listed, page.get("Fragments") or ()))
             self.check_time()
             yield from listed
             if not page.get("NextToken"):
@@ -177,7 +190,7 @@ class StreamReader:
 def _listed(entry: FragmentTypeDef) -> ListedFragment:
     return ListedFragment(
         number=int(entry["FragmentNumber"]),
-        server_timestamp_ms=to_ms(entry["ServerTimestamp"]),
+        server_timestamp_ms=read_ms(entry.get("ServerTimestamp")) or 0,
         duration_ms=entry.get("FragmentLengthInMilliseconds", 0),
         size_bytes=entry.get("FragmentSizeInBytes", 0),
         producer_timestamp_ms=read_ms(entry.get("ProducerTimestamp")),

@@ -21,6 +21,7 @@ from call_archive.recording.retrieval import (
     Done,
     Ended,
     ListAgain,
+    ListedSizes,
     Refused,
     Retrieval,
     Wait,
@@ -69,13 +70,13 @@ def read_media(calls: MediaCalls, listed: Iterable[ListedFragment]) -> Generator
     Raises:
         StreamFaultError: KVS refuses the stream, or its key, altogether.
     """
-    batches = build_batches(listed)
+    batches, sizes = build_batches(listed), ListedSizes()
     batch = next(batches, None)
     opening: Future[Answer] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="media") as opener:
         try:
             while batch is not None:
-                retrieval = Retrieval(batch)
+                retrieval = Retrieval(batch, sizes)
                 opened = opening or opener.submit(calls.open_media, _numbers(batch))
                 batch, opening = next(batches, None), None
                 if batch is not None:

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Reason
 
+LISTING_PAD_MS = 120_000
+"""Listed before and after a range: it counts fragment starts, on KVS's clock."""
+
 HOLE_MS = 500
 """A stretch without a listed fragment, half of what Connect's fragments last."""
 
@@ -27,6 +30,17 @@ class ListedFragment(NamedTuple):
     duration_ms: int
     size_bytes: int
     producer_timestamp_ms: int | None = None
+
+
+def listing_start_ms(stream_arn: str, from_ms: int, to_ms: int) -> int:
+    """Where a listing begins: never before the stream was created, as its ARN says.
+
+    A range that begins before may come back empty. One that ends before is left as it is: either
+    its times or the ARN's are wrong, and KVS answers what it can.
+    """
+    created = stream_arn.rpartition("/")[2]
+    created_ms = int(created) if created.isdecimal() else 0
+    return created_ms if from_ms < created_ms < to_ms else from_ms
 
 
 class FragmentListing:

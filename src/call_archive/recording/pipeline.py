@@ -17,6 +17,7 @@ from call_archive.media.likeness import MediaFragment, decode_audio
 from call_archive.media.pcm import Direction, Piece
 from call_archive.reasons import Code, Reason
 from call_archive.recording.listing import (
+    LISTING_PAD_MS,
     Delivery,
     FragmentListing,
     ListedFragment,
@@ -32,9 +33,6 @@ from call_archive.recording.manifest import (
 from call_archive.recording.selection import ContactSelection, fragments_in_range
 from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import build_header, build_mixer
-
-LISTING_PAD_MS = 120_000
-"""Listed before the start and after the stop: the range counts fragment starts, on KVS's clock."""
 
 WIDE_LISTING_PAD_MS = 3_600_000
 """Listed where the start fragment is not in the narrow range: Connect's clock is far off."""

@@ -21,9 +21,9 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from call_archive.errors import ArchiveError, MediaError, StreamFaultError
+from call_archive.errors import ArchiveError, StreamFaultError
 from call_archive.media.fragments import ElementId, Ending
-from call_archive.media.likeness import MediaFragment, decode_audio
+from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.listing import (
     Delivery,
@@ -37,7 +37,7 @@ BATCH_BYTES = 8 * 1_048_576
 """A batch may arrive in any order, so all of it has to fit into memory."""
 
 MAX_HELD_BYTES = 2 * BATCH_BYTES
-"""What may be kept of fragments whose turn it is not, and as much again of doubtful ones.
+"""What may be kept of fragments whose turn it is not, doubtful ones included.
 
 Sizes are listed by KVS, and a list that understates them must not fill the function's memory.
 """
@@ -51,9 +51,6 @@ MOST_THROTTLES = 30
 
 THROTTLED_S = (0.2, 1.5)
 """How long to wait after such a refusal: at random, because another run reads the same stream."""
-
-SHORT_BY_MS = 20
-"""How much shorter than listed a fragment at the end of a body may be before it is doubted."""
 
 THROTTLED = Refusal(Service.KVS, "ClientLimitExceededException")
 _INVALID = Refusal(Service.KVS, "InvalidArgumentException")
@@ -162,7 +159,7 @@ FRAGMENT_TRANSITIONS = {
         FragmentEvent.ASKED_FOR: FragmentState.WANTED,
         FragmentEvent.FOUND_NO_ROOM: FragmentState.TURNED_AWAY,
         FragmentEvent.CAME_WHOLE: FragmentState.WHOLE,
-        FragmentEvent.CAME_IN_PART: FragmentState.TURNED_AWAY,
+        FragmentEvent.CAME_IN_PART: FragmentState.DOUBTFUL,
     },
     FragmentState.DOUBTFUL: {
         FragmentEvent.ASKED_FOR: FragmentState.DOUBTFUL,
@@ -291,6 +288,28 @@ def build_batches(listed: Iterable[ListedFragment]) -> Iterator[list[ListedFragm
         yield batch
 
 
+class ListedSizes:
+    """Whether FragmentSizeInBytes is the length of a fragment's document, as far as it shows.
+
+    It is believed until a whole document of the stream has another length. That matters for the
+    last fragment of a body alone: nothing else says that it is not all there.
+    """
+
+    __slots__ = ("are_exact",)
+
+    def __init__(self) -> None:
+        self.are_exact = True
+
+    def compare(self, media: MediaFragment, listed: ListedFragment) -> None:
+        """Takes a whole document."""
+        if len(media.fragment.document) != listed.size_bytes:
+            self.are_exact = False
+
+    def rule_out(self, media: MediaFragment, listed: ListedFragment) -> bool:
+        """Whether a document is too short to be whole."""
+        return self.are_exact and len(media.fragment.document) < listed.size_bytes
+
+
 class Retrieval:
     """The fragments of one batch on their way in.
 
@@ -299,11 +318,24 @@ class Retrieval:
     the others back.
     """
 
-    def __init__(self, batch: Sequence[ListedFragment]) -> None:
+    def __init__(
+        self,
+        batch: Sequence[ListedFragment],
+        sizes: ListedSizes | None = None,
+        room_bytes: int = MAX_HELD_BYTES,
+    ) -> None:
+        """Wants every fragment of the batch.
+
+        Args:
+            batch: each fragment once, in the order in which they are delivered.
+            sizes: what other batches of the stream have shown of listed sizes.
+            room_bytes: how much may be kept of fragments whose turn it is not.
+        """
         slots = [_Slot(listed) for listed in batch]
         self._order = deque(slots)
         self._wanted = {slot.listed.number: slot for slot in slots}
-        self._held_bytes = 0
+        self._room_bytes = room_bytes
+        self._sizes = sizes or ListedSizes()
         self._question = _Question(())
         self._times: Counter[QuestionEvent] = Counter()
         self._failure: ArchiveError = StreamFaultError(
@@ -335,14 +367,16 @@ class Retrieval:
         listed = slot.listed
         if media.number is None or media.server_timestamp_ms is None:
             media = media._replace(number=number, server_timestamp_ms=listed.server_timestamp_ms)
-        if slot is not self._order[0] and (
-            self._held_bytes + len(media.fragment.document) > MAX_HELD_BYTES
-        ):
+        more_bytes = len(media.fragment.document) - _part_bytes(slot)
+        if more_bytes > self._room_bytes and slot is not self._order[0]:
             self._turn_away(slot)
-        elif _may_be_cut_short(media, listed):
-            self._doubt(slot, media)
-        else:
+        elif media.fragment.ending is Ending.WHOLE:
+            self._sizes.compare(media, listed)
             self._hold(slot, FragmentEvent.CAME_WHOLE, ReceivedFragment(media))
+        elif self._is_whole(media, slot):
+            self._hold(slot, FragmentEvent.CAME_WHOLE, ReceivedFragment(media))
+        else:
+            self._doubt(slot, media)
 
     def note(self, failure: StreamFaultError) -> None:
         """Takes an error document of the answer.
@@ -380,7 +414,7 @@ class Retrieval:
         order = self._order
         while order and (delivery := order[0].delivery) is not None:
             order.popleft().change(FragmentEvent.TURN_CAME)
-            self._held_bytes -= _size_bytes(delivery)
+            self._room_bytes += _size_bytes(delivery)
             yield delivery
 
     # --------------------------------------------------------------------- what is asked, and when
@@ -405,7 +439,7 @@ class Retrieval:
 
     def _ask(self, numbers: list[int]) -> Iterator[Step]:
         """Asks for a list of numbers, and what its answer makes necessary."""
-        questions = [numbers]
+        questions, doubted = [numbers], set[int]()
         while questions:
             numbers = [number for number in questions.pop() if number in self._wanted]
             if not numbers:
@@ -414,14 +448,24 @@ class Retrieval:
             for number in numbers:
                 self._wanted[number].change(FragmentEvent.ASKED_FOR)
             yield Ask(tuple(numbers))
-            if self._question.state is QuestionState.THROTTLED:
-                yield Wait(*THROTTLED_S)
-                questions.append(numbers)
-            elif self._question.state is QuestionState.INVALID:
-                questions += yield from self._isolate(numbers)
-            elif self._question.state is QuestionState.DIVIDED and len(numbers) > 1:
-                # In their turn: the first one fits into memory whatever is held.
-                questions += [[slot.listed.number] for slot in reversed(self._order)]
+            match self._question.state:
+                case QuestionState.THROTTLED:
+                    yield Wait(*THROTTLED_S)
+                    questions.append(numbers)
+                case QuestionState.INVALID:
+                    questions += yield from self._isolate(numbers)
+                case QuestionState.DIVIDED if len(numbers) > 1:
+                    # In their turn: the first one fits into memory whatever is held.
+                    questions += [[slot.listed.number] for slot in reversed(self._order)]
+                case _ if self._is_doubtful(numbers) and numbers[0] not in doubted:
+                    # The last of its body: the same from another body proves it.
+                    doubted.add(numbers[0])
+                    questions.append(numbers)
+
+    def _is_doubtful(self, numbers: list[int]) -> bool:
+        """Whether one fragment was asked for, and is in doubt."""
+        slot = self._wanted.get(numbers[0])
+        return len(numbers) == 1 and slot is not None and slot.state is FragmentState.DOUBTFUL
 
     def _isolate(self, numbers: list[int]) -> Generator[Step, None, list[list[int]]]:
         """What to ask for in place of numbers one of which KVS calls invalid.
@@ -469,32 +513,39 @@ class Retrieval:
             raise failure
         return QuestionEvent.DENIED
 
-    def _doubt(self, slot: _Slot, media: MediaFragment) -> None:
-        """Asks again for what may be cut short; the same once more is all that KVS has.
+    def _is_whole(self, media: MediaFragment, slot: _Slot) -> bool:
+        """Whether the last fragment of a body is all there.
 
-        What is shorter than listed stays doubtful for ever; the longest of it is kept.
+        If its sizes are unknown, contact tags behind its audio show it, or as many bytes as
+        listed, or the same once more from another body: cut twice, it would not end in the same
+        place. The listed length does not show it, because that is not the audio's.
         """
-        before = b"" if slot.part is None else slot.part.fragment.document
         document = media.fragment.document
-        if document == before and not _is_short(media, slot.listed):
-            self._hold(slot, FragmentEvent.CAME_WHOLE, ReceivedFragment(media))
-            return
+        if media.fragment.ending is Ending.TRUNCATED:
+            return False
+        if len(document) == slot.listed.size_bytes or _ends_in_tags(media):
+            return True
+        return (
+            slot.part is not None
+            and slot.part.fragment.document == document
+            and not self._sizes.rule_out(media, slot.listed)
+        )
+
+    def _doubt(self, slot: _Slot, media: MediaFragment) -> None:
+        """Asks again for what may be cut short; the longest of it is kept."""
         slot.change(FragmentEvent.CAME_IN_PART)
-        if slot.state is FragmentState.DOUBTFUL and len(document) > len(before):
-            kept = sum(len(part.fragment.document) for part in self._parts())
-            if kept + len(document) <= MAX_HELD_BYTES:
-                slot.part = media
+        more_bytes = len(media.fragment.document) - _part_bytes(slot)
+        if more_bytes > 0:
+            self._room_bytes -= more_bytes
+            slot.part = media
         self._failure = StreamFaultError(
             Code.FRAGMENT_CUT_SHORT, "the body ends inside a fragment", retryable=True
         )
 
-    def _parts(self) -> Iterator[MediaFragment]:
-        return (slot.part for slot in self._wanted.values() if slot.part is not None)
-
     def _turn_away(self, slot: _Slot) -> None:
         """Forgets a fragment for which there is no room; it is asked for in its turn."""
         slot.change(FragmentEvent.FOUND_NO_ROOM)
-        slot.part = None
+        self._drop_part(slot)
         self._question.change(QuestionEvent.FOUND_NO_ROOM)
 
     def _give_up(self) -> None:
@@ -514,38 +565,29 @@ class Retrieval:
 
     def _hold(self, slot: _Slot, event: FragmentEvent, delivery: Delivery) -> None:
         slot.change(event)
-        slot.part = None
+        if slot.part is not None:
+            self._drop_part(slot)
         slot.delivery = delivery
         del self._wanted[slot.listed.number]
-        self._held_bytes += _size_bytes(delivery)
+        self._room_bytes -= _size_bytes(delivery)
+
+    def _drop_part(self, slot: _Slot) -> None:
+        self._room_bytes += _part_bytes(slot)
+        slot.part = None
 
 
-def _may_be_cut_short(media: MediaFragment, listed: ListedFragment) -> bool:
-    """Whether the body may have ended before the fragment did.
-
-    If sizes are unknown, nothing shows it but the fragment's length, or contact tags behind its
-    audio; without any contact tag even its owner may have been cut off.
-    """
-    ending, elements = media.fragment.ending, media.fragment.elements
-    if ending is not Ending.OPEN:
-        return ending is Ending.TRUNCATED
-    if not media.contact_ids:
-        return True
-    has_audio = any(element.id == ElementId.CLUSTER for element in elements)
-    ends_in_tags = has_audio and elements[-1].id == ElementId.TAGS
-    return not ends_in_tags and _is_short(media, listed)
+def _ends_in_tags(media: MediaFragment) -> bool:
+    """Whether its contact tags are there, and tags behind its audio."""
+    elements = media.fragment.elements
+    return (
+        bool(media.contact_ids)
+        and elements[-1].id == ElementId.TAGS
+        and any(element.id == ElementId.CLUSTER for element in elements)
+    )
 
 
-def _is_short(media: MediaFragment, listed: ListedFragment) -> bool:
-    """Whether there is less audio in it than KVS lists, or a part of an element."""
-    if media.fragment.ending is Ending.TRUNCATED:
-        return True
-    try:
-        audio = decode_audio(media.fragment, ())
-    except MediaError:
-        return False
-    length_ms = 0 if audio is None else (audio.end_ns - audio.start_ns) // 1_000_000
-    return length_ms < listed.duration_ms - SHORT_BY_MS
+def _part_bytes(slot: _Slot) -> int:
+    return 0 if slot.part is None else len(slot.part.fragment.document)
 
 
 def _size_bytes(delivery: Delivery) -> int:

@@ -526,3 +526,39 @@ def test_a_behaviour_is_read_from_json() -> None:
     )
     with pytest.raises(ValueError, match="Behaviour has no colour"):
         decode_behaviour({"colour": "green"})
+
+
+def test_a_listed_length_ends_where_the_last_block_begins(kvs: KinesisVideo, call: Call) -> None:
+    """As in published listings, which show 1796 ms for fragments that start 1856 ms apart."""
+    page = kvs.list_fragments(list_request(call.start_timestamp_ms, call.stop_timestamp_ms))
+    lengths = {
+        int(entry["FragmentNumber"]): entry["FragmentLengthInMilliseconds"]
+        for entry in page["Fragments"]
+    }
+
+    for fragment in call.fragments:
+        ((_, blocks),) = parse(fragment.document()).clusters
+        offsets = [offset for _, offset, _ in blocks]
+        assert lengths[fragment.number] == max(offsets) - min(offsets)
+
+
+def test_a_listing_may_say_nothing_of_lengths(kvs: KinesisVideo, call: Call) -> None:
+    kvs.behaviour = replace(UNLIMITED, listed_lengths="zero")
+
+    page = kvs.list_fragments(list_request(call.start_timestamp_ms, call.stop_timestamp_ms))
+
+    assert {entry["FragmentLengthInMilliseconds"] for entry in page["Fragments"]} == {0}
+
+
+@pytest.mark.parametrize(("kind", "last"), [("list", []), ("null", None), ("absent", "absent")])
+def test_a_listing_may_end_in_an_empty_page(
+    kvs: KinesisVideo, call: Call, kind: Any, last: object
+) -> None:
+    kvs.behaviour = replace(UNLIMITED, ends_in_empty_page=True, empty_page=kind)
+
+    page = kvs.list_fragments(list_request(call.start_timestamp_ms, call.stop_timestamp_ms))
+    end = kvs.list_fragments({"StreamARN": STREAM_ARN, "NextToken": page["NextToken"]})
+
+    assert len(page["Fragments"]) == len(call.fragments)
+    assert end.get("Fragments", "absent") == last
+    assert "NextToken" not in end
