@@ -168,6 +168,27 @@ $(FUZZ_STAMP): $(STAMP)
 fuzz: $(FUZZ_STAMP) ## Fuzz all targets for SECONDS=60 together, or one: TARGET=media
 	python -m fuzz --seconds $(SECONDS) $${TARGET:+--target "$$TARGET"}
 
+# Somebody else's AWS, in an environment of its own, with a lock of its own: it wants another boto3.
+EMULATORS_STAMP := .emulators/venv/.synced
+EMULATORS_LOCK := tests/emulators/requirements.txt
+
+$(EMULATORS_STAMP): $(STAMP) $(EMULATORS_LOCK)
+	$(UV) venv --quiet --allow-existing --python .venv/bin/python .emulators/venv
+	VIRTUAL_ENV=.emulators/venv $(UV) pip sync --quiet --require-hashes $(EMULATORS_LOCK)
+	@touch $@
+
+.PHONY: emulators-lock
+emulators-lock: $(STAMP) ## Pin what tests/emulators/requirements.in needs
+	$(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.13 \
+	  --output-file $(EMULATORS_LOCK) tests/emulators/requirements.in
+
+.PHONY: emulators
+emulators: $(EMULATORS_STAMP) ## Install MiniStack, an independent AWS that `make test` deploys to if it is there
+
+.PHONY: test-emulators
+test-emulators: $(EMULATORS_STAMP) ## Deploy the stack to MiniStack with four sets of parameters, and archive a call in each
+	CALL_ARCHIVE_EMULATOR_SETS=all pytest tests/emulators $(PYTEST_ARGS)
+
 # JOBS: calls that end at once; 1000 takes several minutes and 5 GB of temporary disk.
 .PHONY: load
 load: $(STAMP) ## Archive many calls at once and write docs/capacity.md (JOBS="1 10 100 1000" WORKERS=10)
@@ -189,5 +210,5 @@ requirements: $(STAMP) ## Write src/requirements.txt from uv.lock
 .PHONY: clean
 clean: ## Remove everything that these targets made
 	rm -rf demo-output .venv .aws-sam .local-aws .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-	  .import_linter_cache .bench .fuzz .coverage htmlcov dist
+	  .import_linter_cache .bench .emulators .fuzz .coverage htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

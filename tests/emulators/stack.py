@@ -1,0 +1,175 @@
+"""The real template, deployed by `sam deploy` into the emulator, and what is left out of it.
+
+Left out is what MiniStack does not have: saved queries, query definitions, Glue, Connect's own
+resources, and alarms on metric math. Connect is not allowed to send events there, as on AWS, where
+nobody but AWS may put an event with a source `aws.…`; so the rule takes one more source.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
+from local.clients import REGION
+from local.server import LocalAws
+from tests.emulators.ministack import MiniStack
+
+type Json = dict[str, Any]
+
+EVENT_SOURCE = "test.connect"
+CODE_BUCKET = "sam-code"
+LEFT_OUT = ("AWS::Athena::", "AWS::Connect::", "AWS::Glue::", "AWS::Logs::QueryDefinition")
+WAIT_S = 120
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack, whose functions reach KVS and Connect on the local AWS.
+
+    Attributes:
+        outputs: of the stack.
+    """
+
+    ministack: MiniStack
+    outputs: Mapping[str, str]
+
+    def invoke_flow_function(self, event: Json) -> Json:
+        """What a flow's Lambda block does."""
+        answer = self.ministack.client("lambda").invoke(
+            FunctionName=self.outputs["FlowFunctionArn"], Payload=json.dumps(event).encode()
+        )
+        decoded: Json = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, decoded
+        return decoded
+
+    def put_contact_event(self, event: Json) -> None:
+        """What Connect does when a call ends."""
+        entry = {
+            "Source": EVENT_SOURCE,
+            "DetailType": event["detail-type"],
+            "Detail": json.dumps(event["detail"]),
+        }
+        answer = self.ministack.client("events").put_events(Entries=[entry])
+        assert answer["FailedEntryCount"] == 0, answer
+
+    def await_manifest(self) -> tuple[Json, bytes]:
+        """The one manifest, when it is there, and its recording."""
+        s3, bucket = self.ministack.client("s3"), self.outputs["ArchiveBucket"]
+        deadline_s = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline_s:
+            listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+            keys = [entry["Key"] for entry in listed if entry["Key"].endswith(".json")]
+            if keys:
+                (key,) = keys
+                manifest: Json = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+                wav = manifest["recordingUri"].removeprefix(f"s3://{bucket}/")
+                return manifest, s3.get_object(Bucket=bucket, Key=wav)["Body"].read()
+            time.sleep(0.3)
+        raise TimeoutError(f"no manifest after {WAIT_S} s")
+
+    def failed_jobs(self) -> list[Json]:
+        """What is in the failed-jobs queue."""
+        answer = self.ministack.client("sqs").receive_message(
+            QueueUrl=self.outputs["FailedJobsQueueUrl"], MessageAttributeNames=["All"]
+        )
+        messages: list[Json] = answer.get("Messages", [])
+        return messages
+
+
+def deploy(
+    ministack: MiniStack, built: Path, name: str, parameters: Mapping[str, str], aws: LocalAws
+) -> Stack:
+    """`sam deploy`, as the documents say it; the functions are then led to the local AWS."""
+    template = built / f"{name}.yaml"
+    trimmed = _trim(yaml_parse((built / "template.yaml").read_text()))
+    template.write_text(yaml_dump(trimmed))  # type: ignore[no-untyped-call] # sam's own, untyped
+    command = [
+        *("sam", "deploy", "--template-file", str(template), "--stack-name", name),
+        *("--s3-bucket", CODE_BUCKET, "--region", REGION, "--no-confirm-changeset"),
+        *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
+        *("--config-env", "emulator", "--parameter-overrides"),
+        *(f"{key}={value}" for key, value in parameters.items()),
+    ]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **ministack.variables, "SAM_CLI_TELEMETRY": "0"},
+        cwd=built,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    described = ministack.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    stack = Stack(
+        ministack, {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+    )
+    _lead_functions(stack, aws)
+    return stack
+
+
+def _lead_functions(stack: Stack, aws: LocalAws) -> None:
+    """Points the functions at both services; wakes the queue's poller, as its scaling is set."""
+    functions = stack.ministack.client("lambda")
+    for name in ("FlowFunctionArn", "ArchiveFunctionArn"):
+        arn = stack.outputs[name]
+        known = functions.get_function_configuration(FunctionName=arn)["Environment"]["Variables"]
+        added = {
+            "AWS_CA_BUNDLE": str(stack.ministack.certificate),
+            "AWS_ENDPOINT_URL": stack.ministack.endpoint_url,
+            "AWS_ENDPOINT_URL_CONNECT": aws.endpoint_url,
+            "AWS_ENDPOINT_URL_KINESIS_VIDEO": aws.endpoint_url,
+        }
+        functions.update_function_configuration(
+            FunctionName=arn, Environment={"Variables": {**known, **added}}
+        )
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        functions.update_event_source_mapping(
+            UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": 2}
+        )
+
+
+def _trim(template: Json) -> Json:
+    resources: Json = template["Resources"]
+    dropped = {name for name, resource in resources.items() if _is_left_out(resource)}
+    kept = {name: resource for name, resource in resources.items() if name not in dropped}
+    for resource in kept.values():
+        awaited = resource.get("DependsOn", [])
+        names = [awaited] if isinstance(awaited, str) else awaited
+        if set(names) & dropped:
+            resource["DependsOn"] = [name for name in names if name not in dropped]
+    pattern = kept["DisconnectRule"]["Properties"]["EventPattern"]
+    pattern["source"] = [*pattern["source"], EVENT_SOURCE]
+    outputs = {
+        name: output
+        for name, output in template["Outputs"].items()
+        if not dropped & set(_references(output))
+    }
+    return {**template, "Resources": kept, "Outputs": outputs}
+
+
+def _is_left_out(resource: Json) -> bool:
+    is_metric_math = resource["Type"] == "AWS::CloudWatch::Alarm" and (
+        "Metrics" in resource["Properties"]
+    )
+    return is_metric_math or str(resource["Type"]).startswith(LEFT_OUT)
+
+
+def _references(value: Any) -> Iterator[str]:
+    """The logical ids that a value names."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "Ref":
+                yield str(inner)
+            elif key == "Fn::GetAtt":
+                yield str(inner[0] if isinstance(inner, list) else inner.split(".")[0])
+            else:
+                yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
