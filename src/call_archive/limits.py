@@ -103,6 +103,13 @@ MAX_HOLES = 10_000
 MAX_REASONS = 100
 """Different reasons that a manifest gives for not being complete."""
 
+MAX_STOPS = 8
+"""Different stop fragments that are kept of one stretch: its triggers name one, as a rule. They
+travel in an object's metadata, which has at most 2,048 bytes (S3)."""
+
+MAX_HELD_RUNS = 1_000
+"""Runs of fragments that a manifest says its recording holds."""
+
 MAX_MANIFEST_BYTES = 32 * 1_048_576
 """A manifest that is read back: what the longest call's can be, with every fragment missing."""
 

@@ -287,7 +287,7 @@ class _Run:
             return
         delay_ms = max(0, self.now_ms() - job.end_bound_ms)
         facts.append(Recorded(trigger, job, outcome, delay_ms))
-        if not outcome.call.is_complete:
+        if not outcome.manifest.is_complete:
             raise _incomplete(outcome)
         facts.append(self._age(job))
 
@@ -300,11 +300,14 @@ class _Run:
 
 
 def _incomplete(outcome: Archived) -> IncompleteRecordingError:
-    reasons = "; ".join(map(str, outcome.call.reasons))
+    reasons = "; ".join(outcome.manifest.reasons)
+    what = (
+        "the recording is published without everything"
+        if outcome.is_published
+        else "an earlier recording is kept, which lacks something; this run found no better one"
+    )
     return IncompleteRecordingError(
-        Code.INCOMPLETE,
-        f"the recording is published without everything: {reasons}",
-        retryable=outcome.call.may_improve,
+        Code.INCOMPLETE, f"{what}: {reasons}", retryable=outcome.call.may_improve
     )
 
 

@@ -15,8 +15,20 @@ from io import BufferedRandom
 from pathlib import Path
 
 from call_archive.media.pcm import Direction
-from call_archive.recording.manifest import PublishedManifest, StoredRecording, decode_manifest
+from call_archive.recording.knowledge import Knowledge
+from call_archive.recording.manifest import StoredRecording, decode_manifest, encode_manifest
+from call_archive.recording.publishing import (
+    PutManifest,
+    PutRecording,
+    Seen,
+    SeenManifest,
+    SeenRecording,
+    Tag,
+)
 from call_archive.recording.wav import HEADER_BYTES
+
+_THERE = "there"
+"""In place of an ETag: nobody else writes here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +47,33 @@ class DirectoryArchive:
     tracks: tuple[Direction, ...]
     is_open_ended: bool
 
-    def find_manifest(self) -> PublishedManifest | None:
+    def look(self) -> Seen:
         """What an earlier run published, if its recording is there and is what is asked for now.
 
         Raises:
-            StorageFaultError: something else lies there.
+            StorageFaultError: something else is at the manifest's path.
         """
         if not self.manifest.exists() or not self.recording.exists():
-            return None
-        document = self.manifest.read_bytes()
-        described = decode_manifest(document, etag="", recording_etag="")
-        manifest = json.loads(document)
-        is_there = self.recording.stat().st_size == manifest.get("bytes")
-        is_as_wanted = manifest.get("tracks") == list(self.tracks) and not (
-            self.is_open_ended and described.range_end_ms is None
+            return Seen()
+        manifest = decode_manifest(self.manifest.read_bytes())
+        size_bytes = self.recording.stat().st_size
+        is_as_wanted = manifest.tracks == self.tracks and not (
+            self.is_open_ended and manifest.range_end_ms is None
         )
-        return described if is_there and is_as_wanted else None
+        if size_bytes != manifest.size_bytes or not is_as_wanted:
+            return Seen()
+        return Seen(
+            SeenRecording(_THERE, size_bytes, age_ms=0), SeenManifest(_THERE, _THERE, manifest)
+        )
+
+    def find_recording(self) -> str:
+        """Something, if the recording is there."""
+        return _THERE if self.recording.exists() else ""
 
     @contextmanager
-    def open_recording(self) -> Iterator["FileRecording"]:
-        """A new recording; leaving without a commit leaves no trace."""
+    def open_recording(self, told: Knowledge) -> Iterator["FileRecording"]:
+        """A new recording; leaving before it is published leaves no trace."""
+        del told
         self.recording.parent.mkdir(parents=True, exist_ok=True)
         partial, path = tempfile.mkstemp(dir=self.recording.parent, prefix=".", suffix=".partial")
         try:
@@ -63,17 +82,13 @@ class DirectoryArchive:
         finally:
             Path(path).unlink(missing_ok=True)
 
-    def put_manifest(
-        self,
-        manifest: dict[str, object],
-        recording: StoredRecording,
-        published: PublishedManifest | None,
-    ) -> None:
-        """Writes the manifest, in place of `published` where there is one."""
-        del recording, published
+    def put_manifest(self, command: PutManifest) -> bool:
+        """Writes the manifest; nobody else writes here."""
         partial = self.manifest.with_name(f".{self.manifest.name}.partial")
-        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        document = json.dumps(encode_manifest(command.manifest), indent=2)
+        partial.write_text(document + "\n", encoding="utf-8")
         partial.replace(self.manifest)
+        return True
 
 
 @dataclass(slots=True)
@@ -101,9 +116,9 @@ class FileRecording:
         self._file.write(pcm)
         self.pcm_bytes += len(pcm)
 
-    def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
+    def put(self, header: bytes, command: PutRecording) -> StoredRecording:
         """Publishes the header and everything written, in place of what is there."""
-        del replaces, is_complete
+        del command
         self._file.seek(0)
         self._file.write(header)
         self._file.flush()
@@ -112,7 +127,10 @@ class FileRecording:
         self._partial.replace(self._target)
         return StoredRecording(
             uri=self._target.resolve().as_uri(),
-            etag="",
+            etag=_THERE,
             size_bytes=len(header) + self.pcm_bytes,
             sha256=sha256,
         )
+
+    def tag(self, command: Tag) -> None:
+        """A file has no tags."""

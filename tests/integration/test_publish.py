@@ -2,27 +2,55 @@
 
 import hashlib
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from moto.s3.models import s3_backends
 
-from call_archive.aws.s3_recording import PART_BYTES, S3Archive
+from call_archive.aws.s3_archive import S3Archive
+from call_archive.aws.s3_recording import PART_BYTES
 from call_archive.errors import StorageFaultError
+from call_archive.job import ArchiveJob, Trigger
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Code, Reason
+from call_archive.recording.knowledge import Held, Knowledge, Run
 from call_archive.recording.manifest import (
     FragmentCounts,
-    PublishedManifest,
+    Manifest,
     RecordedCall,
     StoredRecording,
 )
+from call_archive.recording.publishing import (
+    Answer,
+    Command,
+    FindRecording,
+    Kept,
+    Own,
+    Published,
+    PutManifest,
+    PutRecording,
+    Seen,
+)
+from call_archive.recording.publishing import publish as publish_steps
 from local.resources import ACCOUNT_ID, Resources, create_resources
 from local.server import LocalAws
+from tests.support.bucket import answer_of, finish
 
 BUCKET = "call-archive-publish"
 HEADER = b"RIFF" + bytes(40)
+START_MS = 1_767_258_000_000
+JOB = ArchiveJob(
+    contact_id="c-1",
+    initial_contact_id="c-1",
+    instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
+    stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    start_fragment_number=100,
+    start_timestamp_ms=START_MS,
+    stop_fragment_number=119,
+    stop_timestamp_ms=START_MS + 20_000,
+    requested_at_ms=START_MS + 20_000,
+)
 
 
 # Bytes of a recording for each sample of its call: one PutObject, or a multipart upload.
@@ -38,45 +66,69 @@ def archive(shared_aws: LocalAws, request: pytest.FixtureRequest) -> S3Archive:
 
 
 def recorded(samples: int, *, complete: bool) -> RecordedCall:
+    """A call of one fragment for each 100 samples; one that is not complete lacks its last."""
     accepted = samples // 100
+    reasons = () if complete else (Reason(Code.GONE, "something"),)
     return RecordedCall(
         tracks=(Direction.FROM_CUSTOMER,),
-        started_at_ms=0,
+        started_at_ms=START_MS,
         samples=samples,
-        fragments=FragmentCounts(accepted, accepted, accepted, 0, 0, (), accepted),
+        fragments=FragmentCounts(accepted, accepted, accepted, 0, 0, (), 99 + accepted),
         gaps=(),
         overlaps=(),
         clock_jumps=0,
-        reasons=() if complete else (Reason(Code.NOT_DELIVERED, "something"),),
+        reasons=reasons,
         may_improve=not complete,
+        held=Held((Run(100, 99 + accepted),), accepted),
     )
 
 
-def manifest_of(call: RecordedCall) -> dict[str, object]:
-    return {
-        "complete": call.is_complete,
-        "durationMs": call.duration_ms,
-        "fragments": {"accepted": call.fragments.accepted, "last": str(call.fragments.last)},
-    }
+def own_of(archive: S3Archive, call: RecordedCall) -> Own:
+    return Own(
+        job=JOB,
+        call=call,
+        told=Knowledge(frozenset((119,)), START_MS + 20_000),
+        size_bytes=len(HEADER) + call.samples * SCALES[archive.recording_key],
+        searched_to_ms=START_MS + 20_000,
+        trigger=Trigger.FLOW,
+        now_ms=START_MS + 60_000,
+    )
 
 
-def commit(
-    archive: S3Archive, call: RecordedCall, published: PublishedManifest | None
-) -> StoredRecording:
-    """The run's recording: bytes of one value, as many as the call has samples, times the scale."""
-    with archive.open_recording() as recording:
+def publish(
+    archive: S3Archive,
+    call: RecordedCall,
+    *,
+    seen: Seen | None = None,
+    before: Callable[[Command], None] = lambda _: None,
+) -> Published | Kept:
+    """One run: bytes of one value, as many as the call has samples, times the scale.
+
+    `before` happens before each command; what it raises ends the run there, as a kill does.
+    """
+    seen = archive.look() if seen is None else seen
+
+    def do(command: Command) -> Answer:
+        before(command)
+        return answer_of(command, archive, recording, HEADER)
+
+    with archive.open_recording(Knowledge(frozenset((119,)))) as recording:
         recording.write(bytes([call.samples % 251]) * call.samples * SCALES[archive.recording_key])
-        return recording.commit(
-            HEADER,
-            replaces=published.recording_etag if published else "",
-            is_complete=call.is_complete,
-        )
+        return finish(publish_steps(own_of(archive, call), seen), do)
 
 
-def publish(archive: S3Archive, call: RecordedCall) -> None:
-    published = archive.find_manifest()
-    stored = commit(archive, call, published)
-    archive.put_manifest(manifest_of(call), stored, published)
+class KilledError(Exception):
+    """The run is no more."""
+
+
+def kill_before_the_manifest(command: Command) -> None:
+    if isinstance(command, PutManifest):
+        raise KilledError
+
+
+def leave_without_manifest(archive: S3Archive, call: RecordedCall) -> None:
+    with pytest.raises(KilledError):
+        publish(archive, call, before=kill_before_the_manifest)
 
 
 def published_samples(archive: S3Archive) -> int:
@@ -85,48 +137,59 @@ def published_samples(archive: S3Archive) -> int:
     return (answer["ContentLength"] - len(HEADER)) // SCALES[archive.recording_key]
 
 
+def described(archive: S3Archive) -> Manifest:
+    manifest = archive.look().described
+    assert manifest is not None
+    return manifest
+
+
 def test_nothing_is_there_before_the_first_run(archive: S3Archive) -> None:
-    assert archive.find_manifest() is None
+    assert archive.look() == Seen()
 
 
 def test_partial_gives_way_to_complete(archive: S3Archive) -> None:
     publish(archive, recorded(1000, complete=False))
     publish(archive, recorded(2000, complete=True))
-    published = archive.find_manifest()
-    assert published is not None
-    assert published.is_complete
+    assert described(archive).is_complete
     assert published_samples(archive) == 2000
 
 
-def test_partial_run_that_was_overtaken_by_a_complete_one_publishes_nothing(
-    archive: S3Archive,
-) -> None:
-    publish(archive, recorded(1000, complete=False))
-    seen_by_slow_run = archive.find_manifest()
+def test_complete_stays_when_less_comes(archive: S3Archive) -> None:
     publish(archive, recorded(2000, complete=True))
-    with pytest.raises(StorageFaultError) as caught:
-        commit(archive, recorded(1500, complete=False), seen_by_slow_run)
+    assert isinstance(publish(archive, recorded(1500, complete=False)), Kept)
+    assert described(archive).is_complete
+    assert published_samples(archive) == 2000
+
+
+def test_more_replaces_less_although_it_is_not_complete(archive: S3Archive) -> None:
+    publish(archive, recorded(1000, complete=True))
+    publish(archive, recorded(1500, complete=False))
+    assert not described(archive).is_complete
+    assert published_samples(archive) == 1500
+
+
+def test_slow_run_that_was_overtaken_keeps_the_better_recording(archive: S3Archive) -> None:
+    publish(archive, recorded(1000, complete=False))
+    seen_by_slow_run = archive.look()
+    publish(archive, recorded(2000, complete=True))
+    slow = publish(archive, recorded(1500, complete=False), seen=seen_by_slow_run)
+    assert isinstance(slow, Kept)
+    assert published_samples(archive) == 2000
+
+
+def test_slow_run_with_more_replaces_what_was_faster(archive: S3Archive) -> None:
+    publish(archive, recorded(1000, complete=False))
+    publish(archive, recorded(2000, complete=True), seen=Seen())
+    assert published_samples(archive) == 2000
+    assert described(archive).is_complete
+
+
+def test_partial_run_leaves_a_recording_that_may_get_its_manifest(archive: S3Archive) -> None:
+    leave_without_manifest(archive, recorded(1500, complete=False))
+    with pytest.raises(StorageFaultError, match="another run") as caught:
+        publish(archive, recorded(1500, complete=False))
     assert caught.value.code == "PUBLISHED_MEANWHILE"
     assert caught.value.retryable
-    assert published_samples(archive) == 2000
-
-
-def test_partial_run_that_is_overtaken_before_the_manifest_publishes_nothing(
-    archive: S3Archive,
-) -> None:
-    publish(archive, recorded(1000, complete=False))
-    seen_by_both = archive.find_manifest()
-    commit(archive, recorded(2000, complete=True), seen_by_both)
-    with pytest.raises(StorageFaultError, match="another run"):
-        commit(archive, recorded(1500, complete=False), archive.find_manifest())
-    assert published_samples(archive) == 2000
-
-
-def test_partial_run_leaves_a_recording_without_a_manifest_alone(archive: S3Archive) -> None:
-    commit(archive, recorded(2000, complete=True), None)
-    with pytest.raises(StorageFaultError, match="another run"):
-        commit(archive, recorded(1500, complete=False), None)
-    assert published_samples(archive) == 2000
 
 
 def grow_old(archive: S3Archive) -> None:
@@ -137,65 +200,67 @@ def grow_old(archive: S3Archive) -> None:
 
 
 def test_partial_run_replaces_what_a_killed_run_left_long_ago(archive: S3Archive) -> None:
-    commit(archive, recorded(1500, complete=False), None)
+    leave_without_manifest(archive, recorded(1500, complete=False))
     grow_old(archive)
     publish(archive, recorded(1500, complete=False))
-    published = archive.find_manifest()
-    assert published is not None
-    assert published.accepted == 15
+    assert described(archive).fragments.accepted == 15
 
 
 def test_partial_run_leaves_a_longer_recording_that_may_be_complete(archive: S3Archive) -> None:
-    commit(archive, recorded(2000, complete=True), None)
+    leave_without_manifest(archive, recorded(2000, complete=True))
     grow_old(archive)
-    with pytest.raises(StorageFaultError) as caught:
-        commit(archive, recorded(1500, complete=False), None)
-    assert caught.value.code == "PUBLISHED_MEANWHILE"
+    with pytest.raises(StorageFaultError, match="another run"):
+        publish(archive, recorded(1500, complete=False))
     assert published_samples(archive) == 2000
 
 
 def test_complete_run_replaces_what_a_killed_run_left(archive: S3Archive) -> None:
-    commit(archive, recorded(1500, complete=False), None)
+    leave_without_manifest(archive, recorded(1500, complete=False))
     publish(archive, recorded(2000, complete=True))
     assert published_samples(archive) == 2000
 
 
-def test_complete_manifest_wins_over_a_partial_one_that_was_faster(archive: S3Archive) -> None:
-    complete, partial = recorded(2000, complete=True), recorded(1500, complete=False)
-    stored = commit(archive, complete, None)
-    archive.put_manifest(manifest_of(partial), stored, None)
-    archive.put_manifest(manifest_of(complete), stored, None)
-    published = archive.find_manifest()
-    assert published is not None
-    assert published.is_complete
+def test_recording_carries_the_stop_that_its_run_knew(archive: S3Archive) -> None:
+    leave_without_manifest(archive, recorded(1500, complete=False))
+    recording = archive.look().recording
+    assert recording is not None
+    assert recording.stops == {119}
+    assert recording.age_ms < 600_000
 
 
-def test_manifest_of_a_recording_that_was_replaced_is_not_written(archive: S3Archive) -> None:
-    partial = recorded(1500, complete=False)
-    replaced = commit(archive, partial, None)
-    publish(archive, recorded(2000, complete=True))
+def test_run_whose_recording_was_replaced_before_its_manifest_comes_back(
+    archive: S3Archive,
+) -> None:
+    def overtake(command: Command) -> None:
+        if isinstance(command, PutManifest):
+            publish(archive, recorded(2000, complete=True))
+
     with pytest.raises(StorageFaultError, match="another run"):
-        archive.put_manifest(manifest_of(partial), replaced, None)
-    published = archive.find_manifest()
-    assert published is not None
-    assert published.is_complete
-
-
-def test_slow_complete_run_never_replaces_a_longer_complete_recording(archive: S3Archive) -> None:
-    publish(archive, recorded(2000, complete=True))
-    with pytest.raises(StorageFaultError, match="another run"):
-        commit(archive, recorded(1500, complete=True), None)
+        publish(archive, recorded(1500, complete=False), before=overtake)
+    assert described(archive).is_complete
     assert published_samples(archive) == 2000
 
 
-def test_manifest_without_its_recording_counts_for_nothing(archive: S3Archive) -> None:
+def test_run_whose_recording_was_replaced_behind_its_manifest_comes_back(
+    archive: S3Archive,
+) -> None:
+    def overtake(command: Command) -> None:
+        if isinstance(command, FindRecording):
+            publish(archive, recorded(2000, complete=True))
+
+    with pytest.raises(StorageFaultError, match="another run"):
+        publish(archive, recorded(1500, complete=False), before=overtake)
+    assert described(archive).is_complete
+
+
+def test_manifest_without_its_recording_is_knowledge_and_nothing_else(archive: S3Archive) -> None:
     publish(archive, recorded(2000, complete=True))
     archive.client.delete_object(Bucket=BUCKET, Key=archive.recording_key)
-    assert archive.find_manifest() is None
+    seen = archive.look()
+    assert seen.described is None
+    assert seen.knowledge.stops == {119}
     publish(archive, recorded(1500, complete=True))
-    published = archive.find_manifest()
-    assert published is not None
-    assert published.accepted == 15
+    assert described(archive).fragments.accepted == 15
 
 
 def test_disk_that_takes_less_than_it_was_given(
@@ -214,26 +279,15 @@ def test_disk_that_takes_less_than_it_was_given(
             return getattr(self.file, name)
 
     monkeypatch.setattr("call_archive.aws.s3_recording._open_part", Reluctant)
-    with archive.open_recording() as recording:
+    with archive.open_recording(Knowledge()) as recording:
         recording.write(b"x" * 300_000)
-        recording.commit(HEADER, replaces="", is_complete=True)
+        recording.put(HEADER, PutRecording("", is_complete=True))
     head = archive.client.head_object(Bucket=BUCKET, Key=archive.recording_key)
     assert head["ContentLength"] == len(HEADER) + 300_000
 
 
-def test_later_stop_fragment_makes_an_early_recording_whole() -> None:
-    early = PublishedManifest(
-        is_complete=True, accepted=3, last=103, duration_ms=3000, etag="", recording_etag=""
-    )
-    call = replace(
-        recorded(80_000, complete=True), fragments=FragmentCounts(9, 9, 9, 0, 0, (), 109)
-    )
-    assert early.is_worse_than(call)
-    assert not replace(early, accepted=9, duration_ms=10_000).is_worse_than(call)
-
-
-def test_run_that_is_left_without_a_commit_leaves_nothing(archive: S3Archive) -> None:
-    with archive.open_recording() as recording:
+def test_run_that_is_left_unpublished_leaves_nothing(archive: S3Archive) -> None:
+    with archive.open_recording(Knowledge()) as recording:
         recording.write(bytes(3 * PART_BYTES))
     assert "Contents" not in archive.client.list_objects_v2(Bucket=BUCKET)
     assert "Uploads" not in archive.client.list_multipart_uploads(Bucket=BUCKET)
@@ -244,10 +298,11 @@ def test_run_that_is_left_without_a_commit_leaves_nothing(archive: S3Archive) ->
 )
 def test_object_of_any_length_is_what_was_written(archive: S3Archive, length: int) -> None:
     pcm = bytes(range(256)) * (length // 256 + 1)
-    with archive.open_recording() as recording:
+    with archive.open_recording(Knowledge()) as recording:
         for start in range(0, length, 1_000_003):
             recording.write(pcm[start : min(start + 1_000_003, length)])
-        stored = recording.commit(HEADER, replaces="", is_complete=True)
+        stored = recording.put(HEADER, PutRecording("", is_complete=True))
+    assert isinstance(stored, StoredRecording)
     body = archive.client.get_object(Bucket=BUCKET, Key=archive.recording_key)["Body"].read()
     assert body == HEADER + pcm[:length]
     assert stored.size_bytes == len(body)

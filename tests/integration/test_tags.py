@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from call_archive.aws.s3_recording import PART_BYTES, S3Archive
-from call_archive.errors import StorageFaultError
+from call_archive.aws.s3_archive import S3Archive
+from call_archive.aws.s3_recording import PART_BYTES
+from call_archive.recording.knowledge import Knowledge
+from call_archive.recording.manifest import StoredRecording
+from call_archive.recording.publishing import PutRecording, Refusal, Tag
 from local.behaviour import FragmentFault
 from local.demo_call import INSTANCE_ARN
 from local.resources import Resources, create_resources
@@ -32,14 +35,18 @@ def commit(
     length: int,
     *,
     complete: bool,
+    replaces: str = "",
     meanwhile: Callable[[], None] = lambda: None,
-) -> str:
-    """The ETag of a recording; `meanwhile` happens when it has been begun."""
-    with archive.open_recording() as recording:
+) -> StoredRecording | Refusal:
+    """A recording, published and tagged; `meanwhile` happens when it has been begun."""
+    with archive.open_recording(Knowledge()) as recording:
         for start in range(0, length, 1_000_000):
             recording.write(bytes(min(1_000_000, length - start)))
         meanwhile()
-        return recording.commit(HEADER, replaces="", is_complete=complete).etag
+        stored = recording.put(HEADER, PutRecording(replaces, is_complete=complete))
+        if isinstance(stored, StoredRecording) and stored.needs_tag:
+            assert recording.tag(Tag(stored, is_complete=complete)) is None
+        return stored
 
 
 def tags_of(client: Any, bucket: str, key: str, **version: str) -> dict[str, str]:
@@ -78,8 +85,9 @@ def test_so_are_those_of_one_that_is_not_complete(mono: Journey) -> None:
 
 
 def test_replacing_run_tags_its_own_version(archive: S3Archive) -> None:
-    commit(archive, MANY_PARTS, complete=False)
-    commit(archive, MANY_PARTS, complete=True)
+    first = commit(archive, MANY_PARTS, complete=False)
+    assert isinstance(first, StoredRecording)
+    commit(archive, MANY_PARTS, complete=True, replaces=first.etag)
     versions = archive.client.list_object_versions(Bucket=BUCKET, Prefix="recordings/")["Versions"]
     assert [
         tags_of(archive.client, BUCKET, archive.recording_key, VersionId=v["VersionId"])["complete"]
@@ -101,6 +109,6 @@ def test_recording_that_was_not_published_tags_nobody_elses(archive: S3Archive) 
     def finish_before() -> None:
         commit(archive, 1000, complete=True)
 
-    with pytest.raises(StorageFaultError, match="another run"):
-        commit(archive, MANY_PARTS, complete=False, meanwhile=finish_before)
+    refused = commit(archive, MANY_PARTS, complete=False, meanwhile=finish_before)
+    assert refused is Refusal.CONDITION
     assert tags_of(archive.client, BUCKET, archive.recording_key)["complete"] == "true"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from call_archive.aws.s3_recording import S3Archive
+from call_archive.aws.s3_archive import S3Archive
 from call_archive.errors import ArchiveError, RequestError, StorageFaultError
 from call_archive.fields import check_instance
 from call_archive.intake.flow_event import Streaming, build_job, decode_flow_event
@@ -24,6 +24,7 @@ from call_archive.job import ArchiveJob
 from call_archive.keys import manifest_key, recording_key
 from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.recording.manifest import decode_manifest
+from tests.support.manifests import older_manifest
 
 NOW_MS = 1_767_258_000_000
 ACCOUNT = "123456789012"
@@ -224,16 +225,14 @@ def test_instances_of_the_account_are_served_where_none_is_named(
 
 # ------------------------------------------------------------------ manifests are read back
 
-MANIFEST = json.dumps(
-    {"complete": True, "fragments": {"accepted": 1, "last": "1"}, "durationMs": 1}
-)
+MANIFEST = json.dumps(older_manifest())
 
 
 def test_a_manifest_has_bounds() -> None:
     longest = MANIFEST.ljust(MAX_MANIFEST_BYTES).encode()
-    assert decode_manifest(longest, etag="m", recording_etag="r").is_complete
+    assert decode_manifest(longest).is_complete
     with pytest.raises(StorageFaultError):
-        decode_manifest(longest + b" ", etag="m", recording_etag="r")
+        decode_manifest(longest + b" ")
 
 
 class EndlessBody:
@@ -256,7 +255,7 @@ def test_no_more_of_it_is_read() -> None:
     answer = {"Body": body, "ETag": "m", "Metadata": {}}
     client: Any = SimpleNamespace(get_object=lambda **_: answer)
     with pytest.raises(StorageFaultError) as caught:
-        S3Archive(client, "bucket", "recordings/a.wav", "manifests/a.json", "i-1").find_manifest()
+        S3Archive(client, "bucket", "recordings/a.wav", "manifests/a.json", "i-1").look()
     assert caught.value.code == "FOREIGN_MANIFEST"
     assert body.bytes_read <= MAX_MANIFEST_BYTES + 1
 
@@ -277,4 +276,4 @@ def test_forged_numbers_are_no_manifest(forged: dict[str, object]) -> None:
     manifest = json.loads(MANIFEST)
     manifest["fragments"] |= forged
     with pytest.raises(StorageFaultError):
-        decode_manifest(json.dumps(manifest).encode(), etag="m", recording_etag="r")
+        decode_manifest(json.dumps(manifest).encode())

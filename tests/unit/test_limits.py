@@ -30,6 +30,7 @@ from call_archive.media.fragments import Fragment, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Span
 from call_archive.reasons import Code, Reason
+from call_archive.recording.knowledge import Held, Knowledge, Run
 from call_archive.recording.listing import ListedFragment
 from call_archive.recording.manifest import (
     FragmentCounts,
@@ -37,6 +38,7 @@ from call_archive.recording.manifest import (
     StoredRecording,
     build_manifest,
     decode_manifest,
+    encode_manifest,
 )
 from call_archive.recording.pipeline import _Shortfall
 from call_archive.recording.retrieval import BATCH_FRAGMENTS
@@ -58,6 +60,7 @@ from local.encoder import (
     VOID_ID,
     encode_element,
 )
+from tests.support.manifests import older_manifest
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "limits.md"
 START_MS = 1_767_258_000_000
@@ -245,8 +248,7 @@ def bytes_of_a_wav(size: int) -> None:
 
 
 def a_manifest(size: int) -> None:
-    facts = {"complete": True, "fragments": {"accepted": 3, "last": "5"}, "durationMs": 192}
-    decode_manifest(json.dumps(facts).encode().ljust(size), etag="m", recording_etag="r")
+    decode_manifest(json.dumps(older_manifest()).encode().ljust(size))
 
 
 def a_prefix(size: int) -> None:
@@ -432,11 +434,20 @@ def test_the_largest_manifest_can_be_read_back() -> None:
         clock_jumps=limits.MAX_FRAGMENTS_PER_CALL,
         reasons=[Reason(Code.NOT_EBML, "x" * 1_000)] * limits.MAX_REASONS,
         may_improve=True,
+        held=Held((Run(largest, largest),) * limits.MAX_HELD_RUNS, limits.MAX_FRAGMENTS_PER_CALL),
     )
     recording = StoredRecording("s3://my-calls/x.wav", "etag", limits.MAX_RECORDING_BYTES, "a" * 64)
-    manifest = build_manifest(JOB, call, recording, trigger=Trigger.CLI, archived_at_ms=START_MS)
-    document = json.dumps(manifest, indent=2).encode()
-    assert decode_manifest(document, etag="m", recording_etag="r").last == largest
+    manifest = build_manifest(
+        JOB,
+        call,
+        recording,
+        told=Knowledge(frozenset(range(largest - limits.MAX_STOPS, largest)), START_MS),
+        range_end_ms=None,
+        trigger=Trigger.CLI,
+        archived_at_ms=START_MS,
+    )
+    document = json.dumps(encode_manifest(manifest), indent=2).encode()
+    assert decode_manifest(document) == manifest
 
 
 # ----------------------------------------------------------------------------- nothing is forgotten

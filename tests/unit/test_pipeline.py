@@ -1,7 +1,6 @@
 """One run with everything at hand: what may be published, and what may not."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -14,11 +13,11 @@ from call_archive.media.pcm import Direction
 from call_archive.reasons import Code
 from call_archive.recording.listing import Delivery as Delivered
 from call_archive.recording.listing import ListedFragment, ReceivedFragment
-from call_archive.recording.manifest import PublishedManifest, StoredRecording
 from call_archive.recording.pipeline import Archived, Conditions, archive_call
 from local.call import Call, Delivery, simulate_call
 from local.encoder import FROM_CUSTOMER, TO_CUSTOMER
 from local.pcm import synthetic_pcm
+from tests.support.bucket import MemoryArchive
 
 START_MS = 1_767_258_000_000
 
@@ -54,48 +53,6 @@ class Stream:
                 yield ReceivedFragment(media)
 
 
-@dataclass
-class Recording:
-    """A WAV in memory."""
-
-    pcm: bytes = b""
-    wav: bytes | None = None
-
-    def write(self, pcm: bytes | bytearray) -> None:
-        self.pcm += pcm
-
-    @property
-    def pcm_bytes(self) -> int:
-        return len(self.pcm)
-
-    def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
-        self.wav = header + self.pcm
-        return StoredRecording("s3://my-calls/x.wav", "etag", len(self.wav), "")
-
-
-@dataclass
-class Bucket:
-    """An archive without earlier runs."""
-
-    recording: Recording = field(default_factory=Recording)
-    manifest: dict[str, object] | None = None
-
-    def find_manifest(self) -> PublishedManifest | None:
-        return None
-
-    @contextmanager
-    def open_recording(self) -> Iterator[Recording]:
-        yield self.recording
-
-    def put_manifest(
-        self,
-        manifest: dict[str, object],
-        recording: StoredRecording,
-        published: PublishedManifest | None,
-    ) -> None:
-        self.manifest = manifest
-
-
 def call_of(delivery: Delivery, seconds: float = 5, *, one_track: bool = False) -> Call:
     return simulate_call(
         synthetic_pcm(seconds, 1)[:],
@@ -108,12 +65,12 @@ def call_of(delivery: Delivery, seconds: float = 5, *, one_track: bool = False) 
     )
 
 
-def run(call: Call, bucket: Bucket, *tracks: Direction) -> Archived:
-    return run_stream(call, Stream(call), bucket, *tracks)
+def run(call: Call, archive: MemoryArchive, *tracks: Direction) -> Archived:
+    return run_stream(call, Stream(call), archive, *tracks)
 
 
 def run_stream(
-    call: Call, stream: Stream, bucket: Bucket, *tracks: Direction, has_stop: bool = True
+    call: Call, stream: Stream, archive: MemoryArchive, *tracks: Direction, has_stop: bool = True
 ) -> Archived:
     job: ArchiveJob = decode_job(call.archive_job())
     if not has_stop:
@@ -125,44 +82,50 @@ def run_stream(
         now_ms=lambda: call.end_ms + 60_000,
         check_time=lambda: None,
     )
-    archived = archive_call(job, stream, bucket, conditions)
+    archived = archive_call(job, stream, archive, conditions)
     assert isinstance(archived, Archived)
     return archived
 
 
+def pcm_of(archive: MemoryArchive) -> bytes:
+    wav = archive.bucket.wav
+    assert wav is not None
+    return wav[44:]
+
+
 def test_a_call_is_archived_whole() -> None:
-    bucket = Bucket()
-    archived = run(call_of(Delivery()), bucket, Direction.FROM_CUSTOMER)
-    assert bucket.recording.pcm == synthetic_pcm(5, 1)[:]
+    archive = MemoryArchive()
+    archived = run(call_of(Delivery()), archive, Direction.FROM_CUSTOMER)
+    assert pcm_of(archive) == synthetic_pcm(5, 1)[:]
     assert archived.call.is_complete
-    assert bucket.manifest is not None
+    assert archive.bucket.manifest is not None
 
 
 @pytest.mark.parametrize("seconds", [5, 100])
 def test_a_call_without_a_word_of_the_customer_is_not_a_success(seconds: float) -> None:
     """The flow streams only what the customer hears, and the archive wants what they say."""
-    bucket = Bucket()
+    archive = MemoryArchive()
     delivery = Delivery(track_names=(TO_CUSTOMER, FROM_CUSTOMER))
     with pytest.raises(MediaError) as caught:
-        run(call_of(delivery, seconds, one_track=True), bucket, Direction.FROM_CUSTOMER)
+        run(call_of(delivery, seconds, one_track=True), archive, Direction.FROM_CUSTOMER)
     assert caught.value.code == "NO_AUDIO"
-    assert bucket.recording.wav is None
-    assert bucket.manifest is None
+    assert archive.bucket.wav is None
+    assert archive.bucket.manifest is None
 
 
 @pytest.mark.parametrize("odd", [frozenset({3}), frozenset({3, 4}), frozenset({5})])
 def test_fragments_without_any_tags_lose_no_audio(odd: frozenset[int]) -> None:
-    bucket = Bucket()
-    archived = run(call_of(Delivery(without_tags=odd)), bucket, Direction.FROM_CUSTOMER)
-    assert bucket.recording.pcm == synthetic_pcm(5, 1)[:]
+    archive = MemoryArchive()
+    archived = run(call_of(Delivery(without_tags=odd)), archive, Direction.FROM_CUSTOMER)
+    assert pcm_of(archive) == synthetic_pcm(5, 1)[:]
     assert archived.call.clock_jumps == 0
     assert archived.call.is_complete
 
 
 def test_both_tracks_are_left_and_right() -> None:
-    bucket = Bucket()
-    run(call_of(Delivery()), bucket, *Direction)
-    frames = bucket.recording.pcm
+    archive = MemoryArchive()
+    run(call_of(Delivery()), archive, *Direction)
+    frames = pcm_of(archive)
     left = b"".join(frames[at : at + 2] for at in range(0, len(frames), 4))
     right = b"".join(frames[at : at + 2] for at in range(2, len(frames), 4))
     assert (left, right) == (synthetic_pcm(5, 1)[:], synthetic_pcm(5, 2)[:])
@@ -184,16 +147,16 @@ class StreamWith(Stream):
 
 
 def test_a_fragment_with_two_contact_ids_is_refused_and_said() -> None:
-    call, bucket = call_of(Delivery()), Bucket()
+    call, archive = call_of(Delivery()), MemoryArchive()
     stream = StreamWith(call, {2: frozenset(("c-1", "someone-else"))})
-    archived = run_stream(call, stream, bucket)
+    archived = run_stream(call, stream, archive)
     assert [reason.code for reason in archived.call.reasons] == [Code.CONTRADICTORY_TAGS]
     assert archived.call.fragments.contradictory == archived.call.fragments.foreign == 1
 
 
 def test_behind_a_stranger_at_an_open_end_nothing_is_missing() -> None:
-    call, bucket = call_of(Delivery()), Bucket()
+    call, archive = call_of(Delivery()), MemoryArchive()
     tags = {4: frozenset(("someone-else",)), 5: frozenset[str]()}
-    archived = run_stream(call, StreamWith(call, tags), bucket, has_stop=False)
+    archived = run_stream(call, StreamWith(call, tags), archive, has_stop=False)
     assert archived.call.fragments.untagged == archived.call.fragments.foreign == 1
     assert archived.call.is_complete

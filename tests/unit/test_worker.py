@@ -1,8 +1,7 @@
 """One message in, what becomes of it out: with everything that talks to AWS in memory."""
 
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping
 
 import pytest
 
@@ -11,7 +10,6 @@ from call_archive.job import ArchiveJob, Trigger, build_job_message
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Code, Refusal, Service
 from call_archive.recording.listing import Delivery, ListedFragment
-from call_archive.recording.manifest import PublishedManifest, StoredRecording
 from call_archive.retry import POLICY, RetryPolicy
 from call_archive.worker import (
     Aged,
@@ -29,6 +27,8 @@ from call_archive.worker import (
     unforeseen,
     work,
 )
+from tests.support.bucket import MemoryArchive
+from tests.support.manifests import older_manifest
 
 ACCOUNT = "111122223333"
 INSTANCE = f"arn:aws:connect:eu-west-2:{ACCOUNT}:instance/i-1"
@@ -56,6 +56,16 @@ EVENT = {
 }
 
 
+MANIFEST = older_manifest(
+    contactId=JOB.contact_id,
+    instanceArn=JOB.instance_arn,
+    streamArn=JOB.stream_arn,
+    recordingUri="s3://my-calls/recordings/100.wav",
+    fragments=older_manifest()["fragments"] | {"accepted": 3, "last": "102"},
+    rangeEnd=None,
+)
+
+
 class Ports:
     """A stream that fails, an archive that has it, a contact as it is given."""
 
@@ -80,42 +90,16 @@ class Ports:
         self.opened.append(job)
         return self
 
-    def open_archive(self, job: ArchiveJob) -> "Ports":
-        return self
+    def open_archive(self, job: ArchiveJob) -> MemoryArchive:
+        archive = MemoryArchive()
+        if self._archived:
+            archive.bucket.place(b"RIFF", MANIFEST)
+        return archive
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterable[ListedFragment]:
         raise self._failures.pop(0)
 
     def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
-        raise NotImplementedError
-
-    def find_manifest(self) -> PublishedManifest | None:
-        if not self._archived:
-            return None
-        return PublishedManifest(
-            is_complete=True,
-            accepted=3,
-            last=102,
-            duration_ms=3_000,
-            etag="m",
-            recording_etag="r",
-        )
-
-    @contextmanager
-    def open_recording(self) -> Iterator["Ports"]:
-        raise NotImplementedError
-
-    def put_manifest(self, *_: object) -> None:
-        raise NotImplementedError
-
-    @property
-    def pcm_bytes(self) -> int:
-        raise NotImplementedError
-
-    def write(self, pcm: bytes | bytearray) -> None:
-        raise NotImplementedError
-
-    def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
         raise NotImplementedError
 
 

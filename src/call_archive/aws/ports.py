@@ -11,7 +11,7 @@ from call_archive.aws.contacts import Contacts
 from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.kvs import StreamReader
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
-from call_archive.aws.s3_recording import S3Archive
+from call_archive.aws.s3_archive import S3Archive
 from call_archive.config import Tracks
 from call_archive.fields import account_of, instance_id_of, region_of
 from call_archive.keys import manifest_key, recording_key

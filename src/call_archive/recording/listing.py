@@ -68,8 +68,13 @@ class FragmentListing:
         return map(_unpack, self._packed)
 
     def __contains__(self, number: int) -> bool:
+        return self.place_of(number) is not None
+
+    def place_of(self, number: int) -> int | None:
+        """The fragment's index among those listed; None if it is not listed."""
         place = bisect_left(self._packed, number << _FACTS_BITS)
-        return place < len(self._packed) and self._packed[place] >> _FACTS_BITS == number
+        is_there = place < len(self._packed) and self._packed[place] >> _FACTS_BITS == number
+        return place if is_there else None
 
     def has_hole(self) -> bool:
         """Whether, by KVS's clock, a fragment may lack between two that are listed."""

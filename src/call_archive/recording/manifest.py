@@ -1,23 +1,32 @@
 """What was archived, what is missing, and how we know: facts → JSON, version 1, and back.
 
-The manifest is written last: where it is, the recording is whole as far as the manifest says.
+The manifest is written last: if it exists, the recording does too, as far as the manifest says.
+Every reader uses `Manifest`. Keys that it does not know are kept as they are, because a newer
+version may have written them; keys that older versions did not write are optional.
+
+Schema: docs/schemas/manifest.json.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
-from call_archive.limits import MAX_MANIFEST_BYTES
+from call_archive.limits import MAX_FRAGMENT_NUMBER_DIGITS, MAX_MANIFEST_BYTES
 from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction
-from call_archive.moments import format_utc, read_ms
+from call_archive.moments import format_utc, to_ms
 from call_archive.reasons import Code, Reason
-from call_archive.recording.selection import STOP_TOLERANCE_MS
+from call_archive.recording.knowledge import Held, Knowledge, Run
 from call_archive.recording.timeline import Hole
 
 MANIFEST_VERSION = 1
+
+_NUMBER = re.compile(rf"[0-9]{{1,{MAX_FRAGMENT_NUMBER_DIGITS}}}")
+_START_IN_URI = re.compile(r"/([0-9]+)\.wav\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +54,19 @@ class FragmentCounts:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecording:
-    """A WAV as it lies in S3.
+    """A WAV in S3.
 
     Attributes:
-        fault: what went wrong after it was published; it is raised when the manifest is there.
+        version_id: "" or "null" in a bucket without versions.
+        needs_tag: whether it was begun before it was known if it would be complete.
     """
 
     uri: str
     etag: str
     size_bytes: int
     sha256: str
-    fault: StorageFaultError | None = None
+    version_id: str = ""
+    needs_tag: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +78,7 @@ class RecordedCall:
         samples: a channel's length.
         reasons: why the recording is not complete; empty when it is.
         may_improve: whether a later try could find what is missing.
+        held: which fragments it holds whole.
         media_bytes: the size of the fragments that were received.
     """
 
@@ -79,6 +91,7 @@ class RecordedCall:
     clock_jumps: int
     reasons: Sequence[Reason]
     may_improve: bool
+    held: Held
     media_bytes: int = 0
 
     @property
@@ -93,48 +106,92 @@ class RecordedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedManifest:
-    """What a later run has to know of a manifest that lies in S3 already.
+class Place:
+    """A gap or an overlap."""
+
+    at_ms: int
+    length_ms: int
+    track: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A manifest, read or about to be written; docs/architecture.md explains each key.
 
     Attributes:
-        last: the highest fragment number in its recording.
-        range_end_ms: up to when fragments were looked for; None where the job named its last one.
-        etag: of the manifest object.
-        recording_etag: of the recording that it describes.
+        range_end_ms: up to when fragments were looked for; None if a last fragment was known.
+        start_fragment_number: of the stretch; None in a manifest of an older version.
+        told: what messages have told of the stretch; None in a manifest of an older version.
+        held_runs: which fragments the recording holds; None in a manifest of an older version.
+        others: keys that this version does not know, by name.
     """
 
-    is_complete: bool
-    accepted: int
-    last: int
+    contact_id: str
+    initial_contact_id: str
+    instance_arn: str
+    stream_arn: str
+    recording_uri: str
+    tracks: tuple[str, ...]
+    channels: int
+    sample_rate_hz: int
     duration_ms: int
-    etag: str
-    recording_etag: str
-    range_end_ms: int | None = None
+    started_at_ms: int
+    ended_at_ms: int
+    size_bytes: int
+    sha256: str
+    is_complete: bool
+    reasons: tuple[str, ...]
+    fragments: FragmentCounts
+    gaps: tuple[Place, ...]
+    overlaps: tuple[Place, ...]
+    clock_jumps: int
+    software: str
+    range_end_ms: int | None
+    archived_at_ms: int
+    trigger: str
+    start_fragment_number: int | None = None
+    told: Knowledge | None = None
+    held_runs: Held | None = None
+    others: Mapping[str, object] = field(default_factory=dict)
 
-    def covers(self, job: ArchiveJob) -> bool:
-        """Whether there is nothing left to do for the job.
+    @property
+    def knowledge(self) -> Knowledge:
+        """What is known of the stretch; of an older manifest, as much as it allows.
 
-        A job without a stop fragment may have been archived before its call was over; one that
-        names a later stop fragment, or a later end, then makes it whole.
+        There a `rangeEnd` of null says that a stop fragment was named: it is the highest that was
+        received or found missing, unless untagged fragments behind it were refused.
         """
-        if not self.is_complete:
-            return False
-        if job.stop_fragment_number is not None:
-            return job.stop_fragment_number <= self.last
-        reached_ms = self.range_end_ms
-        return reached_ms is None or job.end_bound_ms <= reached_ms + STOP_TOLERANCE_MS
+        if self.told is not None:
+            return self.told
+        counts = self.fragments
+        if self.range_end_ms is not None:
+            return Knowledge(end_ms=self.range_end_ms, furthest=counts.last)
+        stops = () if counts.untagged else (max(counts.last, *counts.missing, 0),)
+        return Knowledge(frozenset(stops), self.ended_at_ms)
 
-    def is_worse_than(self, call: RecordedCall) -> bool:
-        """Whether `call` may replace it: complete beats partial, more beats less.
+    @property
+    def held(self) -> Held:
+        """Which fragments the recording holds; of an older one the first, the last, the count."""
+        if self.held_runs is not None:
+            return self.held_runs
+        counts, start = self.fragments, self.stretch_start or 0
+        first = start + 1 if start in counts.missing else start
+        runs = (Run(first, counts.last),) if counts.accepted else ()
+        return Held(runs, counts.accepted, is_exact=False)
 
-        One that was called complete before anybody knew of a later fragment, which is missing, is
-        replaced by a partial one that has as much and says so.
-        """
-        ours = (self.accepted, self.duration_ms)
-        theirs = (call.fragments.accepted, call.duration_ms)
-        if self.is_complete and not call.is_complete:
-            return max(call.fragments.missing, default=0) > self.last and ours <= theirs
-        return (call.is_complete and not self.is_complete) or ours < theirs
+    @property
+    def stretch_start(self) -> int | None:
+        """The start fragment of the stretch; None if an older manifest does not show it."""
+        if self.start_fragment_number is not None:
+            return self.start_fragment_number
+        named = _START_IN_URI.search(self.recording_uri)
+        return int(named[1]) if named and _NUMBER.fullmatch(named[1]) else None
+
+    @property
+    def audio_ms(self) -> int:
+        """How long the recording is without the silence that fills its gaps."""
+        silence_ms = sum(gap.length_ms for gap in self.gaps)
+        return self.duration_ms - silence_ms // max(1, self.channels)
 
 
 def build_manifest(
@@ -142,87 +199,302 @@ def build_manifest(
     call: RecordedCall,
     recording: StoredRecording,
     *,
+    told: Knowledge,
+    range_end_ms: int | None,
     trigger: Trigger,
     archived_at_ms: int,
-) -> dict[str, object]:
+) -> Manifest:
+    """The manifest of a recording that a run has made.
+
+    Args:
+        job: the stretch.
+        call: what the run found.
+        recording: where it is.
+        told: what is known of the stretch, this run's message included.
+        range_end_ms: up to when fragments were looked for; None if a last fragment was known.
+        trigger: what made the job.
+        archived_at_ms: the time, ms since the epoch.
+    """
+    return Manifest(
+        contact_id=job.contact_id,
+        initial_contact_id=job.initial_contact_id,
+        instance_arn=job.instance_arn,
+        stream_arn=job.stream_arn,
+        recording_uri=recording.uri,
+        tracks=tuple(call.tracks),
+        channels=len(call.tracks),
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        duration_ms=call.duration_ms,
+        started_at_ms=call.started_at_ms,
+        ended_at_ms=call.started_at_ms + call.duration_ms,
+        size_bytes=recording.size_bytes,
+        sha256=recording.sha256,
+        is_complete=call.is_complete,
+        reasons=tuple(map(str, call.reasons)),
+        fragments=call.fragments,
+        gaps=_places(call.gaps),
+        overlaps=_places(call.overlaps),
+        clock_jumps=call.clock_jumps,
+        software=f"call-archive {__version__}",
+        range_end_ms=range_end_ms,
+        archived_at_ms=archived_at_ms,
+        trigger=trigger,
+        start_fragment_number=job.start_fragment_number,
+        told=told,
+        held_runs=call.held,
+    )
+
+
+def encode_manifest(manifest: Manifest) -> dict[str, object]:
     """The manifest as a JSON object; fragment numbers are strings, times are UTC."""
-    return {
+    counts, end_ms = manifest.fragments, manifest.range_end_ms
+    document: dict[str, object] = {
         "version": MANIFEST_VERSION,
-        "contactId": job.contact_id,
-        "initialContactId": job.initial_contact_id,
-        "instanceArn": job.instance_arn,
-        "streamArn": job.stream_arn,
-        "recordingUri": recording.uri,
-        "tracks": list(call.tracks),
-        "channels": len(call.tracks),
-        "sampleRateHz": SAMPLE_RATE_HZ,
-        "durationMs": call.duration_ms,
-        "startedAt": format_utc(call.started_at_ms),
-        "endedAt": format_utc(call.started_at_ms + call.duration_ms),
-        "bytes": recording.size_bytes,
-        "sha256": recording.sha256,
-        "complete": call.is_complete,
-        "reasons": [str(reason) for reason in call.reasons],
+        "contactId": manifest.contact_id,
+        "initialContactId": manifest.initial_contact_id,
+        "instanceArn": manifest.instance_arn,
+        "streamArn": manifest.stream_arn,
+        "recordingUri": manifest.recording_uri,
+        "tracks": list(manifest.tracks),
+        "channels": manifest.channels,
+        "sampleRateHz": manifest.sample_rate_hz,
+        "durationMs": manifest.duration_ms,
+        "startedAt": format_utc(manifest.started_at_ms),
+        "endedAt": format_utc(manifest.ended_at_ms),
+        "bytes": manifest.size_bytes,
+        "sha256": manifest.sha256,
+        "complete": manifest.is_complete,
+        "reasons": list(manifest.reasons),
         "fragments": {
-            "listed": call.fragments.listed,
-            "received": call.fragments.received,
-            "accepted": call.fragments.accepted,
-            "foreign": call.fragments.foreign,
-            "contradictory": call.fragments.contradictory,
-            "untagged": call.fragments.untagged,
-            "missing": [str(number) for number in call.fragments.missing],
-            "last": str(call.fragments.last),
+            "listed": counts.listed,
+            "received": counts.received,
+            "accepted": counts.accepted,
+            "foreign": counts.foreign,
+            "contradictory": counts.contradictory,
+            "untagged": counts.untagged,
+            "missing": [str(number) for number in counts.missing],
+            "last": str(counts.last),
         },
-        "gaps": [_describe(hole) for hole in call.gaps],
-        "overlaps": [_describe(hole) for hole in call.overlaps],
-        "clockJumps": call.clock_jumps,
-        "software": f"call-archive {__version__}",
-        "rangeEnd": format_utc(job.end_bound_ms) if job.stop_fragment_number is None else None,
-        "archivedAt": format_utc(archived_at_ms),
-        "trigger": trigger,
+        "gaps": [_encode_place(gap) for gap in manifest.gaps],
+        "overlaps": [_encode_place(overlap) for overlap in manifest.overlaps],
+        "clockJumps": manifest.clock_jumps,
+        "software": manifest.software,
+        "rangeEnd": None if end_ms is None else format_utc(end_ms),
+        "archivedAt": format_utc(manifest.archived_at_ms),
+        "trigger": manifest.trigger,
     }
+    if manifest.told is not None and manifest.start_fragment_number is not None:
+        told = manifest.told
+        document["stretch"] = {
+            "startFragmentNumber": str(manifest.start_fragment_number),
+            "stopFragmentNumbers": [str(stop) for stop in sorted(told.stops)],
+            "endsBy": None if told.end_ms is None else format_utc(told.end_ms),
+            "furthestFragmentNumber": str(told.furthest),
+        }
+    if manifest.held_runs is not None:
+        document["held"] = [
+            {"first": str(run.first), "last": str(run.last)} for run in manifest.held_runs.runs
+        ]
+        document["heldFragments"] = manifest.held_runs.count
+    return {**manifest.others, **document}
 
 
-def decode_manifest(document: bytes, *, etag: str, recording_etag: str) -> PublishedManifest:
-    """What a manifest in S3 says of its recording.
+def decode_manifest(document: bytes) -> Manifest:
+    """The manifest that is at a key.
 
     Raises:
-        StorageFaultError: it is not a manifest of this version.
+        StorageFaultError: it is not a manifest, or one of another version.
     """
     if len(document) > MAX_MANIFEST_BYTES:
         raise StorageFaultError(
             Code.FOREIGN_MANIFEST,
             f"the object at the manifest's key has more than {MAX_MANIFEST_BYTES} bytes, so it is "
-            "not a manifest: remove it",
+            "not a manifest: move it away",
         )
     try:
-        manifest = json.loads(document)
-        return PublishedManifest(
-            is_complete=manifest["complete"] is True,
-            accepted=int(manifest["fragments"]["accepted"]),
-            last=int(manifest["fragments"]["last"]),
-            duration_ms=int(manifest["durationMs"]),
-            etag=etag,
-            recording_etag=recording_etag,
-            range_end_ms=_read_range_end(manifest.get("rangeEnd")),
-        )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise StorageFaultError(
-            Code.FOREIGN_MANIFEST, "the object at the manifest's key is not a manifest: remove it"
-        ) from error
+        return read_manifest(json.loads(document))
+    except (ValueError, RecursionError) as error:
+        raise _foreign("it is not JSON") from error
 
 
-def _describe(hole: Hole) -> dict[str, object]:
-    return {"atMs": hole.at_ms, "lengthMs": hole.length_ms, "track": hole.track}
-
-
-def _read_range_end(field: object) -> int | None:
-    """A moment; None for null or a missing key.
+def read_manifest(document: object) -> Manifest:
+    """A manifest as a decoded JSON value.
 
     Raises:
-        ValueError: it is something else.
+        StorageFaultError: it is not a manifest, or one of another version.
     """
-    moment_ms = read_ms(field)
-    if field is not None and moment_ms is None:
-        raise ValueError("rangeEnd is not a time")
-    return moment_ms
+    if not isinstance(document, dict):
+        raise _foreign("it is not a JSON object")
+    keys = _Keys(document)
+    _check_version(document.get("version"))
+    counts = _Keys(keys.read("fragments", _mapping))
+    told, start = _read_stretch(keys)
+    return Manifest(
+        contact_id=keys.read("contactId", _text),
+        initial_contact_id=keys.read("initialContactId", _text),
+        instance_arn=keys.read("instanceArn", _text),
+        stream_arn=keys.read("streamArn", _text),
+        recording_uri=keys.read("recordingUri", _text),
+        tracks=keys.read_each("tracks", _text),
+        channels=keys.read("channels", _count),
+        sample_rate_hz=keys.read("sampleRateHz", _count),
+        duration_ms=keys.read("durationMs", _count),
+        started_at_ms=keys.read("startedAt", _moment),
+        ended_at_ms=keys.read("endedAt", _moment),
+        size_bytes=keys.read("bytes", _count),
+        sha256=keys.read("sha256", _text),
+        is_complete=keys.read("complete", _truth),
+        reasons=keys.read_each("reasons", _text),
+        fragments=FragmentCounts(
+            listed=counts.read("listed", _count),
+            received=counts.read("received", _count),
+            accepted=counts.read("accepted", _count),
+            foreign=counts.read("foreign", _count),
+            untagged=counts.read("untagged", _count),
+            missing=counts.read_each("missing", _number),
+            last=counts.read("last", _number),
+            contradictory=counts.read_known("contradictory", _count) or 0,
+        ),
+        gaps=keys.read_each("gaps", _place),
+        overlaps=keys.read_each("overlaps", _place),
+        clock_jumps=keys.read("clockJumps", _count),
+        software=keys.read("software", _text),
+        range_end_ms=keys.read_known("rangeEnd", _moment),
+        archived_at_ms=keys.read("archivedAt", _moment),
+        trigger=keys.read("trigger", _text),
+        start_fragment_number=start,
+        told=told,
+        held_runs=_read_held(keys),
+        others={name: value for name, value in document.items() if name not in keys.used},
+    )
+
+
+def _read_stretch(keys: "_Keys") -> tuple[Knowledge | None, int | None]:
+    stretch = keys.read_known("stretch", _mapping)
+    if stretch is None:
+        return None, None
+    parts = _Keys(stretch)
+    stops = frozenset(parts.read_each("stopFragmentNumbers", _number))
+    told = Knowledge(
+        stops,
+        parts.read_known("endsBy", _moment),
+        parts.read("furthestFragmentNumber", _number),
+    )
+    return told, parts.read("startFragmentNumber", _number)
+
+
+def _read_held(keys: "_Keys") -> Held | None:
+    if keys.read_known("held", _sequence) is None:
+        return None
+    return Held(keys.read_each("held", _run), keys.read("heldFragments", _count))
+
+
+class _Keys:
+    """The keys of a JSON object, each read as what it has to be.
+
+    Attributes:
+        used: the keys that were asked for.
+    """
+
+    def __init__(self, document: Mapping[str, object]) -> None:
+        self._document = document
+        self.used = {"version"}
+
+    def read[T](self, name: str, decode: Callable[[object], T]) -> T:
+        self.used.add(name)
+        if name not in self._document:
+            raise _foreign(f"it has no {name}")
+        try:
+            return decode(self._document[name])
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _foreign(f"its {name} is not what a manifest has there") from error
+
+    def read_known[T](self, name: str, decode: Callable[[object], T]) -> T | None:
+        """The value of a key that may be left out, or be null."""
+        self.used.add(name)
+        return None if self._document.get(name) is None else self.read(name, decode)
+
+    def read_each[T](self, name: str, decode: Callable[[object], T]) -> tuple[T, ...]:
+        return self.read(name, lambda value: tuple(map(decode, _sequence(value))))
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int:
+        raise _foreign("it has no version")
+    if version != MANIFEST_VERSION:
+        raise StorageFaultError(
+            Code.UNKNOWN_MANIFEST,
+            f"the manifest is of version {str(version)[:20]}, and this software writes "
+            f"{MANIFEST_VERSION}: deploy the newer version; never remove the manifest",
+        )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _count(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def _number(value: object) -> int:
+    if not _NUMBER.fullmatch(_text(value)):
+        raise ValueError
+    return int(_text(value))
+
+
+def _moment(value: object) -> int:
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
+        raise ValueError
+    return to_ms(moment)
+
+
+def _sequence(value: object) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _place(value: object) -> Place:
+    parts = _mapping(value)
+    at_ms, length_ms = _count(parts.get("atMs")), _count(parts.get("lengthMs"))
+    return Place(at_ms, length_ms, _text(parts.get("track")))
+
+
+def _run(value: object) -> Run:
+    parts = _mapping(value)
+    return Run(_number(parts.get("first")), _number(parts.get("last")))
+
+
+def _places(holes: Sequence[Hole]) -> tuple[Place, ...]:
+    return tuple(Place(hole.at_ms, hole.length_ms, hole.track) for hole in holes)
+
+
+def _encode_place(place: Place) -> dict[str, object]:
+    return {"atMs": place.at_ms, "lengthMs": place.length_ms, "track": place.track}
+
+
+def _foreign(what: str) -> StorageFaultError:
+    return StorageFaultError(
+        Code.FOREIGN_MANIFEST,
+        f"the object at the manifest's key is not a manifest, because {what}: move it away",
+    )

@@ -10,25 +10,45 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
-from call_archive.errors import MediaError, NotYetError, StreamFaultError
+from call_archive.errors import MediaError, NotYetError, StorageFaultError, StreamFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_HOLES, MAX_REASONS
 from call_archive.media.likeness import MediaFragment, decode_audio
 from call_archive.media.pcm import Direction, Piece
 from call_archive.reasons import Code, Reason
+from call_archive.recording.knowledge import HeldBuilder, Knowledge
 from call_archive.recording.listing import (
     LISTING_PAD_MS,
     Delivery,
     FragmentListing,
     ListedFragment,
     MissingFragment,
+    ReceivedFragment,
 )
 from call_archive.recording.manifest import (
     FragmentCounts,
-    PublishedManifest,
+    Manifest,
     RecordedCall,
     StoredRecording,
-    build_manifest,
+)
+from call_archive.recording.publishing import (
+    Answer,
+    Command,
+    FindRecording,
+    Kept,
+    Nothing,
+    Own,
+    PutManifest,
+    PutRecording,
+    Read,
+    Refusal,
+    Seen,
+    Steps,
+    Tag,
+    Tell,
+    plan,
+    publish,
+    tell,
 )
 from call_archive.recording.selection import ContactSelection, fragments_in_range
 from call_archive.recording.timeline import Timeline
@@ -61,26 +81,27 @@ class RecordingSink(Protocol):
     def pcm_bytes(self) -> int:
         """How many bytes were written."""
 
-    def commit(self, header: bytes, *, replaces: str, is_complete: bool) -> StoredRecording:
-        """Publishes the header and everything written, in place of an earlier recording's ETag."""
+    def put(self, header: bytes, command: PutRecording) -> StoredRecording | Refusal:
+        """Publishes the header and everything written, on the command's condition."""
+
+    def tag(self, command: Tag) -> StorageFaultError | None:
+        """Tags what was published; what failed, if anything did."""
 
 
 class Archive(Protocol):
     """Where one job's recording and manifest go."""
 
-    def find_manifest(self) -> PublishedManifest | None:
-        """What an earlier run published."""
+    def look(self) -> Seen:
+        """Both objects."""
 
-    def open_recording(self) -> AbstractContextManager[RecordingSink]:
-        """A new recording; leaving without a commit leaves no trace."""
+    def find_recording(self) -> str:
+        """The recording's ETag; "" if there is none."""
 
-    def put_manifest(
-        self,
-        manifest: dict[str, object],
-        recording: StoredRecording,
-        published: PublishedManifest | None,
-    ) -> None:
-        """Writes the manifest, in place of `published` where there is one."""
+    def open_recording(self, told: Knowledge) -> AbstractContextManager[RecordingSink]:
+        """A new recording, of a run that knows so much; unpublished, it leaves no trace."""
+
+    def put_manifest(self, command: PutManifest) -> bool:
+        """Writes a manifest on the command's condition; whether that held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +111,17 @@ class AlreadyArchived:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """This run's recording.
+    """What a run found, and what is published now.
 
     Attributes:
-        is_published: False where an earlier partial recording is at least as good.
+        call: what this run found.
+        is_published: whether this run's recording was published; an earlier one is kept if not.
+        manifest: of the recording that is published.
     """
 
     call: RecordedCall
     is_published: bool
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,27 +151,72 @@ def archive_call(
         ArchiveError: nothing was published, or something went wrong beside the recording and its
             manifest; `retryable` says whether to come back.
     """
-    published = archive.find_manifest()
-    if published is not None and published.covers(job):
+    seen = archive.look()
+    needed = plan(job, seen)
+    if isinstance(needed, Nothing):
         return AlreadyArchived()
-    run = _Run(job, conditions)
+    if isinstance(needed, Tell):
+        _carry_out(tell(needed.manifest, seen), lambda command: _do(command, archive))
+        return AlreadyArchived()
+    run = _Run(job, needed, conditions)
     listed = run.list_range(source)
-    with archive.open_recording() as recording, closing(source.fetch(listed)) as deliveries:
-        for pcm in run.record(deliveries):
+    with (
+        archive.open_recording(needed.told) as recording,
+        closing(source.fetch(listed)) as deliveries,
+    ):
+        for pcm in run.record(deliveries, listed):
             recording.write(pcm)
         call = run.describe(listed)
-        if published is not None and not published.is_worse_than(call):
-            return Archived(call, is_published=False)
         header = build_header(recording.pcm_bytes, len(conditions.tracks))
-        replaces = published.recording_etag if published is not None else ""
-        stored = recording.commit(header, replaces=replaces, is_complete=call.is_complete)
-    manifest = build_manifest(
-        job, call, stored, trigger=conditions.trigger, archived_at_ms=conditions.now_ms()
-    )
-    archive.put_manifest(manifest, stored, published)
-    if stored.fault is not None:
-        raise stored.fault
-    return Archived(call, is_published=True)
+        own = Own(
+            job=job,
+            call=call,
+            told=needed.told | Knowledge(furthest=call.fragments.last),
+            size_bytes=len(header) + recording.pcm_bytes,
+            searched_to_ms=needed.search.end_bound_ms,
+            trigger=conditions.trigger,
+            now_ms=conditions.now_ms(),
+        )
+        result = _carry_out(
+            publish(own, seen), lambda command: _do_with(command, archive, recording, header)
+        )
+    if isinstance(result, Kept):
+        return Archived(call, is_published=False, manifest=result.manifest)
+    if result.fault is not None:
+        raise result.fault
+    return Archived(result.call, is_published=True, manifest=result.manifest)
+
+
+def _carry_out[T](steps: Steps[T], do: Callable[[Command], Answer]) -> T:
+    """Does what is decided, until there is a result."""
+    answer: Answer = None
+    while True:
+        try:
+            command = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answer = do(command)
+
+
+def _do_with(command: Command, archive: Archive, recording: RecordingSink, header: bytes) -> Answer:
+    match command:
+        case PutRecording():
+            return recording.put(header, command)
+        case Tag():
+            return recording.tag(command)
+        case _:
+            return _do(command, archive)
+
+
+def _do(command: Command, archive: Archive) -> Answer:
+    match command:
+        case PutManifest():
+            return archive.put_manifest(command)
+        case FindRecording():
+            return archive.find_recording()
+        case _:
+            return archive.look()
 
 
 @dataclass(slots=True)
@@ -164,17 +233,46 @@ class _Shortfall:
         self.may_improve |= may_improve
 
 
+class _Received:
+    """What KVS delivered.
+
+    Attributes:
+        held: the fragments that the recording holds whole.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.media_bytes = 0
+        self.held = HeldBuilder()
+        self._cut_short: set[int | None] = {None}
+
+    def take(self, received: ReceivedFragment) -> None:
+        """Counts a fragment."""
+        self.count += 1
+        self.media_bytes += len(received.media.fragment.document)
+        if received.is_cut_short:
+            self._cut_short.add(received.media.number)
+
+    def hold(self, number: int | None, listed: FragmentListing) -> None:
+        """Notes that the recording holds a fragment, unless a part of it is missing."""
+        if number is None or number in self._cut_short:
+            return
+        place = listed.place_of(number)
+        if place is not None:
+            self.held.add(place, number)
+
+
 class _Run:
     """The stages of one run and what they counted."""
 
-    def __init__(self, job: ArchiveJob, conditions: Conditions) -> None:
-        self._job = job
+    def __init__(self, job: ArchiveJob, needed: Read, conditions: Conditions) -> None:
+        self._job = needed.search
+        self._told = needed.told
         self._conditions = conditions
-        self._selection = ContactSelection(job)
+        self._selection = ContactSelection(job, known_stop=needed.told.stop)
         self._timeline = Timeline(conditions.tracks)
         self._shortfall = _Shortfall()
-        self._received = 0
-        self._media_bytes = 0
+        self._received = _Received()
 
     def list_range(self, source: FragmentSource) -> FragmentListing:
         """The fragments to fetch: everything listed from start to stop, inclusive.
@@ -205,11 +303,13 @@ class _Run:
             raise StreamFaultError(Code.NOTHING_LISTED, "KVS lists no fragment in the job's range")
         return listed
 
-    def record(self, deliveries: Iterable[Delivery]) -> Iterator[bytes | bytearray]:
-        """The recording's PCM, from what KVS delivers."""
+    def record(
+        self, deliveries: Iterable[Delivery], listed: FragmentListing
+    ) -> Iterator[bytes | bytearray]:
+        """The recording's PCM, from what KVS delivers of what it lists."""
         tracks = self._conditions.tracks
         mix = build_mixer(len(tracks))
-        for pieces in self._lay(self._selection.select(self._receive(deliveries))):
+        for pieces in self._lay(self._selection.select(self._receive(deliveries)), listed):
             columns = [pieces[direction] for direction in tracks]
             yield from mix(columns)
 
@@ -253,13 +353,22 @@ class _Run:
                 ),
                 may_improve=False,
             )
+        if self._told.stop is None and self._told.furthest > counts.last:
+            self._shortfall.note(
+                Reason(
+                    Code.HELD_BY_ANOTHER,
+                    f"an earlier run found this call's fragment {self._told.furthest}, and this "
+                    "one did not get so far",
+                ),
+                may_improve=True,
+            )
         return RecordedCall(
             tracks=self._conditions.tracks,
             started_at_ms=timeline.started_at_ms or self._job.start_timestamp_ms,
             samples=timeline.samples,
             fragments=FragmentCounts(
                 listed=len(listed),
-                received=self._received,
+                received=self._received.count,
                 accepted=counts.accepted,
                 foreign=counts.foreign,
                 contradictory=counts.contradictory,
@@ -272,7 +381,8 @@ class _Run:
             clock_jumps=timeline.clock_jumps,
             reasons=self._shortfall.reasons,
             may_improve=self._shortfall.may_improve,
-            media_bytes=self._media_bytes,
+            media_bytes=self._received.media_bytes,
+            held=self._received.held.build(),
         )
 
     def _await_settling(self) -> None:
@@ -308,8 +418,7 @@ class _Run:
                     ),
                     may_improve=True,
                 )
-            self._received += 1
-            self._media_bytes += len(delivery.media.fragment.document)
+            self._received.take(delivery)
             yield delivery.media
 
     def _fall_short(self, reason: Reason, *, may_improve: bool) -> None:
@@ -322,13 +431,16 @@ class _Run:
         self._fall_short(reason, may_improve=may_improve)
         self._shortfall.missing.add(number)
 
-    def _lay(self, own: Iterable[MediaFragment]) -> Iterator[dict[Direction, list[Piece]]]:
+    def _lay(
+        self, own: Iterable[MediaFragment], listed: FragmentListing
+    ) -> Iterator[dict[Direction, list[Piece]]]:
         for fragment in own:
             try:
                 audio = decode_audio(fragment.fragment, self._conditions.tracks)
             except MediaError as error:
                 self._shortfall.note(error.reason, may_improve=False)
                 continue
+            self._received.hold(fragment.number, listed)
             if audio is None:
                 continue
             if audio.leaves_out and len(self._conditions.tracks) > 1:

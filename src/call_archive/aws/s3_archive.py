@@ -1,0 +1,146 @@
+"""Adapter: where one job's recording and manifest are; what is there, and what is written.
+
+Both objects carry tags, which lifecycle rules and policies can see; none is ever untrue. The
+manifest carries, as metadata, the ETag of the recording that it describes.
+
+Source: S3 API reference (GetObject, HeadObject, PutObject).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from call_archive.aws.faults import failures, refusal_code, storage_fault
+from call_archive.aws.s3_recording import (
+    STOPS,
+    S3Object,
+    S3Recording,
+    build_condition,
+    build_tags,
+)
+from call_archive.limits import MAX_FRAGMENT_NUMBER_DIGITS, MAX_MANIFEST_BYTES, MAX_STOPS
+from call_archive.recording.manifest import decode_manifest, encode_manifest
+from call_archive.recording.publishing import Seen, SeenManifest, SeenRecording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+    from call_archive.recording.knowledge import Knowledge
+    from call_archive.recording.publishing import PutManifest
+
+_FAILURES = failures()
+_EXISTS = frozenset(("PreconditionFailed", "412", "ConditionalRequestConflict", "409"))
+_MISSING = frozenset(("NoSuchKey", "404", "NotFound"))
+_RECORDING_ETAG = "recording-etag"
+_NUMBER = re.compile(rf"[0-9]{{1,{MAX_FRAGMENT_NUMBER_DIGITS}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Archive:
+    """Where one job's recording and manifest go.
+
+    Attributes:
+        instance_id: of the Connect instance, the value of a tag.
+    """
+
+    client: S3Client
+    bucket: str
+    recording_key: str
+    manifest_key: str
+    instance_id: str
+
+    def look(self) -> Seen:
+        """Both objects, as they are now.
+
+        Raises:
+            StorageFaultError: S3 failed, or something else is at the manifest's key.
+        """
+        manifest = self._read_manifest()
+        return Seen(self._read_recording(), manifest)
+
+    def find_recording(self) -> str:
+        """The ETag of the recording that is there; "" if none is.
+
+        Raises:
+            StorageFaultError: S3 failed.
+        """
+        recording = self._read_recording()
+        return recording.etag if recording else ""
+
+    @contextlib.contextmanager
+    def open_recording(self, told: Knowledge) -> Iterator[S3Recording]:
+        """A new recording; leaving before it is published leaves no trace."""
+        recording = S3Recording(
+            S3Object.of_run(
+                self.client, self.bucket, self.recording_key, self.instance_id, told.stops
+            )
+        )
+        try:
+            yield recording
+        finally:
+            recording.close()
+
+    def put_manifest(self, command: PutManifest) -> bool:
+        """Writes a manifest on the command's condition; whether that held.
+
+        Raises:
+            StorageFaultError: S3 failed.
+        """
+        tags = build_tags(self.instance_id, is_complete=command.manifest.is_complete)
+        try:
+            self.client.put_object(
+                Bucket=self.bucket,
+                Key=self.manifest_key,
+                # On one line, as Athena's JSON readers want it.
+                Body=json.dumps(encode_manifest(command.manifest)).encode() + b"\n",
+                ContentType="application/json",
+                Metadata={_RECORDING_ETAG: command.recording_etag},
+                Tagging=urlencode(tags),
+                **build_condition(command.replaces),
+            )
+        except _FAILURES as error:
+            if refusal_code(error) in _EXISTS | _MISSING:
+                return False
+            raise storage_fault("PutObject", error) from error
+        return True
+
+    def _read_manifest(self) -> SeenManifest | None:
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.manifest_key)
+            with contextlib.closing(answer["Body"]) as body:
+                document = body.read(MAX_MANIFEST_BYTES + 1)
+            etag, metadata = answer["ETag"], answer["Metadata"]
+        except _FAILURES as error:
+            if refusal_code(error) in _MISSING:
+                return None
+            raise storage_fault("GetObject", error) from error
+        return SeenManifest(etag, metadata.get(_RECORDING_ETAG, ""), decode_manifest(document))
+
+    def _read_recording(self) -> SeenRecording | None:
+        try:
+            answer = self.client.head_object(Bucket=self.bucket, Key=self.recording_key)
+            age = datetime.now(UTC) - answer["LastModified"]
+            return SeenRecording(
+                etag=answer["ETag"],
+                size_bytes=answer["ContentLength"],
+                age_ms=age // timedelta(milliseconds=1),
+                stops=_decode_stops(answer.get("Metadata", {}).get(STOPS, "")),
+            )
+        except _FAILURES as error:
+            if refusal_code(error) in _MISSING:
+                return None
+            raise storage_fault("HeadObject", error) from error
+
+
+def _decode_stops(named: str) -> frozenset[int]:
+    """The stop fragments in a recording's metadata; what is none, is left out."""
+    numbers = named.split(",", MAX_STOPS)[:MAX_STOPS]
+    return frozenset(int(number) for number in numbers if _NUMBER.fullmatch(number))

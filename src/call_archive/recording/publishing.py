@@ -1,0 +1,522 @@
+"""Who publishes: what is seen in S3 and what this run has → what to do next. Decides, does nothing.
+
+`plan` says before the media is read what a run looks for, or that nothing is left to do.
+`publish` is a generator: it yields commands, is sent their answers, and returns what became of
+the recording. Whatever runs meet, and wherever one is killed, this holds:
+
+* A manifest is written over another only if it knows at least as much of the stretch. So what
+  was told is never lost, unless somebody deletes the manifest.
+* A recording is replaced only if the other one holds everything that it held of the stretch; of
+  two that each hold what the other lacks the one with the start, then with more audio, stays.
+* `complete` is said of everything that is known, and only by a run that knows it all: a run that
+  finds out at the end that another has told more comes back.
+
+The rules, their reasons and the cases that they answer: docs/decisions/0015-knowledge-grows.md.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from call_archive.errors import StorageFaultError
+from call_archive.job import ArchiveJob, Trigger
+from call_archive.limits import MAX_CALL_MS, MAX_REASONS
+from call_archive.moments import format_utc
+from call_archive.reasons import Code, Reason
+from call_archive.recording.knowledge import Knowledge
+from call_archive.recording.manifest import (
+    Manifest,
+    RecordedCall,
+    StoredRecording,
+    build_manifest,
+)
+
+ORPHAN_AGE_MS = 900_000
+"""A recording without a manifest that is older than any run was left by one that was killed."""
+
+_TRIES = 3
+
+# ------------------------------------------------------------------------------ what is seen in S3
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRecording:
+    """The object at the recording's key.
+
+    Attributes:
+        age_ms: since it was written; of a multipart upload, since it was begun.
+        stops: the stop fragments in its metadata, which its run knew when it began to write.
+    """
+
+    etag: str
+    size_bytes: int
+    age_ms: int
+    stops: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SeenManifest:
+    """The object at the manifest's key.
+
+    Attributes:
+        recording_etag: of the recording that it describes.
+    """
+
+    etag: str
+    recording_etag: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Both objects; None for one that is not there."""
+
+    recording: SeenRecording | None = None
+    manifest: SeenManifest | None = None
+
+    @property
+    def described(self) -> Manifest | None:
+        """The manifest of the recording that is there; None if another's, or if one lacks."""
+        if self.recording is None or self.manifest is None:
+            return None
+        is_its_own = self.manifest.recording_etag == self.recording.etag
+        return self.manifest.manifest if is_its_own else None
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the manifest knows of the stretch, also if its recording was replaced or deleted."""
+        return self.manifest.manifest.knowledge if self.manifest else Knowledge()
+
+
+# ---------------------------------------------------------------------------- commands and answers
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read both objects again; answered by `Seen`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindRecording:
+    """Read the recording's ETag; answered by it, "" if no recording is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutRecording:
+    """Publish this run's recording; answered by StoredRecording or `Refusal`.
+
+    Attributes:
+        replaces: the ETag of what has to be there; "" if nothing may be.
+    """
+
+    replaces: str
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Add to this run's version what was not known when it was begun; answered by what failed."""
+
+    recording: StoredRecording
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PutManifest:
+    """Write a manifest; answered by whether the condition held.
+
+    Attributes:
+        recording_etag: of the recording that it describes.
+        replaces: the ETag of what has to be there; "" if nothing may be.
+    """
+
+    manifest: Manifest
+    recording_etag: str
+    replaces: str
+
+
+class Refusal(Enum):
+    """Why a recording was not published."""
+
+    CONDITION = auto()
+    """Another object is there than the condition says, or none."""
+
+    CONFLICT = auto()
+    """Another write reached the key since this run began to write: the upload is void."""
+
+
+type Command = Look | FindRecording | PutRecording | Tag | PutManifest
+type Answer = Seen | str | StoredRecording | Refusal | StorageFaultError | bool | None
+type Steps[T] = Generator[Command, Answer, T]
+
+# --------------------------------------------------------------------------------- before the media
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Everything that the job knows is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The recording is right; its manifest is not told yet what the job knows."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The media has to be read.
+
+    Attributes:
+        told: everything known of the stretch, the job's own knowledge included.
+        search: the job, widened to what is known.
+        exact_stop: the end of the range if this job itself names it; what was taken over widens
+            the search and proves no one's voice.
+    """
+
+    told: Knowledge
+    search: ArchiveJob
+    exact_stop: int | None
+
+
+def plan(job: ArchiveJob, seen: Seen) -> Nothing | Tell | Read:
+    """What a job needs, by what is there.
+
+    Raises:
+        StorageFaultError: the manifest is of another stretch.
+    """
+    _check_stretch(job, seen)
+    told = seen.knowledge | knowledge_of(job)
+    described = seen.described
+    if described is not None and described.is_complete:
+        if _covers(described, job):
+            return Nothing()
+        if not described.knowledge.stops and job.stop_fragment_number == described.held.last:
+            return Tell(_tell(described, job, told, described.range_end_ms))
+    is_exact = told.stop is not None and job.stop_fragment_number == told.stop
+    return Read(told, _widen(job, told, seen), told.stop if is_exact else None)
+
+
+def knowledge_of(job: ArchiveJob) -> Knowledge:
+    """What a job tells of its stretch."""
+    stop, end_ms = job.stop_fragment_number, job.stop_timestamp_ms
+    if end_ms is None and job.end_is_known:
+        end_ms = job.end_bound_ms
+    return Knowledge(frozenset() if stop is None else frozenset((stop,)), end_ms)
+
+
+def _covers(described: Manifest, job: ArchiveJob) -> bool:
+    """Whether a complete recording was judged by everything that the job knows."""
+    stops, reached_ms = described.knowledge.stops, described.range_end_ms
+    if job.stop_fragment_number is not None:
+        return job.stop_fragment_number in stops
+    return bool(stops) or (reached_ms is not None and job.end_bound_ms <= reached_ms)
+
+
+def _widen(job: ArchiveJob, told: Knowledge, seen: Seen) -> ArchiveJob:
+    """The job with the end that is known; without a stop fragment, as far as anybody has got."""
+    ends = [job.end_bound_ms, told.end_ms or 0]
+    if seen.manifest is not None and not told.stops:
+        ends.append(seen.manifest.manifest.ended_at_ms)
+    return replace(
+        job,
+        stop_fragment_number=told.stop,
+        stop_timestamp_ms=min(max(ends), job.start_timestamp_ms + MAX_CALL_MS),
+    )
+
+
+def _check_stretch(job: ArchiveJob, seen: Seen) -> None:
+    """Refuses a manifest of another stretch: nothing is taken over from it."""
+    if seen.manifest is None:
+        return
+    manifest = seen.manifest.manifest
+    for name, theirs, ours in (
+        ("contactId", manifest.contact_id, job.contact_id),
+        ("instanceArn", manifest.instance_arn, job.instance_arn),
+        ("streamArn", manifest.stream_arn, job.stream_arn),
+        ("start fragment", manifest.stretch_start, job.start_fragment_number),
+    ):
+        if theirs is not None and theirs != ours:
+            raise StorageFaultError(
+                Code.FOREIGN_MANIFEST,
+                f"the manifest at this job's key is of another stretch: its {name} differs; move "
+                "it and its recording away",
+            )
+
+
+# ---------------------------------------------------------------------------------- after the media
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What a run has when it has read the media.
+
+    Attributes:
+        told: everything that the run knew of the stretch; it was judged by it.
+        size_bytes: of the recording, header included.
+        searched_to_ms: up to when fragments were looked for.
+        now_ms: the time.
+    """
+
+    job: ArchiveJob
+    call: RecordedCall
+    told: Knowledge
+    size_bytes: int
+    searched_to_ms: int
+    trigger: Trigger
+    now_ms: int
+
+    @property
+    def range_end_ms(self) -> int | None:
+        """Up to when fragments were looked for; None if a last fragment is known."""
+        return None if self.told.stops else self.searched_to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """This run's recording and manifest are there.
+
+    Attributes:
+        fault: what went wrong beside them.
+    """
+
+    call: RecordedCall
+    manifest: Manifest
+    fault: StorageFaultError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An earlier recording is at least as good; its manifest says what this run knew."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Replace:
+    etag: str
+    call: RecordedCall
+
+
+@dataclass(frozen=True, slots=True)
+class _Amend:
+    manifest: Manifest
+
+
+def tell(manifest: Manifest, seen: Seen) -> Steps[None]:
+    """Writes down what a job knows of a recording that is right.
+
+    Raises:
+        StorageFaultError: another run was faster.
+    """
+    if (yield _put_over(manifest, seen)) is not True:
+        raise _overtaken()
+
+
+def publish(own: Own, seen: Seen) -> Steps[Published | Kept]:
+    """Publishes this run's recording, or keeps a better one.
+
+    Args:
+        own: what the run has.
+        seen: what it saw before it read the media.
+
+    Raises:
+        StorageFaultError: another run is publishing, or knows more: this one comes back.
+    """
+    if seen.recording is not None and seen.described is None:
+        seen = yield from _look(own)
+    for _ in range(_TRIES):
+        decision = judge(own, seen)
+        if isinstance(decision, Kept):
+            return decision
+        if isinstance(decision, _Amend):
+            if (yield _put_over(decision.manifest, seen)) is True:
+                return Kept(decision.manifest)
+        else:
+            stored = yield PutRecording(decision.etag, decision.call.is_complete)
+            if isinstance(stored, StoredRecording):
+                return (yield from _describe(own, decision.call, stored, seen))
+            if stored is Refusal.CONFLICT:
+                break
+        seen = yield from _look(own)
+    raise _overtaken()
+
+
+def judge(own: Own, seen: Seen) -> _Replace | _Amend | Kept:
+    """Whether this run's recording takes the place of what is there.
+
+    Raises:
+        StorageFaultError: another run is publishing, or knows more: this one comes back.
+    """
+    if not seen.knowledge <= own.told:
+        raise _overtaken()
+    if seen.recording is None:
+        return _Replace("", own.call)
+    described = seen.described
+    if described is not None:
+        return _compare(own, described, seen.recording.etag)
+    if not _may_replace_orphan(own, seen.recording):
+        raise _overtaken()
+    return _Replace(seen.recording.etag, own.call)
+
+
+def _may_replace_orphan(own: Own, orphan: SeenRecording) -> bool:
+    """Whether a recording that no manifest describes may give way.
+
+    It may be whole, and its media gone: it is judged by its length, and by the stop fragment that
+    its run knew. A younger one may be about to get its manifest.
+    """
+    if own.size_bytes < orphan.size_bytes:
+        stop = own.told.stop
+        return own.call.is_complete and stop is not None and max(orphan.stops, default=0) <= stop
+    return own.call.is_complete or orphan.age_ms > ORPHAN_AGE_MS
+
+
+def _compare(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
+    """Compares by which fragments of the stretch are held; what is behind its stop is not of it."""
+    ours_held, their_held = own.call.held, theirs.held.up_to(own.told.stop)
+    has_all, lacks_none = ours_held >= their_held, their_held >= ours_held
+    if has_all and not lacks_none:
+        return _Replace(etag, own.call)
+    if has_all and lacks_none:
+        return _compare_judgement(own, theirs, etag)
+    if not lacks_none and _rank(own, own.call.held.first, _audio_ms(own.call)) > _rank(
+        own, their_held.first, theirs.audio_ms
+    ):
+        return _Replace(etag, _noting(own.call, _held_earlier(theirs)))
+    return _amend(own, theirs)
+
+
+def _compare_judgement(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
+    """Both hold the same fragments: more audio of them wins, then what is judged by more."""
+    ours_ms, theirs_ms = _audio_ms(own.call), theirs.audio_ms
+    if _goes_on_behind(theirs, own.told) or ours_ms > theirs_ms:
+        return _Replace(etag, own.call)
+    if ours_ms == theirs_ms and own.call.is_complete != theirs.is_complete:
+        knows_more = not own.told <= theirs.knowledge
+        if own.call.is_complete or knows_more:
+            return _Replace(etag, own.call)
+    return _amend(own, theirs)
+
+
+def _goes_on_behind(theirs: Manifest, told: Knowledge) -> bool:
+    """Whether a recording holds audio behind the stop fragment, which was named later."""
+    return told.stop is not None and theirs.held.last > told.stop
+
+
+def _rank(own: Own, first: int, audio_ms: int) -> tuple[bool, int]:
+    return first == own.job.start_fragment_number, audio_ms
+
+
+def _audio_ms(call: RecordedCall) -> int:
+    silence_ms = sum(gap.length_ms for gap in call.gaps)
+    return call.duration_ms - silence_ms // len(call.tracks)
+
+
+def _noting(call: RecordedCall, reason: Reason) -> RecordedCall:
+    return replace(call, reasons=(*call.reasons, reason))
+
+
+def _amend(own: Own, theirs: Manifest) -> _Amend | Kept:
+    """The earlier recording stays; its manifest says what this run knew and found."""
+    their_held = theirs.held.up_to(own.told.stop)
+    missing = {*theirs.fragments.missing}
+    new_missing = {n for n in own.call.fragments.missing if n not in their_held} - missing
+    reasons = [*theirs.reasons]
+    if _goes_on_behind(theirs, own.told):
+        reasons.append(str(_BEHIND_STOP))
+    if not their_held >= own.call.held:
+        reasons.append(str(_FOUND_LATER))
+    if new_missing or (own.told.stop or 0) > theirs.held.last:
+        reasons += map(str, own.call.reasons)
+    amended = replace(
+        _tell(theirs, own.job, own.told, own.range_end_ms),
+        is_complete=theirs.is_complete and not reasons,
+        reasons=tuple(dict.fromkeys(reasons))[:MAX_REASONS],
+        fragments=replace(theirs.fragments, missing=tuple(sorted(missing | new_missing))),
+    )
+    return Kept(theirs) if amended == theirs else _Amend(amended)
+
+
+_BEHIND_STOP = Reason(
+    Code.AUDIO_BEHIND_STOP, "the recording goes on behind the stop fragment, which was named later"
+)
+_FOUND_LATER = Reason(
+    Code.HELD_BY_ANOTHER, "a later run found fragments that this recording lacks, and lacked others"
+)
+
+
+def _held_earlier(theirs: Manifest) -> Reason:
+    return Reason(
+        Code.HELD_BY_ANOTHER,
+        f"the recording that was archived at {format_utc(theirs.archived_at_ms)} held fragments "
+        "that this one lacks: in a bucket with versions it is an earlier version",
+    )
+
+
+def _tell(theirs: Manifest, job: ArchiveJob, told: Knowledge, range_end_ms: int | None) -> Manifest:
+    """Their manifest, with everything that is known now."""
+    ends = [end for end in (theirs.range_end_ms, range_end_ms) if end is not None]
+    return replace(
+        theirs,
+        told=told,
+        start_fragment_number=job.start_fragment_number,
+        range_end_ms=None if told.stops else max(ends, default=None),
+    )
+
+
+def _describe(
+    own: Own, call: RecordedCall, stored: StoredRecording, seen: Seen
+) -> Steps[Published]:
+    """Tags and manifest of the recording that this run has just published."""
+    fault = None
+    if stored.needs_tag:
+        answer = yield Tag(stored, call.is_complete)
+        fault = answer if isinstance(answer, StorageFaultError) else None
+    manifest = build_manifest(
+        own.job,
+        call,
+        stored,
+        told=own.told,
+        range_end_ms=own.range_end_ms,
+        trigger=own.trigger,
+        archived_at_ms=own.now_ms,
+    )
+    for _ in range(_TRIES):
+        replaces = seen.manifest.etag if seen.manifest else ""
+        if (yield PutManifest(manifest, stored.etag, replaces)) is True:
+            break
+        seen = yield from _look(own)
+        is_ours = seen.recording is not None and seen.recording.etag == stored.etag
+        if not is_ours or not seen.knowledge <= own.told:
+            raise _overtaken()
+    else:
+        raise _overtaken()
+    if (yield FindRecording()) != stored.etag:
+        raise _overtaken()
+    return Published(call, manifest, fault)
+
+
+def _look(own: Own) -> Steps[Seen]:
+    seen = yield Look()
+    if not isinstance(seen, Seen):
+        raise TypeError(seen)
+    _check_stretch(own.job, seen)
+    return seen
+
+
+def _put_over(manifest: Manifest, seen: Seen) -> PutManifest:
+    """A manifest in the place of the one that was seen, of the same recording."""
+    if seen.manifest is None:
+        raise ValueError(seen)
+    return PutManifest(manifest, seen.manifest.recording_etag, seen.manifest.etag)
+
+
+def _overtaken() -> StorageFaultError:
+    return StorageFaultError(
+        Code.PUBLISHED_MEANWHILE,
+        "another run is publishing this call, knows more of it, or has left a longer recording "
+        "without a manifest",
+        retryable=True,
+    )
