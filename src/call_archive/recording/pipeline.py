@@ -267,7 +267,7 @@ class _Run:
 
     def __init__(self, job: ArchiveJob, needed: Read, conditions: Conditions) -> None:
         self._job = needed.search
-        self._told = needed.told
+        self._needed = needed
         self._conditions = conditions
         self._selection = ContactSelection(job, known_stop=needed.told.stop)
         self._timeline = Timeline(conditions.tracks)
@@ -353,11 +353,12 @@ class _Run:
                 ),
                 may_improve=False,
             )
-        if self._told.stop is None and self._told.furthest > counts.last:
+        told = self._needed.told
+        if told.stop is None and told.furthest > counts.last:
             self._shortfall.note(
                 Reason(
                     Code.HELD_BY_ANOTHER,
-                    f"an earlier run found this call's fragment {self._told.furthest}, and this "
+                    f"an earlier run found this call's fragment {told.furthest}, and this "
                     "one did not get so far",
                 ),
                 may_improve=True,
@@ -397,7 +398,10 @@ class _Run:
         self._conditions.check_time()
         return fragments_in_range(
             job,
-            source.list_fragments(job.start_timestamp_ms - pad_ms, job.end_bound_ms + pad_ms),
+            source.list_fragments(
+                job.start_timestamp_ms - pad_ms, self._needed.list_to_ms + pad_ms
+            ),
+            self._needed.told.furthest,
         )
 
     def _stop(self) -> int:

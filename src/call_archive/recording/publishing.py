@@ -171,13 +171,12 @@ class Read:
     Attributes:
         told: everything known of the stretch, the job's own knowledge included.
         search: the job, widened to what is known.
-        exact_stop: the end of the range if this job itself names it; what was taken over widens
-            the search and proves no one's voice.
+        list_to_ms: up to when fragments have to be listed to find the furthest that is known.
     """
 
     told: Knowledge
     search: ArchiveJob
-    exact_stop: int | None
+    list_to_ms: int
 
 
 def plan(job: ArchiveJob, seen: Seen) -> Nothing | Tell | Read:
@@ -194,8 +193,9 @@ def plan(job: ArchiveJob, seen: Seen) -> Nothing | Tell | Read:
             return Nothing()
         if not described.knowledge.stops and job.stop_fragment_number == described.held.last:
             return Tell(_tell(described, job, told, described.range_end_ms))
-    is_exact = told.stop is not None and job.stop_fragment_number == told.stop
-    return Read(told, _widen(job, told, seen), told.stop if is_exact else None)
+    search = _widen(job, told)
+    ended_ms = seen.manifest.manifest.ended_at_ms if seen.manifest else 0
+    return Read(told, search, max(search.end_bound_ms, ended_ms))
 
 
 def knowledge_of(job: ArchiveJob) -> Knowledge:
@@ -214,15 +214,13 @@ def _covers(described: Manifest, job: ArchiveJob) -> bool:
     return bool(stops) or (reached_ms is not None and job.end_bound_ms <= reached_ms)
 
 
-def _widen(job: ArchiveJob, told: Knowledge, seen: Seen) -> ArchiveJob:
-    """The job with the end that is known; without a stop fragment, as far as anybody has got."""
-    ends = [job.end_bound_ms, told.end_ms or 0]
-    if seen.manifest is not None and not told.stops:
-        ends.append(seen.manifest.manifest.ended_at_ms)
+def _widen(job: ArchiveJob, told: Knowledge) -> ArchiveJob:
+    """The job with the end that is known: what was taken over widens the search."""
+    end_ms = max(job.end_bound_ms, told.end_ms or 0)
     return replace(
         job,
         stop_fragment_number=told.stop,
-        stop_timestamp_ms=min(max(ends), job.start_timestamp_ms + MAX_CALL_MS),
+        stop_timestamp_ms=min(end_ms, job.start_timestamp_ms + MAX_CALL_MS),
     )
 
 

@@ -29,13 +29,22 @@ Its ContactId still has to prove it; Connect's clock and KVS's differ by about a
 """
 
 
-def fragments_in_range(job: ArchiveJob, listed: Iterable[ListedFragment]) -> FragmentListing:
+def fragments_in_range(
+    job: ArchiveJob, listed: Iterable[ListedFragment], furthest: int = 0
+) -> FragmentListing:
     """The listed fragments between start and stop, both inclusive, once each, by number.
+
+    Args:
+        job: the range.
+        listed: what KVS lists, in any order.
+        furthest: a fragment that is known to be in the range, whatever its time.
 
     Raises:
         StreamFaultError: there are more than a call can have.
     """
-    return FragmentListing(_limit(fragment for fragment in listed if _is_in_range(job, fragment)))
+    return FragmentListing(
+        _limit(fragment for fragment in listed if _is_in_range(job, fragment, furthest))
+    )
 
 
 def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
@@ -50,11 +59,13 @@ def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
         yield fragment
 
 
-def _is_in_range(job: ArchiveJob, fragment: ListedFragment) -> bool:
+def _is_in_range(job: ArchiveJob, fragment: ListedFragment, furthest: int) -> bool:
     if fragment.number < job.start_fragment_number:
         return False
     if job.stop_fragment_number is not None:
         return fragment.number <= job.stop_fragment_number
+    if fragment.number <= furthest:
+        return True
     return fragment.server_timestamp_ms <= job.end_bound_ms + STOP_TOLERANCE_MS
 
 
