@@ -212,7 +212,7 @@ class TestWhoIsTold:
             "StringEquals": {"aws:SourceAccount": ACCOUNT},
         }
         assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "sns:Publish")
-        assert deny["Condition"] == {"Bool": {"aws:PrincipalIsAWSService": "false"}}
+        assert deny["Condition"] == {"BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}
         assert {allow["Resource"], deny["Resource"], *policy["Topics"]} == {"<AlarmTopic>"}
 
     def test_the_policy_matches_the_alarms_names(self, stack: dict[str, Json]) -> None:

@@ -359,7 +359,7 @@ class TestQueues:
         )
         assert deny["Condition"] == {
             "ArnNotLike": {"aws:PrincipalArn": senders},
-            "Bool": {"aws:PrincipalIsAWSService": "false"},
+            "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
         }
         assert (allow["Effect"], allow["Principal"], allow["Action"]) == (
             "Allow",

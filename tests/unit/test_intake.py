@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -515,3 +515,35 @@ def test_contact_is_known_also_where_the_rest_is_malformed(body: dict[str, Any])
 )
 def test_contact_is_unknown_where_nothing_names_it(body: str) -> None:
     assert contact_of(body) is None
+
+
+# ------------------------------------------------------------------ what a pipe may make of null
+
+
+@pytest.mark.parametrize("empty", ["", " ", "null", '"null"'])
+def test_a_pipe_may_leave_the_place_of_null_empty(empty: str) -> None:
+    """What EventBridge Pipes put for null into an input template is not documented."""
+    fields = {key: json.dumps(value) for key, value in RECORD.items()}
+    fields |= {"InitialContactId": empty, "DisconnectTimestamp": empty}
+    body = "{" + ", ".join(f'"{key}": {value}' for key, value in fields.items()) + "}"
+    (job,) = order(body).jobs
+    assert job.contact_ids == {"c-1"}
+
+
+def test_what_looks_empty_inside_a_string_is_left_alone() -> None:
+    odd = 'x\\":,}\\\\'
+    body = json.dumps({**RECORD, "odd": odd})[:-1] + ', "InitialContactId": }'
+    (job,) = order(body).jobs
+    assert job == replace(JOB, initial_contact_id="c-1")
+
+
+@pytest.mark.parametrize("body", ['{"a": ,', '{"a" ,}', '{"a": "b', "{:}", '{"a": "\\'])
+def test_what_is_no_json_stays_refused(body: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        order(body)
+    assert caught.value.code == "MALFORMED_MESSAGE"
+
+
+def test_a_message_of_quotes_takes_no_time() -> None:
+    with pytest.raises(RequestError):
+        order('{"a": ' + '\\"' * 400_000)

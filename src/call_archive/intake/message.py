@@ -10,6 +10,7 @@ data model"; Amazon Connect API reference, RecordingInfo.
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 
 from call_archive.errors import RequestError
@@ -35,6 +36,12 @@ from call_archive.reasons import Code
 
 CLI_SOURCE = "call-archive"
 """The `source` of the contact events that an operator's backfill queues."""
+
+_STRING_OR_EMPTY = re.compile(
+    r'(?P<string>"(?:[^"\\]++|\\.)*+(?:"|\Z|\\\Z))|:\s*+(?=[,}])', re.DOTALL
+)
+"""A whole string, so that nothing in it counts, or a key without a value. Each character is read
+once."""
 
 _CONTACT_EVENTS = ("Amazon Connect Contact Event", "Connect Customer Contact Event")
 _ENDING_EVENTS = ("DISCONNECTED", "COMPLETED")
@@ -124,12 +131,30 @@ def _decode_body(body: str) -> Mapping[str, object]:
 
 def _decode_json(text: str | bytes) -> Mapping[str, object]:
     try:
-        message = json.loads(text)
+        message = _load(text)
     except (ValueError, RecursionError) as error:
         raise RequestError(Code.MALFORMED_MESSAGE, "the message is not JSON") from error
     if not isinstance(message, dict):
         raise RequestError(Code.MALFORMED_MESSAGE, "the message is not a JSON object")
     return message
+
+
+def _load(text: str | bytes) -> object:
+    """JSON; an empty place for a value, as a pipe's input template may leave for null, is null.
+
+    Raises:
+        ValueError: it is not JSON.
+        RecursionError: it is nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        filled = _STRING_OR_EMPTY.sub(_fill, text if isinstance(text, str) else text.decode())
+        return json.loads(filled)
+
+
+def _fill(found: re.Match[str]) -> str:
+    return found[0] if found["string"] else ": null"
 
 
 def _trigger_of(event: Mapping[str, object]) -> Trigger:
