@@ -65,6 +65,10 @@ local-aws: $(STAMP) ## Serve a local AWS on port 4566, for the functions in `sam
 	fi; \
 	exec python -m local serve $$hosts --port 4566 --write-env .local-aws/env.json
 
+.PHONY: local-stack
+local-stack: $(STAMP) ## Serve a local AWS with a deployed stack and both functions, for `call-archive`
+	exec python -m local serve --port 4566 --deploy .local-aws/functions
+
 .PHONY: check
 check: lint types imports template test ## Everything that CI checks
 

@@ -3,7 +3,8 @@
 `serve` puts the fixed call on its stream, makes the bucket and the queues, and says in plain words
 what is there. Its clock runs as if that call had ended 30 seconds before the start (signatures are
 not checked, and moto uses the machine's own time), and the stream's retention is KVS's longest, so
-the call stays for as long as the server runs.
+the call stays for as long as the server runs. With --deploy there is a stack, too, whose functions
+run, and the clock is the machine's.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,6 +51,12 @@ def _build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--queue", default="call-archive-jobs")
     serve.add_argument("--failed-queue", default="call-archive-failed-jobs")
     serve.add_argument("--write-env", type=Path, help="file for `sam local --env-vars`")
+    serve.add_argument(
+        "--deploy",
+        type=Path,
+        metavar="DIRECTORY",
+        help="deploy a stack, too, and run both functions; their logs go there",
+    )
     _add_call_options(serve)
     events = commands.add_parser("events", help="write one sample event for each trigger")
     events.add_argument("directory", type=Path)
@@ -84,7 +92,8 @@ def _serve(options: argparse.Namespace) -> int:
     calls = demo_calls(options.caller, options.agent, options.contact_time)
     resources = Resources(options.bucket, options.queue, options.failed_queue)
     clock = Clock()
-    clock.set_ms(calls[1].end_ms + ENDED_MS_AGO)
+    if options.deploy is None:
+        clock.set_ms(calls[1].end_ms + ENDED_MS_AGO)
     server = LocalServer(hosts, options.port, clock=clock)
     stop_requested = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,11 +110,33 @@ def _serve(options: argparse.Namespace) -> int:
             environment = build_environment(_container_url(server, hosts), resources)
             _write_whole(options.write_env, json.dumps(environment, indent=2) + "\n")
         print(_describe(server, hosts, calls[1], resources, options.write_env), flush=True)
-        stop_requested.wait()
+        with _deployed(server, options.deploy):
+            print("Ready. Ctrl-C stops it.", flush=True)
+            stop_requested.wait()
     finally:
         server.stop()
     print("Stopped.", flush=True)
     return 0
+
+
+@contextmanager
+def _deployed(server: LocalServer, directory: Path | None) -> Iterator[None]:
+    """A stack whose functions run, if somebody wants one."""
+    if directory is None:
+        yield
+        return
+    # Imported here: moto's CloudFormation takes a second, and `events` needs none of it.
+    from local.deployed import RunningStack  # noqa: PLC0415 - see above
+    from local.stack import deploy_with_key  # noqa: PLC0415 - see above
+
+    directory.mkdir(parents=True, exist_ok=True)
+    stack = deploy_with_key(server.endpoint_url(), server.connect)
+    with RunningStack(
+        stack, server.endpoint_url(), server.application.invocations, directory
+    ) as running:
+        print(f"Deployed, with both functions running: the stack {running.stack.name}. Prove it by")
+        print(f"  call-archive --stack {running.stack.name} rehearse")
+        yield
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -146,7 +177,6 @@ def _describe(
     if environment:
         lines.append(f"Variables for sam local: {environment}")
     lines.append("Controls: PUT /_local/behaviour, GET /_local/requests, POST /_local/calls")
-    lines.append("Ready. Ctrl-C stops it.")
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from local.clients import REGION, local_client
+from local.contact import ACCOUNT
 from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function, FunctionError
 from local.server import Invocation
 from local.stack import DeployedStack
@@ -77,6 +78,7 @@ class RunningStack:
         self._is_stopping = threading.Event()
 
     def __enter__(self) -> Self:
+        _unsubscribe(self.stack.resources["ArchiveQueue"])
         flow = self._start("FlowFunction", FLOW_HANDLER, "FlowLogGroup", 8)
         archive = self._start("ArchiveFunction", ARCHIVE_HANDLER, "ArchiveLogGroup", 600)
         self._invocations[self.stack.resources["FlowFunction"]] = flow.invoke
@@ -140,3 +142,11 @@ class RunningStack:
         return reserved.get("ReservedConcurrentExecutions") != 0 and any(
             mapping["State"] == "Enabled" for mapping in mappings
         )
+
+
+def _unsubscribe(queue_url: str) -> None:
+    """Keeps moto from running the queue's function itself, in a container of its own."""
+    from moto.sqs.models import sqs_backends  # noqa: PLC0415 - takes a second to import
+
+    queue = sqs_backends[ACCOUNT][REGION].queues[queue_url.rpartition("/")[2]]
+    queue.lambda_event_source_mappings.clear()

@@ -571,6 +571,9 @@ def _invoke(function: Invocation, request: Request) -> Response:
     event = json.loads(request.get_data() or b"null")
     try:
         return _json_response(function(event))
+    except ServiceError:
+        # Lambda's own refusal, not the function's.
+        raise
     except Exception as error:  # noqa: BLE001 - as Lambda's runtime does
         kind, _, text = str(error).partition(": ")
         response = _json_response({"errorType": kind, "errorMessage": text})

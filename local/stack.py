@@ -104,6 +104,17 @@ class DeployedStack:
     parameters: dict[str, str]
 
 
+def deploy_with_key(endpoint_url: str, connect: Connect, **parameters: str) -> DeployedStack:
+    """As `deploy_stack`, with a KMS key of the account's own for the streams."""
+    key = local_client(endpoint_url, "kms").create_key()["KeyMetadata"]["Arn"]
+    stack = deploy_stack(endpoint_url, connect, MediaKmsKeyArn=key, **parameters)
+    connect.instances.stream_media(
+        INSTANCE_ARN.rpartition("/")[2],
+        EncryptionConfig={"EncryptionType": "KMS", "KeyId": key},
+    )
+    return stack
+
+
 def deploy_stack(endpoint_url: str, connect: Connect, **parameters: str) -> DeployedStack:
     """A stack of which nothing is wrong, on an instance that streams and knows FlowFunction."""
     client = local_client(endpoint_url, "cloudformation")
@@ -132,6 +143,10 @@ def _set_up_bucket(endpoint_url: str) -> None:
     """What moto's CloudFormation leaves out."""
     s3 = local_client(endpoint_url, "s3")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    algorithm = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(
+        Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [algorithm]}
+    )
     s3.put_public_access_block(
         Bucket=BUCKET,
         PublicAccessBlockConfiguration={

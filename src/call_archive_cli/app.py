@@ -20,6 +20,7 @@ from call_archive_cli.commands.get import get
 from call_archive_cli.commands.inspect import inspect
 from call_archive_cli.commands.list import list_recordings
 from call_archive_cli.commands.redrive import redrive
+from call_archive_cli.commands.rehearse import rehearse
 from call_archive_cli.commands.report import report
 from call_archive_cli.commands.verify import verify
 from call_archive_cli.exits import with_failures_as_lines
@@ -35,6 +36,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
     ("verify", verify),
     ("backfill", backfill),
     ("doctor", doctor),
+    ("rehearse", rehearse),
     ("redrive", redrive),
 )
 SHARED_OPTIONS: Final = ("--profile", "--region", "--stack")

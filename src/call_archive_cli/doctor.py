@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from call_archive_cli.session import Session
 
 ADVISED_RETENTION_HOURS: Final = 24
-_FORBIDDEN: Final = frozenset(
+FORBIDDEN: Final = frozenset(
     ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "403")
 )
 _NEEDED: Final = frozenset(
@@ -101,7 +101,7 @@ def examine(setup: Setup) -> Iterator[Finding]:
 
 def _refused(subject: str, error: ClientError) -> Finding:
     code = error.response["Error"]["Code"]
-    if code in _FORBIDDEN:
+    if code in FORBIDDEN:
         return Finding(
             subject,
             Verdict.UNKNOWN,

@@ -23,6 +23,7 @@ COMMANDS = [
     "verify",
     "backfill",
     "doctor",
+    "rehearse",
     "redrive",
 ]
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 35.0
 _CONNECT_S: Final = 10.0
 _CLOSE_S: Final = 2.0
+_END_S: Final = 5.0
 _READ_BYTES: Final = 65_536
 _MAX_ERROR_BYTES: Final = 65_536
 
@@ -242,6 +243,7 @@ class _Session:
                     self.taken.first_word_s = time.monotonic() - began
                 self.taken.take(acknowledgement)
                 self.on_taken(self.taken)
+        await _read_rest(chunks)
 
     async def _patiently[T](self, reading: Awaitable[T]) -> T:
         try:
@@ -253,6 +255,14 @@ class _Session:
             ) from error
         except asyncio.IncompleteReadError as error:
             raise ConnectionResetError("KVS closed the connection") from error
+
+
+async def _read_rest(chunks: _Chunks) -> None:
+    """Waits for the answer's end: a stream takes one session, and the next may follow at once."""
+    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(_END_S):
+            while await chunks.read():
+                pass
 
 
 async def _send(writer: asyncio.StreamWriter, pieces: Iterable[tuple[float, bytes]]) -> None:

@@ -2,10 +2,12 @@
 
 Every fragment holds 16 blocks of both tracks, 1.024 s, so that the three calls end with whole
 fragments and the recording can be compared sample by sample. The middle contact is the one to
-archive; the others are there to be left out, with the voices on each other's track.
+archive; the others are there to be left out, and speak backwards, so that nothing of theirs is
+also the middle one's.
 """
 
 import wave
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -129,10 +131,10 @@ def duration_ms() -> int:
 
 def build_script(voices: Voices, run_id: str, instance_id: str, starts_ms: int) -> Script:
     """The calls of one run, the first of which begins at `starts_ms`."""
-    swapped = Voices(voices.agent, voices.customer)
+    backwards = Voices(_reverse(voices.customer), _reverse(voices.agent))
     calls = []
     for place, (contact_id, count) in enumerate(zip(contact_ids(run_id), FRAGMENTS, strict=True)):
-        speaking = voices if place == ARCHIVED else swapped
+        speaking = voices if place == ARCHIVED else backwards
         start = _FIRST_FRAGMENT[place] * FRAGMENT_BYTES
         stop = start + count * FRAGMENT_BYTES
         cut = Voices(speaking.customer[start:stop], speaking.agent[start:stop])
@@ -144,6 +146,11 @@ def build_script(voices: Voices, run_id: str, instance_id: str, starts_ms: int) 
 def read_voices() -> Voices:
     """The two voices of the package; nobody's: both were synthesized."""
     return Voices(_read("caller.wav"), _read("agent.wav"))
+
+
+def _reverse(pcm: bytes) -> bytes:
+    """The samples, last first; two bytes each, whatever the machine's byte order."""
+    return array("H", pcm)[::-1].tobytes()
 
 
 def _read(name: str) -> bytes:
