@@ -21,6 +21,13 @@ from urllib.parse import parse_qs, unquote
 
 from werkzeug.wrappers import Request, Response
 
+from local.permissions import (
+    SERVICES,
+    STREAM_ACTIONS,
+    instance_permission,
+    permissions_of,
+    stream_of,
+)
 from local.policy import AccessRequest, Decision, Statement, as_list, decide
 
 type Json = dict[str, Any]
@@ -38,6 +45,7 @@ _KVS_ACTIONS: Final = {
     "/getMediaForFragmentList": "GetMediaForFragmentList",
     "/getMedia": "GetMedia",
 }
+_ALL_KVS_ACTIONS: Final = _KVS_ACTIONS | STREAM_ACTIONS
 _KVS_MEDIA: Final = ("GetMediaForFragmentList", "GetMedia")
 _S3_HEADERS: Final = {
     "x-amz-server-side-encryption": "s3:x-amz-server-side-encryption",
@@ -58,6 +66,13 @@ _S3_OPERATIONS: Final[Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
     ("GET", "tagging"): ("GetObjectTagging", ()),
     ("PUT", "tagging"): ("PutObjectTagging", ()),
     ("PUT", "tagging of a version"): ("PutObjectVersionTagging", ()),
+    ("DELETE", " of a version"): ("DeleteObjectVersion", ()),
+}
+_BUCKET_SETTINGS: Final = {
+    "publicAccessBlock": "GetBucketPublicAccessBlock",
+    "lifecycle": "GetLifecycleConfiguration",
+    "object-lock": "GetBucketObjectLockConfiguration",
+    "versions": "ListBucketVersions",
 }
 _LISTING_PARAMETERS: Final = frozenset(
     (
@@ -211,17 +226,17 @@ class Authorization:
                 queue = f"arn:{PARTITION}:sqs:{scope.region}:{self.account_id}:{name}"
                 yield f"sqs:{action}", queue, {}
             case "kinesisvideo":
-                action = _KVS_ACTIONS[environ["PATH_INFO"]]
-                stream = json.loads(body)["StreamARN"]
+                action = _ALL_KVS_ACTIONS[environ["PATH_INFO"]]
+                stream = stream_of(scope.region, self.account_id, environ, body)
                 yield f"kinesisvideo:{action}", stream, {}
                 if action in _KVS_MEDIA:
                     yield from self._key_permissions(stream, "Decrypt")
+                elif action == "PutMedia":
+                    yield from self._key_permissions(stream, "GenerateDataKey")
             case "connect":
-                _, _, instance, contact = environ["PATH_INFO"].split("/")
-                arn = (
-                    f"arn:{PARTITION}:connect:{scope.region}:{self.account_id}:instance/{instance}"
-                )
-                yield "connect:DescribeContact", f"{arn}/contact/{contact}", {}
+                yield instance_permission(scope.region, self.account_id, environ["PATH_INFO"])
+            case service if service in SERVICES:
+                yield from permissions_of(service, scope.region, self.account_id, environ, body)
             case _:
                 # No role of ours has any business there.
                 yield f"{scope.service}:*", "*", {}
@@ -285,7 +300,11 @@ def _s3_operation(
         if "versionId" in query:
             about += " of a version"
         return _S3_OPERATIONS.get((method, about), (f"{method.title()}Object", ()))
-    is_listing = method == "GET" and query.keys() <= _LISTING_PARAMETERS
+    setting = next((name for name in _BUCKET_SETTINGS if method == "GET" and name in query), "")
+    if setting:
+        return _BUCKET_SETTINGS[setting], ()
+    # HeadBucket asks for no more than that the bucket may be listed.
+    is_listing = method in ("GET", "HEAD") and query.keys() <= _LISTING_PARAMETERS
     return ("ListBucket" if is_listing else f"{method.title()}Bucket"), ()
 
 
@@ -344,6 +363,10 @@ def _denial(service: str, environ: Environ, code: str, message: str) -> Response
         if environ["REQUEST_METHOD"] == "HEAD":
             body = ""
         return Response(body, status=403, content_type="application/xml")
+    if service == "cloudformation":
+        said = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        body = f"<ErrorResponse>{said}</ErrorResponse>"
+        return Response(body, status=403, content_type="text/xml")
     error = f"{code}Exception" if code == "AccessDenied" else code
     response = Response(
         json.dumps({"__type": error, "message": message}),

@@ -16,6 +16,7 @@ from call_archive_cli.rehearsal.journey import Audience, Journey, Options
 from call_archive_cli.rehearsal.plan import make_plan
 from call_archive_cli.rehearsal.steps import Report, Step
 from call_archive_cli.session import Session
+from local.authorization import Authorization
 from local.behaviour import UNLIMITED
 from local.clients import REGION
 from local.contact import ACCOUNT
@@ -41,6 +42,7 @@ class World:
 
     aws: LocalAws
     running: RunningStack
+    authorization: Authorization
     clients: Clients = field(default_factory=lambda: Clients(None, REGION))
 
     @property
@@ -85,12 +87,14 @@ class World:
 @pytest.fixture(scope="module")
 def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     logs = tmp_path_factory.mktemp("functions")
-    with LocalAws(QUICK) as aws:
+    # The administrator, who is everybody in these tests but for those of the policy, may do all.
+    authorization = Authorization(ACCOUNT)
+    with LocalAws(QUICK, wrap=authorization.wrap) as aws:
         # moto's state is the process's: another test's stack may still be there.
         aws.reset()
         stack = deploy_with_key(aws.endpoint_url, aws.connect)
         with RunningStack(stack, aws.endpoint_url, aws.invocations, logs) as running:
-            yield World(aws, running)
+            yield World(aws, running, authorization)
 
 
 def _environment(patch: pytest.MonkeyPatch, aws: LocalAws, directory: Path) -> None:
