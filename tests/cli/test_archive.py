@@ -64,6 +64,17 @@ def test_list_of_several_days_and_of_one_contact(run: Run, archive: Archive) -> 
     assert "2 recordings" in run("list", *BUCKET, *days, "--contact", CONTACT_ID).stdout
 
 
+def test_list_leaves_rehearsals_out_unless_somebody_asks(run: Run, archive: Archive) -> None:
+    archive.put()
+    archive.put("rehearsal-1-2")
+    told = run("list", *BUCKET, *DAY).stdout
+    assert "rehearsal-1-2" not in told
+    assert "1 recording, 1 rehearsal left out (--rehearsals) on 2026-01-01" in told
+    assert "2 recordings on 2026-01-01" in run("list", *BUCKET, *DAY, "--rehearsals").stdout
+    named = run("list", *BUCKET, *DAY, "--contact", "rehearsal-1-2").stdout
+    assert "1 recording on 2026-01-01" in named
+
+
 def test_list_json_is_the_manifests(run: Run, archive: Archive) -> None:
     archive.put()
     archive.put(OTHER_CONTACT_ID, complete=False)

@@ -22,7 +22,7 @@ from call_archive_cli.options import (
 from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
-    from call_archive_cli.archive import ArchivedCall
+    from call_archive_cli.archive import ArchivedCall, Entry
     from call_archive_cli.manifests import Manifest
 
 WIDE: Final = 100
@@ -36,6 +36,7 @@ class Counts:
     recordings: int = 0
     foreign: int = 0
     unread: int = 0
+    rehearsals: int = 0
 
     def add(self, call: "ArchivedCall") -> None:
         """Counts a call."""
@@ -52,6 +53,8 @@ class Counts:
             parts.append(f"{count(self.foreign, 'foreign object')} among the manifests")
         if self.unread:
             parts.append(f"{count(self.unread, 'manifest')} not read")
+        if self.rehearsals:
+            parts.append(f"{count(self.rehearsals, 'rehearsal')} left out (--rehearsals)")
         return ", ".join(parts)
 
 
@@ -65,6 +68,9 @@ def list_recordings(
     contact: Contact = None,
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Only recordings that lack something.")
+    ] = False,
+    rehearsals: Annotated[
+        bool, typer.Option("--rehearsals", help="Those of `rehearse`, too.")
     ] = False,
     bucket: Bucket = None,
     prefix: Prefix = None,
@@ -91,12 +97,15 @@ def list_recordings(
     wanted = choose_days(day, first, last, everything=everything, contact=contact)
     archive = session_of(context).archive(bucket, prefix)
     days = archive.choose(wanted)
+    counts = Counts()
+    entries = archive.entries(days, contact)
+    if not (rehearsals or contact):
+        entries = _without_rehearsals(entries, counts)
     found = with_progress(
-        stop_if_nothing_can_be_read(archive.find(archive.entries(days, contact))),
+        stop_if_nothing_can_be_read(archive.find(entries)),
         "manifests read",
         lambda: archive.count(days, contact),
     )
-    counts = Counts()
     listed = _counted((c for c in found if not (incomplete and c.is_complete)), counts)
     if as_json:
         print_json_texts(_sorted(listed, _as_json))
@@ -109,6 +118,16 @@ def list_recordings(
         results().print(told, soft_wrap=True)
     if counts.unread:
         raise typer.Exit(REFUSED)
+
+
+def _without_rehearsals(entries: Iterable["Entry"], counts: Counts) -> Iterator["Entry"]:
+    from call_archive_cli.rehearsal.script import PREFIX
+
+    for entry in entries:
+        if entry.contact_id.startswith(PREFIX):
+            counts.rehearsals += 1
+        else:
+            yield entry
 
 
 def _counted(calls: Iterable["ArchivedCall"], counts: Counts) -> Iterator["ArchivedCall"]:
