@@ -381,7 +381,7 @@ class _Recorder:
             return ()
         size = -(-len(timed) // self.delivery.clusters_per_fragment)
         return tuple(
-            self._cluster(group, producer_ms) for group in batched(timed, size, strict=False)
+            self._cluster(group, producer_ms) for group in batched(timed, size)
         )
 
     def _cluster(self, timed: tuple[tuple[int, int, bytes], ...], producer_ms: int) -> Cluster:

@@ -159,7 +159,7 @@ def _measure(
 
 
 def _send(sqs: Any, queue_url: str, messages: Sequence[Json]) -> None:  # noqa: ANN401 - a boto3 client
-    for batch in batched(messages, SQS_BATCH, strict=False):
+    for batch in batched(messages, SQS_BATCH):
         answer = sqs.send_message_batch(
             QueueUrl=queue_url,
             Entries=[

@@ -198,7 +198,7 @@ def send(
         ClientError: SQS refuses.
     """
     before.prepare()
-    for group in batched(contacts, SEND_BATCH, strict=False):
+    for group in batched(contacts, SEND_BATCH):
         pace.wait(len(group))
         answer = clients.sqs().send_message_batch(
             QueueUrl=queue_url,

@@ -140,7 +140,7 @@ class FailedJobs:
 
     def release(self, receipts: Iterable[str]) -> None:
         """Shows messages again at once; SQS does so later by itself."""
-        for batch in batched(receipts, BATCH, strict=False):
+        for batch in batched(receipts, BATCH):
             with suppress(ClientError):
                 self.sqs.change_message_visibility_batch(
                     QueueUrl=self.url,
