@@ -6,6 +6,9 @@ writes of objects are done one after the other, so that a condition holds until 
 * If-Match on CompleteMultipartUpload: 412 PreconditionFailed where another object is there, 404
   NoSuchKey where none is (S3 user guide, "Conditional write behavior"). The upload outlives a 412,
   but not a 409 (seen by Elasticsearch, github.com/elastic/elasticsearch/pull/138569).
+* 409 ConditionalRequestConflict on CompleteMultipartUpload: with If-Match, although it names the
+  object that is there, if any other write reached the key since the upload was created; with
+  If-None-Match if an object was deleted there since then (both recorded on AWS).
 * A CompleteMultipartUpload that comes again is answered as the first time, also if its condition
   has come to fail by its own object (observed on S3: github.com/minio/minio/issues/13318,
   github.com/adobe/S3Mock/issues/2586). moto does so only while the object is the upload's.
@@ -13,14 +16,27 @@ writes of objects are done one after the other, so that a condition holds until 
 """
 
 import io
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
 from local.moto_faults import Environ, StartResponse, WsgiApplication, build_s3_error, operation_of
+
+_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """How often a key had been written, and deleted, when an upload was created."""
+
+    writes: int
+    deletes: int
 
 
 class S3Writes:
@@ -30,31 +46,63 @@ class S3Writes:
         self._moto = moto
         self._lock = threading.Lock()
         self._finished: dict[str, Response] = {}
+        self._begun: dict[str, _Begun] = {}
+        self._writes: Counter[str] = Counter()
+        self._deletes: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Forgets the finished uploads."""
+        """Forgets the uploads, and what was written."""
         with self._lock:
-            self._finished.clear()
+            for known in (self._finished, self._begun, self._writes, self._deletes):
+                known.clear()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request."""
         operation = operation_of(environ)
-        if operation not in ("PutObject", "CompleteMultipartUpload"):
+        if environ["REQUEST_METHOD"] == "DELETE" and not operation:
+            operation = "DeleteObject"
+        answer = {
+            "CreateMultipartUpload": self._create,
+            "CompleteMultipartUpload": self._complete,
+            "PutObject": self._put,
+            "DeleteObject": self._delete,
+        }.get(operation)
+        if answer is None:
             return self._moto(environ, start_response)
         with self._lock:
-            if operation == "PutObject":
-                response = self._pass_on(environ)
-            else:
-                response = self._complete(environ)
+            response = answer(environ)
         return response(environ, start_response)
+
+    def _create(self, environ: Environ) -> Response:
+        response, key = self._pass_on(environ), environ["PATH_INFO"]
+        if named := _UPLOAD_ID.search(response.data):
+            self._begun[named[1].decode()] = _Begun(self._writes[key], self._deletes[key])
+        return response
+
+    def _put(self, environ: Environ) -> Response:
+        response = self._pass_on(environ)
+        if response.status_code == 200 and "tagging" not in environ["QUERY_STRING"]:
+            self._writes[environ["PATH_INFO"]] += 1
+        return response
+
+    def _delete(self, environ: Environ) -> Response:
+        response = self._pass_on(environ)
+        if response.status_code < 300 and "tagging" not in environ["QUERY_STRING"]:
+            self._deletes[environ["PATH_INFO"]] += 1
+        return response
 
     def _complete(self, environ: Environ) -> Response:
         (upload_id,) = parse_qs(environ["QUERY_STRING"])["uploadId"]
-        response = self._finished.get(upload_id) or self._refuse(environ)
+        response = (
+            self._finished.get(upload_id)
+            or self._refuse(environ)
+            or self._refuse_conflict(environ, upload_id)
+        )
         if response is None:
             response = self._pass_on(environ)
             if response.status_code == 200:
                 self._finished[upload_id] = response
+                self._writes[environ["PATH_INFO"]] += 1
         else:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         return response
@@ -71,6 +119,22 @@ class S3Writes:
             return build_s3_error(404, "NoSuchKey")
         is_same = existing.headers["ETag"].strip('"') == wanted.strip('"')
         return None if is_same else build_s3_error(412, "PreconditionFailed")
+
+    def _refuse_conflict(self, environ: Environ, upload_id: str) -> Response | None:
+        """409 if the key was written, or deleted, since the upload was created; it ends the upload.
+
+        None where nothing stands against it.
+        """
+        key = environ["PATH_INFO"]
+        begun = self._begun.get(upload_id)
+        if begun is None:
+            return None
+        was_written = "HTTP_IF_MATCH" in environ and self._writes[key] != begun.writes
+        was_deleted = "HTTP_IF_NONE_MATCH" in environ and self._deletes[key] != begun.deletes
+        if not was_written and not was_deleted:
+            return None
+        self._ask("DELETE", environ["QUERY_STRING"], environ)
+        return build_s3_error(409, "ConditionalRequestConflict")
 
     def _ask(self, method: str, query: str, environ: Environ) -> Response:
         """What moto answers to another request for the same key."""

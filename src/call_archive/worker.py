@@ -304,7 +304,7 @@ def _incomplete(outcome: Archived) -> IncompleteRecordingError:
     what = (
         "the recording is published without everything"
         if outcome.is_published
-        else "an earlier recording is kept, which lacks something; this run found no better one"
+        else "the published recording lacks something, and this run found no better one"
     )
     return IncompleteRecordingError(
         Code.INCOMPLETE, f"{what}: {reasons}", retryable=outcome.call.may_improve

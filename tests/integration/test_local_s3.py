@@ -85,6 +85,31 @@ def test_complete_on_the_condition_that_an_object_is_still_there(aws: LocalAws) 
     )
     assert body(s3) == b"meanwhile"
     there = s3.head_object(Bucket=BUCKET, Key=KEY)["ETag"]
+    conflict = (409, "ConditionalRequestConflict")
+    assert refusal(s3.complete_multipart_upload, **other, IfMatch=there) == conflict
+    assert refusal(s3.complete_multipart_upload, **other, IfMatch=there) == (404, "NoSuchUpload")
+    s3.complete_multipart_upload(**upload(s3, PART + b"later"), IfMatch=there)
+    assert body(s3) == PART + b"later"
+
+
+def test_complete_after_the_object_was_deleted(aws: LocalAws) -> None:
+    s3 = client(aws)
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"seen")
+    other = upload(s3, PART + b"other")
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    assert refusal(s3.complete_multipart_upload, **other, IfNoneMatch="*") == (
+        409,
+        "ConditionalRequestConflict",
+    )
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+def test_tags_are_no_write(aws: LocalAws) -> None:
+    s3 = client(aws)
+    there = s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"seen")["ETag"]
+    other = upload(s3, PART + b"other")
+    tags = {"TagSet": [{"Key": "complete", "Value": "true"}]}
+    s3.put_object_tagging(Bucket=BUCKET, Key=KEY, Tagging=tags)
     s3.complete_multipart_upload(**other, IfMatch=there)
     assert body(s3) == PART + b"other"
 

@@ -151,17 +151,18 @@ class World:
     def open_archive(self, job: ArchiveJob) -> MemoryArchive:
         return self.archive
 
-    def deliver(self, kind: Kind, receives: int = 1) -> Outcome:
-        """One delivery of a message."""
+    def deliver(self, kind: Kind | str, receives: int = 1) -> Outcome:
+        """One delivery of a message: a kind, or a body of its own."""
+        body = body_of(kind, self.stream.media) if isinstance(kind, Kind) else kind
         return work(
-            Message(body=body_of(kind, self.stream.media), receives=receives, sent_ms=None),
+            Message(body=body, receives=receives, sent_ms=None),
             self,
             Terms(tracks=self.tracks, account_id=ACCOUNT),
             now_ms=lambda: self.archive.bucket.now_ms,
             check_time=lambda: None,
         )
 
-    def play(self, kind: Kind) -> Outcome:
+    def play(self, kind: Kind | str) -> Outcome:
         """A message, until it is done with or given up."""
         outcome: Outcome | None = None
         for receives in RECEIVES:
@@ -189,6 +190,17 @@ def body_of(kind: Kind, media: Media) -> str:
             return json.dumps(call.contact_event())
         case Kind.RECORD:
             return json.dumps(call.contact_record())
+    return json.dumps(job)
+
+
+def job_until(index: int, *, has_stop: bool, media: Media = Media.WHOLE) -> str:
+    """An ArchiveJob whose last fragment is the one with this index; by its time, or exactly."""
+    fragment = stretch(media).fragments[index]
+    job = stretch(media).archive_job()
+    job["stopTimestamp"] = fragment.server_end_ms
+    job["stopFragmentNumber"] = str(fragment.number)
+    if not has_stop:
+        del job["stopFragmentNumber"]
     return json.dumps(job)
 
 
