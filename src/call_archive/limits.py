@@ -100,6 +100,9 @@ MAX_RECORDING_BYTES = 4_294_967_295
 MAX_HOLES = 10_000
 """Gaps, and overlaps, that a manifest lists: one every nine seconds of the longest call."""
 
+MAX_LISTED_DEVIATIONS = 10
+"""Deviations of the producer's clock that a manifest lists; it counts all of them."""
+
 MAX_REASONS = 100
 """Different reasons that a manifest gives for not being complete."""
 

@@ -13,8 +13,8 @@ from call_archive.media.fragments import Ending, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
 from call_archive.media.matroska import decode_tags, decode_track_names
 from call_archive.media.pcm import SAMPLE_BYTES, Direction, FragmentAudio
+from call_archive.recording.clock import JITTER_NS
 from call_archive.recording.listing import Delivery, ListedFragment, MissingFragment
-from call_archive.recording.timeline import JITTER_NS
 from call_archive_cli.streams import describe_stream, open_reader
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ from call_archive.media.fragments import Fragment, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Span
 from call_archive.reasons import Code, Reason
+from call_archive.recording.clock import Deviation, Deviations
 from call_archive.recording.knowledge import Held, Knowledge, Run
 from call_archive.recording.listing import ListedFragment
 from call_archive.recording.manifest import (
@@ -380,6 +381,15 @@ def test_holes_beyond_the_list_are_counted(over: int) -> None:
         audio = FragmentAudio(at_ns, at_ns + 1_000_000, {CUSTOMER: [Span(at_ns, b"\1" * 16)]})
         timeline.place(audio, at_ns // 1_000_000)
     assert (len(timeline.gaps), timeline.unlisted_holes) == (limits.MAX_HOLES, over)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_deviations_beyond_the_list_are_counted(over: int) -> None:
+    deviations = Deviations()
+    for at in range(limits.MAX_LISTED_DEVIATIONS + over):
+        deviations.note(Deviation(at * 8000, 400))
+    assert len(deviations.first) == limits.MAX_LISTED_DEVIATIONS
+    assert deviations.count == limits.MAX_LISTED_DEVIATIONS + over
 
 
 def test_reasons_beyond_the_list_are_left_out() -> None:

@@ -46,8 +46,9 @@ TOLD = Knowledge(frozenset((NUMBER + 17, NUMBER + 9)), START_MS + 20_000)
 
 def recorded(*, reasons: Sequence[Reason] = ()) -> RecordedCall:
     timeline = Timeline((Direction.FROM_CUSTOMER,))
-    for start_ms in (START_MS, START_MS + 64 + 52, START_MS + 148):
-        spans = {Direction.FROM_CUSTOMER: [Span(start_ms * 1_000_000, bytes(1024))]}
+    for after_ms, pcm in ((0, b"\0"), (64 + 52, b"\0"), (148, b"\0"), (162, b"\1")):
+        start_ms = START_MS + after_ms
+        spans = {Direction.FROM_CUSTOMER: [Span(start_ms * 1_000_000, pcm * 1024)]}
         audio = FragmentAudio(start_ms * 1_000_000, (start_ms + 64) * 1_000_000, spans)
         timeline.place(audio, None)
     return RecordedCall(
@@ -67,6 +68,7 @@ def recorded(*, reasons: Sequence[Reason] = ()) -> RecordedCall:
         gaps=timeline.gaps,
         overlaps=timeline.overlaps,
         clock_jumps=2,
+        clock_deviations=timeline.clock_deviations,
         reasons=reasons,
         may_improve=False,
         held=Held((Run(NUMBER + 1, NUMBER + 9), Run(NUMBER + 12, NUMBER + 17)), 15),
@@ -120,6 +122,12 @@ def test_every_key_of_the_contract() -> None:
         "gaps": [{"atMs": 64, "lengthMs": 52, "track": "AUDIO_FROM_CUSTOMER"}],
         "overlaps": [{"atMs": 180, "lengthMs": 32, "track": "AUDIO_FROM_CUSTOMER"}],
         "clockJumps": 2,
+        "clockDeviations": {
+            "count": 1,
+            "totalMs": 50,
+            "largestMs": 50,
+            "first": [{"atMs": 212, "lengthMs": 50}],
+        },
         "software": f"call-archive {__version__}",
         "rangeEnd": "2022-01-04T16:06:15.374Z",
         "archivedAt": "2022-01-04T16:06:25.374Z",

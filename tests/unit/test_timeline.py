@@ -2,13 +2,15 @@
 
 import random
 import tracemalloc
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from call_archive.limits import MAX_LISTED_DEVIATIONS
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
 from call_archive.recording.timeline import Hole, Timeline
+from call_archive_cli.rehearsal.script import read_voices
 
 EPOCH_MS = 1_767_258_001_000
 SERVER_MS = 1_767_258_000_000
@@ -42,6 +44,17 @@ def noise(seed: int, length_ms: int) -> bytes:
 def described(holes: Iterable[Hole]) -> list[tuple[int, int, Direction]]:
     """Where they begin and how long they are, in ms."""
     return [(hole.at_ms, hole.length_ms, hole.track) for hole in holes]
+
+
+def deviations(recorded: Recorded) -> tuple[int, int, int, list[tuple[int, int]]]:
+    """How many, their sum, the largest, and the first ones; in ms."""
+    kept = recorded.timeline.clock_deviations
+    return (
+        kept.count,
+        kept.samples // 8,
+        kept.largest // 8,
+        [(deviation.at_ms, deviation.length_ms) for deviation in kept.first],
+    )
 
 
 def silence(length_ms: int) -> bytes:
@@ -123,10 +136,11 @@ def test_20_ms_later_is_a_gap() -> None:
     assert described(recorded.timeline.gaps) == [(1000, 20, CUSTOMER)]
 
 
-def test_20_ms_earlier_is_an_overlap() -> None:
+def test_20_ms_earlier_is_a_deviation_and_nothing_is_cut() -> None:
     recorded = record(seconds(2, jump_at=1, producer_jump_ms=-20))
-    assert recorded.pcm[CUSTOMER] == noise(0, 1000) + noise(1, 1000)[20 * BYTES_PER_MS :]
-    assert described(recorded.timeline.overlaps) == [(1000, 20, CUSTOMER)]
+    assert recorded.pcm[CUSTOMER] == all_of(2)
+    assert recorded.timeline.overlaps == []
+    assert deviations(recorded) == (1, 20, 20, [(1000, 20)])
 
 
 def test_a_lost_fragment_becomes_silence_of_its_length() -> None:
@@ -377,6 +391,312 @@ def test_a_clock_of_the_far_future_is_not_the_time_of_the_call(start_ms: int) ->
     recorded = record([(audio(start_ms, customer=noise(1, 1000)), SERVER_MS)])
     assert recorded.timeline.started_at_ms == SERVER_MS
     assert recorded.pcm[CUSTOMER] == noise(1, 1000)
+
+
+# ------------------------------------------------------------------ a clock that steps or trembles
+
+
+STEPS_MS = sorted({*range(-2000, 2001, 400), -961, -960, -959, -45, -30, -21, -20, -19, 19, 20, 21})
+BOTH = (CUSTOMER, AGENT)
+
+
+def speech(
+    steps_ms: Mapping[int, float], lost: Collection[int] = (), fragment_ms: int = 960
+) -> Iterator[tuple[FragmentAudio, int]]:
+    """Two voices; at each of these fragments the producer's clock steps by so much."""
+    customer, agent = read_voices()
+    length = fragment_ms * BYTES_PER_MS
+    step_ms = 0.0
+    for at in range(min(len(customer), len(agent)) // length):
+        step_ms += steps_ms.get(at, 0)
+        if at not in lost:
+            place = slice(at * length, (at + 1) * length)
+            start_ns = round((EPOCH_MS + at * fragment_ms + step_ms) * NS)
+            spans = {
+                CUSTOMER: [Span(start_ns, customer[place])],
+                AGENT: [Span(start_ns, agent[place])],
+            }
+            end_ns = start_ns + fragment_ms * NS
+            yield FragmentAudio(start_ns, end_ns, spans), SERVER_MS + at * fragment_ms
+
+
+def only(fragment: FragmentAudio, tracks: Sequence[Direction]) -> FragmentAudio:
+    return fragment._replace(spans={track: fragment.spans[track] for track in tracks})
+
+
+def core(pcm: bytes) -> bytes:
+    """Without the digital silence at both ends, which may be cut."""
+    samples = memoryview(pcm).cast("h")
+    heard = [at for at, sample in enumerate(samples) if sample]
+    return pcm[heard[0] * 2 : heard[-1] * 2 + 2] if heard else b""
+
+
+@pytest.mark.parametrize("tracks", [(CUSTOMER,), (AGENT,), BOTH])
+@pytest.mark.parametrize("lost", [(), (5,), (6,), (4,), (5, 6)])
+def test_no_step_of_the_clock_loses_speech(tracks: tuple[Direction, ...], lost: list[int]) -> None:
+    for step_ms in STEPS_MS:
+        fragments = [(only(audio, tracks), at_ms) for audio, at_ms in speech({5: step_ms}, lost)]
+        recorded = record(fragments, tracks)
+        for track in tracks:
+            place = 0
+            for fragment, _ in fragments:
+                spoken = core(fragment.spans[track][0].pcm)
+                place = recorded.pcm[track].find(spoken, place)
+                assert place >= 0, f"a fragment is lost at a step of {step_ms} ms"
+                place += len(spoken)
+
+
+@pytest.mark.parametrize("step_ms", [-30, -300, -900])
+def test_a_step_back_by_less_than_a_fragment_is_a_deviation(step_ms: int) -> None:
+    recorded = record(seconds(30, jump_at=15, producer_jump_ms=step_ms))
+    assert recorded.pcm[CUSTOMER] == all_of(30)
+    assert recorded.timeline.overlaps == recorded.timeline.gaps == []
+    assert recorded.timeline.clock_jumps == 0
+    assert deviations(recorded) == (1, -step_ms, -step_ms, [(15_000, -step_ms)])
+
+
+def test_a_later_hole_takes_the_deviation_up() -> None:
+    fragments = seconds(30, jump_at=15, producer_jump_ms=-300)
+    del fragments[20]
+    recorded = record(fragments)
+    expected = all_of(20) + silence(700) + all_of(30)[21 * 16_000 :]
+    assert recorded.pcm[CUSTOMER] == expected
+    assert described(recorded.timeline.gaps) == [(20_000, 700, CUSTOMER)]
+
+
+def test_a_smaller_hole_takes_up_what_it_can() -> None:
+    fragments = seconds(30, jump_at=15, producer_jump_ms=-300)
+    later = [
+        (audio(part.start_ns // NS + 200, customer=part.spans[CUSTOMER][0].pcm), at_ms)
+        for part, at_ms in fragments[20:]
+    ]
+    recorded = record([*fragments[:20], *later])
+    assert recorded.pcm[CUSTOMER] == all_of(30)
+    assert recorded.timeline.gaps == []
+
+
+@pytest.mark.parametrize("step_ms", [-30, -500, -900])
+def test_a_deviation_belongs_to_the_clock_so_both_tracks_move(step_ms: int) -> None:
+    """The agent is silent, and not even sent, while the clock steps."""
+    fragments = []
+    for at in range(20):
+        start_ms = EPOCH_MS + at * 1000 + (step_ms if at >= 8 else 0)
+        voices = {"customer": noise(at, 1000)}
+        if not 5 <= at < 12:
+            voices["agent"] = noise(100 + at, 1000)
+        fragments.append((audio(start_ms, **voices), SERVER_MS + at * 1000))
+    recorded = record(fragments, BOTH)
+    for at in (2, 13, 19):
+        customer = recorded.pcm[CUSTOMER].find(noise(at, 1000))
+        assert customer == recorded.pcm[AGENT].find(noise(100 + at, 1000)) == at * 16_000
+    assert recorded.timeline.clock_deviations.count == 1
+
+
+def test_silence_moves_with_the_voice_on_the_other_track() -> None:
+    fragments = [
+        (
+            audio(
+                EPOCH_MS + at * 1000 - (400 if at >= 5 else 0),
+                customer=silence(1000),
+                agent=noise(at, 1000),
+            ),
+            SERVER_MS + at * 1000,
+        )
+        for at in range(10)
+    ]
+    recorded = record(fragments, BOTH)
+    assert recorded.pcm == {CUSTOMER: silence(10_000), AGENT: all_of(10)}
+    assert recorded.timeline.overlaps == recorded.timeline.gaps == []
+
+
+def test_silence_on_silence_is_cut() -> None:
+    fragments = seconds(10, jump_at=5, producer_jump_ms=-400)
+    for at in (4, 5):
+        before, at_ms = fragments[at]
+        fragments[at] = (audio(before.start_ns // NS, customer=silence(1000)), at_ms)
+    recorded = record(fragments)
+    assert recorded.pcm[CUSTOMER] == all_of(4) + silence(1600) + all_of(10)[6 * 16_000 :]
+    assert described(recorded.timeline.overlaps) == [(5000, 400, CUSTOMER)]
+    assert recorded.timeline.clock_deviations.count == 0
+
+
+@pytest.mark.parametrize("jitter_ms", [25, 100])
+def test_an_hour_of_jitter_fills_no_manifest_and_does_not_drift(jitter_ms: int) -> None:
+    chance = random.Random(jitter_ms)  # noqa: S311 - a fixture
+    pcm = [noise(at, 20) for at in range(7)]
+    fragments = (
+        (
+            audio(
+                EPOCH_MS + at * 1000 + chance.randint(-jitter_ms, jitter_ms),
+                customer=pcm[at % 7] * 50,
+                agent=pcm[(at + 3) % 7] * 50,
+            ),
+            SERVER_MS + at * 1000,
+        )
+        for at in range(3600)
+    )
+    timeline = Timeline(BOTH)
+    for fragment, at_ms in fragments:
+        timeline.place(fragment, at_ms)
+    assert 0 <= timeline.samples // 8 - HOUR_MS <= 2 * jitter_ms
+    assert len(timeline.gaps) < 20
+    assert timeline.overlaps == []
+    assert timeline.clock_jumps == 0
+    assert timeline.clock_deviations.count > 500
+    assert len(timeline.clock_deviations.first) == MAX_LISTED_DEVIATIONS
+    assert timeline.clock_deviations.largest <= 2 * jitter_ms * 8
+
+
+@pytest.mark.parametrize(("per_million", "holes"), [(-100, 0), (100, 2)])
+def test_a_clock_that_drifts_loses_nothing(per_million: int, holes: int) -> None:
+    fragments = [
+        (
+            audio(EPOCH_MS, customer=noise(at, 1000))._replace(
+                start_ns=(start_ns := EPOCH_MS * NS + at * (1000 * NS + per_million * 1000)),
+                end_ns=start_ns + 1000 * NS,
+                spans={CUSTOMER: [Span(start_ns, noise(at, 1000))]},
+            ),
+            SERVER_MS + at * 1000,
+        )
+        for at in range(600)
+    ]
+    recorded = record(fragments)
+    heard = recorded.pcm[CUSTOMER].replace(silence(20), b"")
+    assert heard == all_of(600)
+    assert len(recorded.pcm[CUSTOMER]) - len(heard) == holes * 20 * BYTES_PER_MS
+
+
+def test_a_clock_that_stays_behind_by_more_than_two_seconds_has_jumped() -> None:
+    fragments = [
+        (audio(EPOCH_MS + 500 * at, customer=noise(at, 1000)), SERVER_MS + 1000 * at)
+        for at in range(12)
+    ]
+    recorded = record(fragments)
+    assert recorded.pcm[CUSTOMER] == all_of(12)
+    assert recorded.timeline.clock_jumps == 2
+    assert recorded.timeline.clock_deviations.largest == 500 * 8
+
+
+def test_blocks_that_step_back_inside_a_fragment_are_kept() -> None:
+    spans = [
+        Span((EPOCH_MS + at_ms) * NS, noise(at, 64)) for at, at_ms in enumerate((0, 34, 98, 162))
+    ]
+    fragment = FragmentAudio(EPOCH_MS * NS, (EPOCH_MS + 226) * NS, {CUSTOMER: spans})
+    recorded = record([(fragment, SERVER_MS)])
+    assert recorded.pcm[CUSTOMER] == b"".join(noise(at, 64) for at in range(4))
+    assert deviations(recorded) == (1, 30, 30, [(64, 30)])
+
+
+def test_blocks_far_behind_inside_a_fragment_are_kept() -> None:
+    spans = [Span(EPOCH_MS * NS, noise(1, 5000)), Span(EPOCH_MS * NS, noise(2, 64))]
+    fragment = FragmentAudio(EPOCH_MS * NS, (EPOCH_MS + 5000) * NS, {CUSTOMER: spans})
+    recorded = record([(fragment, SERVER_MS)])
+    assert recorded.pcm[CUSTOMER] == noise(1, 5000) + noise(2, 64)
+    assert recorded.timeline.clock_jumps == 1
+
+
+# --------------------------------------------------------------------------- what counts as equal
+
+
+def overlap(first: bytes, second: bytes, at_ms: int, epoch_ms: int = EPOCH_MS) -> Recorded:
+    """Two fragments; the second one starts so long after the first."""
+    return record(
+        [
+            (audio(epoch_ms, customer=first), SERVER_MS),
+            (audio(epoch_ms + at_ms, customer=second), SERVER_MS + len(first) // BYTES_PER_MS),
+        ]
+    )
+
+
+@pytest.mark.parametrize("aside_ms", [-19, -5, 0, 7, 19])
+def test_a_repeat_is_cut_where_it_is_and_not_where_the_clock_says(aside_ms: int) -> None:
+    whole = noise(1, 2000)
+    first, second = whole[: 1000 * BYTES_PER_MS], whole[500 * BYTES_PER_MS :]
+    recorded = overlap(first, second, 500 + aside_ms)
+    assert recorded.pcm[CUSTOMER] == whole
+    assert described(recorded.timeline.overlaps) == [(1000, 500, CUSTOMER)]
+
+
+@pytest.mark.parametrize("aside_ms", [-100, -21, 21, 100])
+def test_what_equals_another_time_is_kept(aside_ms: int) -> None:
+    whole = noise(1, 2000)
+    first, second = whole[: 1000 * BYTES_PER_MS], whole[500 * BYTES_PER_MS :]
+    recorded = overlap(first, second, 500 + aside_ms)
+    assert recorded.pcm[CUSTOMER] == first + second
+    assert recorded.timeline.overlaps == []
+
+
+def test_a_repeat_that_goes_on_in_another_way_is_cut_as_far_as_it_is_one() -> None:
+    first = noise(1, 1000)
+    second = first[500 * BYTES_PER_MS : 700 * BYTES_PER_MS] + noise(2, 800)
+    recorded = overlap(first, second, 500)
+    assert recorded.pcm[CUSTOMER] == first + noise(2, 800)
+    assert described(recorded.timeline.overlaps) == [(1000, 200, CUSTOMER)]
+    assert deviations(recorded) == (1, 300, 300, [(1000, 300)])
+
+
+def test_a_repeat_is_found_after_the_clock_has_deviated() -> None:
+    """The second second was laid when the clock was not behind yet."""
+    fragments = seconds(6, jump_at=3, producer_jump_ms=-300)
+    again = fragments[2]
+    recorded = record([*fragments[:4], (again[0], SERVER_MS + 4000), *fragments[4:]])
+    assert recorded.pcm[CUSTOMER] == all_of(6)
+    assert described(recorded.timeline.overlaps) == [(4000, 1000, CUSTOMER)]
+
+
+@pytest.mark.parametrize("at_ms", [700, 900, 975])
+def test_a_quiet_line_is_equal_by_chance(at_ms: int) -> None:
+    """Zeros with a stray sample, as between two sentences: they prove nothing."""
+    click = (1).to_bytes(2, "little")
+    quiet = silence(100) + click + silence(30) + click
+    first = noise(1, 1000 - at_ms % 100) + quiet[: (at_ms % 100) * BYTES_PER_MS]
+    second = quiet + noise(2, 900)
+    recorded = overlap(first, second, at_ms)
+    assert core(second) in recorded.pcm[CUSTOMER]
+
+
+@pytest.mark.parametrize(
+    ("level", "epoch_ms", "length_ms"),
+    [(0, EPOCH_MS, 1600), (8, EPOCH_MS, 1600), (0, 0, 2000), (8, 0, 2000)],
+)
+def test_an_idle_line_need_not_be_zero(level: int, epoch_ms: int, length_ms: int) -> None:
+    """A-law's silence is 8. By a relative clock, it is the next silence."""
+    idle = level.to_bytes(2, "little") * 8000
+    recorded = overlap(idle, idle, 600, epoch_ms)
+    assert recorded.pcm[CUSTOMER] == level.to_bytes(2, "little") * (length_ms * 8)
+
+
+def test_silence_before_a_voice_is_cut_as_far_as_there_is_silence() -> None:
+    first, second = noise(1, 900) + silence(100), silence(200) + noise(2, 800)
+    recorded = overlap(first, second, 920)
+    assert recorded.pcm[CUSTOMER] == noise(1, 900) + silence(220) + noise(2, 800)
+
+
+def test_silence_a_little_aside_is_cut() -> None:
+    """10 ms of the overlap is a voice, by the clock; silence is found beside it."""
+    first, second = noise(1, 900) + silence(100), silence(200)
+    recorded = overlap(first, second, 890)
+    assert recorded.pcm[CUSTOMER] == noise(1, 900) + silence(200)
+
+
+def test_silence_on_a_voice_is_kept() -> None:
+    recorded = overlap(noise(1, 1000), silence(500) + noise(2, 500), 800)
+    assert recorded.pcm[CUSTOMER] == noise(1, 1000) + silence(500) + noise(2, 500)
+
+
+def test_bytes_between_two_samples_are_no_repeat() -> None:
+    whole = noise(1, 1000)
+    second = whole[501 * BYTES_PER_MS + 1 :] + noise(2, 501) + b"\0"
+    recorded = overlap(whole, second, 501)
+    assert recorded.pcm[CUSTOMER] == whole + second
+
+
+def test_a_few_equal_samples_before_the_track_remembers_are_no_repeat() -> None:
+    fragments = seconds(30)
+    again = (fragments[3][0], SERVER_MS + 30_000)
+    recorded = record([*fragments, again])
+    assert recorded.pcm[CUSTOMER] == all_of(30) + noise(3, 1000)
+    assert recorded.timeline.clock_jumps == 1
 
 
 # ------------------------------------------------------------------------------------ two tracks

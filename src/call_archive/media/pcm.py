@@ -8,6 +8,11 @@ SAMPLE_BYTES = 2
 SAMPLE_NS = 1_000_000_000 // SAMPLE_RATE_HZ
 
 
+def milliseconds(samples: int) -> int:
+    """How long so many samples last, rounded down."""
+    return samples * 1000 // SAMPLE_RATE_HZ
+
+
 class Direction(StrEnum):
     """Whose voice a track holds."""
 

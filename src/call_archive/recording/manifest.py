@@ -17,9 +17,10 @@ from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_FRAGMENT_NUMBER_DIGITS, MAX_MANIFEST_BYTES
-from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction
+from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction, milliseconds
 from call_archive.moments import format_utc, to_ms
 from call_archive.reasons import Code, Reason
+from call_archive.recording.clock import Deviations
 from call_archive.recording.knowledge import Held, Knowledge, Run
 from call_archive.recording.timeline import Hole
 
@@ -89,6 +90,7 @@ class RecordedCall:
     gaps: Sequence[Hole]
     overlaps: Sequence[Hole]
     clock_jumps: int
+    clock_deviations: Deviations = field(default_factory=Deviations)
     reasons: Sequence[Reason]
     may_improve: bool
     held: Held
@@ -102,7 +104,7 @@ class RecordedCall:
     @property
     def duration_ms(self) -> int:
         """The recording's length, rounded down."""
-        return self.samples * 1000 // SAMPLE_RATE_HZ
+        return milliseconds(self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,27 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviationSummary:
+    """How often audio was kept that the producer's clock has no room for, and by how much.
+
+    Attributes:
+        first: where, and by how much, the first few times; both in ms.
+    """
+
+    count: int
+    total_ms: int
+    largest_ms: int
+    first: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """A manifest, read or about to be written; docs/architecture.md explains each key.
 
     Attributes:
         range_end_ms: up to when fragments were looked for; None if a last fragment was known.
         start_fragment_number: of the stretch; None in a manifest of an older version.
+        clock_deviations: None in a manifest of an older version.
         told: what messages have told of the stretch; None in a manifest of an older version.
         held_runs: which fragments the recording holds; None in a manifest of an older version.
         others: keys that this version does not know, by name.
@@ -149,6 +166,7 @@ class Manifest:
     range_end_ms: int | None
     archived_at_ms: int
     trigger: str
+    clock_deviations: DeviationSummary | None = None
     start_fragment_number: int | None = None
     told: Knowledge | None = None
     held_runs: Held | None = None
@@ -235,6 +253,7 @@ def build_manifest(
         gaps=_places(call.gaps),
         overlaps=_places(call.overlaps),
         clock_jumps=call.clock_jumps,
+        clock_deviations=_summarize(call.clock_deviations),
         software=f"call-archive {__version__}",
         range_end_ms=range_end_ms,
         archived_at_ms=archived_at_ms,
@@ -283,6 +302,8 @@ def encode_manifest(manifest: Manifest) -> dict[str, object]:
         "archivedAt": format_utc(manifest.archived_at_ms),
         "trigger": manifest.trigger,
     }
+    if manifest.clock_deviations is not None:
+        document["clockDeviations"] = _encode_deviations(manifest.clock_deviations)
     if manifest.told is not None and manifest.start_fragment_number is not None:
         told = manifest.told
         document["stretch"] = {
@@ -358,6 +379,7 @@ def read_manifest(document: object) -> Manifest:
         gaps=keys.read_each("gaps", _place),
         overlaps=keys.read_each("overlaps", _place),
         clock_jumps=keys.read("clockJumps", _count),
+        clock_deviations=keys.read_known("clockDeviations", _deviations),
         software=keys.read("software", _text),
         range_end_ms=keys.read_known("rangeEnd", _moment),
         archived_at_ms=keys.read("archivedAt", _moment),
@@ -487,6 +509,39 @@ def _run(value: object) -> Run:
 
 def _places(holes: Sequence[Hole]) -> tuple[Place, ...]:
     return tuple(Place(hole.at_ms, hole.length_ms, hole.track) for hole in holes)
+
+
+def _summarize(deviations: Deviations) -> DeviationSummary:
+    return DeviationSummary(
+        count=deviations.count,
+        total_ms=milliseconds(deviations.samples),
+        largest_ms=milliseconds(deviations.largest),
+        first=tuple((deviation.at_ms, deviation.length_ms) for deviation in deviations.first),
+    )
+
+
+def _deviations(value: object) -> DeviationSummary:
+    keys = _Keys(_mapping(value))
+    return DeviationSummary(
+        count=keys.read("count", _count),
+        total_ms=keys.read("totalMs", _count),
+        largest_ms=keys.read("largestMs", _count),
+        first=keys.read_each("first", _deviation),
+    )
+
+
+def _deviation(value: object) -> tuple[int, int]:
+    parts = _mapping(value)
+    return _count(parts.get("atMs")), _count(parts.get("lengthMs"))
+
+
+def _encode_deviations(summary: DeviationSummary) -> dict[str, object]:
+    return {
+        "count": summary.count,
+        "totalMs": summary.total_ms,
+        "largestMs": summary.largest_ms,
+        "first": [{"atMs": at_ms, "lengthMs": length_ms} for at_ms, length_ms in summary.first],
+    }
 
 
 def _encode_place(place: Place) -> dict[str, object]:

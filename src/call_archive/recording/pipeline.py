@@ -380,6 +380,7 @@ class _Run:
             gaps=timeline.gaps,
             overlaps=timeline.overlaps,
             clock_jumps=timeline.clock_jumps,
+            clock_deviations=timeline.clock_deviations,
             reasons=self._shortfall.reasons,
             may_improve=self._shortfall.may_improve,
             media_bytes=self._received.media_bytes,
