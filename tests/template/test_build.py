@@ -190,4 +190,9 @@ def test_ci_runs_in_its_own_checkout(tmp_path: Path) -> None:
             "LAMBDA_RUNTIME_UP": str(checkout / "runtime up"),
         },
     )
-    assert record.read_text() == f"runtime up\n{checkout}\n\n\nmake\n{checkout}\ncheck\n\n"
+    calls = [call.split("\n") for call in record.read_text().strip("\n").split("\n\n")]
+    assert {(command, folder) for command, folder, *_ in calls if command} == {
+        ("make", str(checkout)),
+        ("runtime up", str(checkout)),
+    }
+    assert calls[-1][-1] == "check"

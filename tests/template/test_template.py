@@ -1,6 +1,7 @@
 """What the stack would be: who may do what, what is encrypted, and what the functions are told."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,17 @@ import pytest
 
 from call_archive.config import read_flow_settings
 from call_archive.errors import ConfigurationError
-from tests.template.cloudformation import ACCOUNT, REGION, Json, deploy, load, of_type
+from tests.template.cloudformation import (
+    ACCOUNT,
+    REGION,
+    TEMPLATE,
+    Json,
+    deploy,
+    deploy_stack,
+    load,
+    of_type,
+    translate,
+)
 
 SRC = Path(__file__).parents[2] / "src"
 INSTANCE = f"arn:aws:connect:{REGION}:{ACCOUNT}:instance/0f8a3b1c-5d2e-4f60-9a71-b2c3d4e5f607"
@@ -337,7 +348,14 @@ class TestQueues:
         assert mapping["EventSourceArn"] == "<ArchiveQueue.Arn>"
         assert mapping["BatchSize"] == 1
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        assert int(mapping["ScalingConfig"]["MaximumConcurrency"]) == 10
+
+    def test_a_new_account_has_executions_left_for_callers(self) -> None:
+        """Such an account has 10, and refuses to reserve any: at least 100 stay unreserved."""
+        resources = deploy({})
+        (mapping,) = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+        assert int(mapping["ScalingConfig"]["MaximumConcurrency"]) <= 10 / 2
+        for function in of_type(resources, "AWS::Lambda::Function").values():
+            assert "ReservedConcurrentExecutions" not in function
 
     @pytest.mark.parametrize(
         ("parameters", "senders"),
@@ -465,8 +483,16 @@ class TestBucket:
 
     def test_it_outlives_the_stack_and_an_overwrite(self, stack: dict[str, Json]) -> None:
         bucket = stack["ArchiveBucket"]
-        assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == (
+            "RetainExceptOnCreate",
+            "Retain",
+        )
         assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+
+    def test_its_policy_stays_with_it(self, stack: dict[str, Json]) -> None:
+        policy, bucket = stack["ArchiveBucketPolicy"], stack["ArchiveBucket"]
+        for attribute in ("DeletionPolicy", "UpdateReplacePolicy"):
+            assert policy[attribute] == bucket[attribute]
 
     def test_unfinished_uploads_are_removed(self, stack: dict[str, Json]) -> None:
         bucket = of_type(stack, "AWS::S3::Bucket")["ArchiveBucket"]
@@ -530,3 +556,51 @@ class TestParameters:
     @pytest.mark.parametrize("prefix", ["calls", "/", "calls//", "*/", "${x}/"])
     def test_a_prefix_that_would_change_the_policies_is_refused(self, prefix: str) -> None:
         assert not re.search(load()["Parameters"]["ArchivePrefix"]["AllowedPattern"], prefix)
+
+
+# Characters that a name may have: SQS 80; CloudWatch 255; Connect 127; Athena 128; CloudWatch Logs
+# and Glue 255 (the services' API references).
+NAME_LIMITS = {
+    "AWS::SQS::Queue": ("QueueName", 80),
+    "AWS::CloudWatch::Alarm": ("AlarmName", 255),
+    "AWS::CloudWatch::Dashboard": ("DashboardName", 255),
+    "AWS::Connect::ContactFlow": ("Name", 127),
+    "AWS::Athena::NamedQuery": ("Name", 128),
+    "AWS::Logs::QueryDefinition": ("Name", 255),
+}
+
+
+class TestNames:
+    @pytest.mark.parametrize(("length", "fits"), [(1, True), (68, True), (69, False)])
+    def test_the_longest_name_of_a_stack(self, length: int, fits: bool) -> None:
+        resources = deploy(FULL | {"SampleFlow": "voicemail"}, {"AWS::StackName": "c" * length})
+        named = [
+            (resource["Type"], len(resource["Properties"][NAME_LIMITS[resource["Type"]][0]]))
+            for resource in resources.values()
+            if resource["Type"] in NAME_LIMITS
+        ]
+        assert {kind for kind, _ in named} == NAME_LIMITS.keys()
+        assert all(length <= NAME_LIMITS[kind][1] for kind, length in named) == fits
+
+    def test_the_documents_say_so(self) -> None:
+        for document in ("README.md", "docs/deployment.md"):
+            assert "68 characters" in " ".join((TEMPLATE.parent / document).read_text().split())
+
+    @pytest.mark.parametrize(
+        ("partition", "region", "console"),
+        [
+            ("aws", "eu-west-2", "eu-west-2.console.aws.amazon.com"),
+            ("aws-us-gov", "us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+            ("aws-cn", "cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ],
+    )
+    def test_the_dashboard_is_in_the_console_of_its_partition(
+        self, partition: str, region: str, console: str
+    ) -> None:
+        place = {"AWS::Partition": partition, "AWS::Region": region}
+        stack = deploy_stack(translate({}), {}, place)
+        assert stack.outputs["DashboardUrl"]["Value"] == (
+            f"https://{console}/cloudwatch/home?region={region}#dashboards/dashboard/call-archive"
+        )
+        if partition != "aws":
+            assert "arn:aws:" not in json.dumps(stack.resources)
