@@ -128,6 +128,17 @@ SEED ?= 1
 test-kills: $(STAMP) ## Kill the functions at every step of KILLS runs, and see that nothing is half-published, lost or doubled
 	python -m tests.faults.kill_campaign --kills $(KILLS) --seed $(SEED)
 
+# The Pythons that people may have the command on; each one that is here, or that uv can fetch.
+PYTHONS := 3.12 3.13 3.14
+
+.PHONY: test-pythons
+test-pythons: $(STAMP) ## Run the command on each Python that it supports and that is to be had here
+	@for version in $(PYTHONS); do \
+	  UV_PROJECT_ENVIRONMENT=.pythons/$$version $(UV) sync --quiet --locked --no-dev --extra cli --no-editable \
+	    --reinstall-package call-archive --python $$version || echo "Python $$version: NOT TRIED, it is not to be had here"; \
+	done
+	pytest tests/cli/test_package.py -rs -k each_python $(PYTEST_ARGS)
+
 .PHONY: test-sam
 test-sam: $(STAMP) ## Run only the tests of both functions in Lambda containers, with `sam local`
 	pytest tests/sam_local $(PYTEST_ARGS)
@@ -214,5 +225,5 @@ requirements: $(STAMP) ## Write src/requirements.txt from uv.lock
 .PHONY: clean
 clean: ## Remove everything that these targets made
 	rm -rf demo-output .venv .aws-sam .local-aws .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-	  .import_linter_cache .bench .emulators .fuzz .coverage htmlcov dist
+	  .import_linter_cache .bench .emulators .fuzz .pythons .coverage htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
