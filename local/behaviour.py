@@ -161,6 +161,8 @@ class Behaviour:
         listed_lengths: what ListFragments says of a fragment's length: from its first block to its
             last, or nothing (seen of audio).
         empty_page: how a page without fragments is written.
+        empty_before_creation: a range that begins before the creation in the stream's ARN is empty
+            (reported in 2018).
         ends_in_empty_page: a listing ends in a page without fragments.
         page_limit: most fragments a page, whatever was asked for.
         media_order: of the answer of GetMediaForFragmentList.
@@ -195,6 +197,7 @@ class Behaviour:
     list_order: Literal["random", "number"] = "random"
     listed_lengths: Literal["blocks", "zero"] = "blocks"
     empty_page: Literal["list", "null", "absent"] = "list"
+    empty_before_creation: bool = False
     ends_in_empty_page: bool = False
     page_limit: int | None = None
     media_order: Literal["asked", "number", "random"] = "asked"

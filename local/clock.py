@@ -8,14 +8,25 @@ import time
 
 
 class Clock:
-    """Epoch milliseconds. It runs on after every change."""
+    """Epoch milliseconds. It runs on after every change, unless it is stopped."""
 
     def __init__(self, offset_ms: int = 0) -> None:
         self._offset_ms = offset_ms
+        self._stopped_at_ms: int | None = None
 
     def now_ms(self) -> int:
         """Epoch milliseconds, now."""
-        return time.time_ns() // 1_000_000 + self._offset_ms
+        return self._machine_ms() + self._offset_ms
+
+    def stop(self) -> None:
+        """Makes it stand still, for what must not depend on how fast the machine is."""
+        self._stopped_at_ms = self._machine_ms()
+
+    def start(self) -> None:
+        """Lets it run on from where it is."""
+        if self._stopped_at_ms is not None:
+            now_ms, self._stopped_at_ms = self.now_ms(), None
+            self.set_ms(now_ms)
 
     def set_ms(self, now_ms: int) -> None:
         """Makes it `now_ms`."""
@@ -24,3 +35,7 @@ class Clock:
     def advance_ms(self, milliseconds: int) -> None:
         """Moves on (or back)."""
         self._offset_ms += milliseconds
+
+    def _machine_ms(self) -> int:
+        stopped_at_ms = self._stopped_at_ms
+        return time.time_ns() // 1_000_000 if stopped_at_ms is None else stopped_at_ms

@@ -306,6 +306,7 @@ class KinesisVideo:
                 behaviour.listing_delay_ms,
                 behaviour.seed,
                 behaviour.unlisted_fragments,
+                behaviour.empty_before_creation,
             )
             if key not in self._listings:
                 if len(self._listings) >= 8:

@@ -57,6 +57,9 @@ def select_numbers(stream: Stream, page: Page, behaviour: Behaviour) -> list[int
     """All numbers of the listing that `page` is of, in the order in which its pages give them."""
     listed_until_ms = page.as_of_ms - behaviour.listing_delay_ms
     oldest_ms = stream.oldest_ms(page.as_of_ms)
+    created_ms = int(stream.arn.rpartition("/")[2])
+    if behaviour.empty_before_creation and page.selector.start_ms < created_ms:
+        return []
     numbers = [
         number
         for number in stream.numbers

@@ -432,6 +432,7 @@ class LocalServer:
 
     def reset(self) -> None:
         """Forgets streams, contacts, counts, and what moto holds; the behaviour stays."""
+        self.clock.start()
         self.kvs.reset()
         self.connect.reset()
         self._application.reset()

@@ -4,7 +4,16 @@ import pytest
 
 from local.behaviour import ClockFault, PageFault
 from local.call import Call, Delivery
-from tests.integration.journey import GIVES_UP, SETTLES, Journey, call, caller, silenced
+from local.demo_call import STREAM_ARN
+from tests.integration.journey import (
+    GIVES_UP,
+    SETTLES,
+    START_MS,
+    Journey,
+    call,
+    caller,
+    silenced,
+)
 
 FRAGMENT_MS = 960
 
@@ -98,6 +107,33 @@ def test_call_of_which_nothing_is_ever_listed_is_said(mono: Journey) -> None:
     assert mono.failure_codes() == ["NOTHING_LISTED"]
 
 
+@pytest.mark.parametrize("empty_page", ["null", "absent"])
+def test_empty_page_without_fragments_ends_a_listing(mono: Journey, empty_page: str) -> None:
+    one = mono.place(call())
+    mono.behave(ends_in_empty_page=True, empty_page=empty_page)
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+
+
+def test_stream_that_was_created_for_the_call_is_not_listed_before(mono: Journey) -> None:
+    arn = f"{STREAM_ARN.rpartition('/')[0]}/{START_MS - 1000}"
+    one = call(stream_arn=arn)
+    mono.aws.place(one)
+    mono.behave(empty_before_creation=True)
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+
+
+def test_lengths_that_are_not_listed_change_nothing(mono: Journey) -> None:
+    one = mono.place(call())
+    mono.behave(listed_lengths="zero")
+    before = mono.aws.requests.get("ListFragments", 0)
+    assert mono.archive(one)
+    assert mono.aws.requests["ListFragments"] - before == 1
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+
+
 SMALL_MS = 128
 DAY_MS = 24 * 3_600_000
 
@@ -125,6 +161,7 @@ def test_retention_that_ends_before_the_fetch_is_said_in_few_calls(mono: Journey
 
 def test_what_retention_leaves_is_archived_in_few_calls(mono: Journey) -> None:
     one = _small_fragments(mono)
+    mono.aws.clock.stop()
     oldest_ms = one.fragments[20].server_timestamp_ms - SMALL_MS // 2
     until_gone_ms = oldest_ms + DAY_MS - mono.aws.clock.now_ms()
     mono.behave(clock_faults=(ClockFault("GetMediaForFragmentList", until_gone_ms - 20),))

@@ -1,5 +1,6 @@
 """Media bodies at their worst: whole, or said to be incomplete."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -205,6 +206,31 @@ def test_fragment_cut_between_two_blocks_is_never_called_complete(mono: Journey)
     assert mono.manifest()["complete"] is False
     assert mono.pcm() == said[:2048]
     assert [failed["code"] for failed in mono.failed_jobs()] == ["INCOMPLETE"]
+
+
+@pytest.mark.parametrize("listed_lengths", ["blocks", "zero"])
+def test_body_that_ends_once_between_two_blocks_loses_nothing(
+    mono: Journey, listed_lengths: str
+) -> None:
+    one = mono.place(call(Delivery(layout=Layout(contact_tags_before_cluster=True))))
+    size = sum(len(stored.document()) for stored in one.fragments)
+    mono.behave(
+        media_order="number",
+        listed_lengths=listed_lengths,
+        body_faults=(BodyFault(size - 2 * BLOCK_BYTES, times=1),),
+    )
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
+
+
+def test_listed_length_that_exceeds_the_audio_misses_nothing(mono: Journey) -> None:
+    one = call(Delivery(layout=Layout(contact_tags_before_cluster=True)))
+    longer = [replace(stored, duration_ms=stored.duration_ms + 150) for stored in one.fragments]
+    one = mono.place(replace(one, fragments=tuple(longer)))
+    assert mono.archive(one)
+    assert mono.pcm() == caller()
+    assert mono.manifest()["complete"] is True
 
 
 @pytest.mark.parametrize("one_each", [True, False])

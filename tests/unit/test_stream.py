@@ -76,3 +76,23 @@ def test_listing_of_empty_and_of_long_fragments_has_no_hole() -> None:
     after = ListedFragment(3, 10_200, 1_000, 1)
     assert not FragmentListing([long, empty, after]).has_hole()
     assert not FragmentListing().has_hole()
+
+
+def test_what_two_pages_say_of_a_fragment_is_joined_to_the_most() -> None:
+    """Pages overlap, and one of them may not know the facts."""
+    known = ListedFragment(NUMBER, 1_641_312_355_374, 960, 33_000)
+    unknown = ListedFragment(NUMBER, 0, 0, 0)
+    assert list(FragmentListing([known, unknown])) == [known]
+    assert list(FragmentListing([unknown, known, known])) == [known]
+
+
+def test_hole_is_seen_without_lengths() -> None:
+    listed = [ListedFragment(n, 960 * n, 0, 1) for n in range(1, 9)]
+    assert not FragmentListing(listed).has_hole()
+    assert FragmentListing([*listed[:3], *listed[4:]]).has_hole()
+
+
+def test_times_that_repeat_or_go_back_are_no_hole() -> None:
+    times = [1000, 1000, 960, 2000, 1500, 2960]
+    listed = [ListedFragment(n, time_ms, 960, 1) for n, time_ms in enumerate(times)]
+    assert not FragmentListing(listed).has_hole()

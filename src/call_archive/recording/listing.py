@@ -53,10 +53,11 @@ class FragmentListing:
     def __init__(self, listed: Iterable[ListedFragment] = ()) -> None:
         self._packed = [_pack(fragment) for fragment in listed]
         self._packed.sort()
+        # Of what overlapping pages say of a fragment, the last and largest is kept.
         repeats = [
             at
-            for at, (before, packed) in enumerate(pairwise(self._packed), start=1)
-            if before >> _FACTS_BITS == packed >> _FACTS_BITS
+            for at, (packed, behind) in enumerate(pairwise(self._packed))
+            if packed >> _FACTS_BITS == behind >> _FACTS_BITS
         ]
         for at in reversed(repeats):
             del self._packed[at]
@@ -77,13 +78,26 @@ class FragmentListing:
         return place if is_there else None
 
     def has_hole(self) -> bool:
-        """Whether, by KVS's clock, a fragment may lack between two that are listed."""
+        """Whether, by KVS's clock, a fragment may lack between two that are listed.
+
+        A fragment that is listed without a length is taken to be as long as is usual.
+        """
         end_ms: int | None = None
+        usual_ms: int | None = None
         for fragment in self:
-            if end_ms is not None and fragment.server_timestamp_ms > end_ms + HOLE_MS:
+            start_ms, length_ms = fragment.server_timestamp_ms, fragment.duration_ms
+            if end_ms is not None and start_ms > end_ms + HOLE_MS:
                 return True
-            end_ms = max(end_ms or 0, fragment.server_timestamp_ms + fragment.duration_ms)
+            if not length_ms and usual_ms is None:
+                usual_ms = self._usual_step_ms()
+            end_ms = max(end_ms or 0, start_ms + (length_ms or usual_ms or 0))
         return False
+
+    def _usual_step_ms(self) -> int:
+        """How long after a fragment the next one begins: the median; 0 for less than two."""
+        starts_ms = sorted({fragment.server_timestamp_ms for fragment in self})
+        steps_ms = sorted(end - start for start, end in pairwise(starts_ms))
+        return steps_ms[len(steps_ms) // 2] if steps_ms else 0
 
 
 _FACT_BITS = 44

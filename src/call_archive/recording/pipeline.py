@@ -55,7 +55,7 @@ from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import build_header, build_mixer
 
 WIDE_LISTING_PAD_MS = 3_600_000
-"""Listed where the start fragment is not in the narrow range: Connect's clock is far off."""
+"""Listed if a fragment that the job names is not in the narrow range: its times are far off."""
 
 SETTLE_MS = 10_000
 """How long after a stop without a fragment number the last fragment may take to be listed."""
@@ -281,22 +281,17 @@ class _Run:
             NotYetError: the beginning or the end is not listed yet.
             StreamFaultError: there is nothing to fetch, or more than a call can have.
         """
-        job, pad_ms = self._job, LISTING_PAD_MS
         self._await_settling()
+        named = self._named()
+        pad_ms = LISTING_PAD_MS
         listed = self._list(source, pad_ms)
-        if job.start_fragment_number not in listed:
+        if any(number not in listed for number in named):
             pad_ms = WIDE_LISTING_PAD_MS
-            listed = self._list(source, pad_ms)
+            listed = self._list_more(source, listed, pad_ms)
         if listed.has_hole():
             # The stream may have it, or a page was lost: only a second listing tells.
-            listed = FragmentListing(chain(listed, self._list(source, pad_ms)))
-        for number, reason in (
-            (
-                job.start_fragment_number,
-                Reason(Code.START_NOT_LISTED, "KVS does not list the start fragment"),
-            ),
-            (self._stop(), Reason(Code.STOP_NOT_LISTED, "KVS does not list the stop fragment")),
-        ):
+            listed = self._list_more(source, listed, pad_ms)
+        for number, reason in named.items():
             if number not in listed:
                 self._miss(number, reason)
         if not listed:
@@ -405,9 +400,31 @@ class _Run:
             self._needed.told.furthest,
         )
 
-    def _stop(self) -> int:
-        """The stop fragment; where it is not known, the start has to be listed at least."""
-        return self._job.stop_fragment_number or self._job.start_fragment_number
+    def _list_more(
+        self, source: FragmentSource, listed: FragmentListing, pad_ms: int
+    ) -> FragmentListing:
+        """What is listed already, and now; a refusal takes nothing away."""
+        try:
+            return FragmentListing(chain(listed, self._list(source, pad_ms)))
+        except StreamFaultError as failure:
+            if failure.retryable or not listed:
+                raise
+            return listed
+
+    def _named(self) -> dict[int, Reason]:
+        """The fragments that have to be listed, and what it is called if they are not."""
+        job = self._job
+        named = {
+            job.start_fragment_number: Reason(
+                Code.START_NOT_LISTED, "KVS does not list the start fragment"
+            )
+        }
+        if job.stop_fragment_number is not None:
+            named.setdefault(
+                job.stop_fragment_number,
+                Reason(Code.STOP_NOT_LISTED, "KVS does not list the stop fragment"),
+            )
+        return named
 
     def _receive(self, deliveries: Iterable[Delivery]) -> Iterator[MediaFragment | MissingFragment]:
         for delivery in deliveries:

@@ -562,3 +562,14 @@ def test_a_listing_may_end_in_an_empty_page(
     assert len(page["Fragments"]) == len(call.fragments)
     assert end.get("Fragments", "absent") == last
     assert "NextToken" not in end
+
+
+def test_a_clock_stands_still_until_it_is_started() -> None:
+    clock = Clock()
+    clock.stop()
+    clock.set_ms(5000)
+    assert clock.now_ms() == 5000
+    clock.advance_ms(500)
+    assert clock.now_ms() == 5500
+    clock.start()
+    assert clock.now_ms() >= 5500
