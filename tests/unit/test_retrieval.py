@@ -5,19 +5,33 @@ from functools import cache
 
 import pytest
 
+from call_archive.errors import MediaError, StreamFaultError
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import decode_fragment
-from call_archive.reasons import Code
+from call_archive.reasons import Code, Refusal, Service
 from call_archive.recording.listing import ListedFragment, MissingFragment, ReceivedFragment
 from call_archive.recording.retrieval import (
+    BATCH_BYTES,
+    BATCH_FRAGMENTS,
+    FRAGMENT_TRANSITIONS,
+    MOST_THROTTLES,
+    QUESTION_TRANSITIONS,
+    RETRY_DELAYS_S,
+    THROTTLED,
+    THROTTLED_S,
     Ask,
     Broken,
     Done,
     Ended,
+    FragmentState,
+    ListAgain,
     ListedSizes,
+    QuestionState,
+    Refused,
     Retrieval,
     Step,
     Wait,
+    build_batches,
 )
 from local.call import Delivery, StoredFragment, simulate_call
 from local.encoder import Layout
@@ -247,3 +261,279 @@ def test_body_that_ends_inside_a_block_is_never_a_whole_fragment() -> None:
     drive = Drive(listed([one], lambda _: 0))
     drive.answer_always(one.document()[:-10])
     assert drive.reasons() == ["cut short"]
+
+
+# ------------------------------------------------------------------------------- what is asked next
+
+
+def refused(code: str, *, retryable: bool = False) -> Refused:
+    return Refused(StreamFaultError(Refusal(Service.KVS, code), code, retryable=retryable))
+
+
+INVALID = refused("InvalidArgumentException")
+
+
+def test_fragments_in_any_order_come_out_in_theirs() -> None:
+    fragments = stored(layout=Layout())
+    first, second, third = documents(fragments)
+    drive = Drive(listed(fragments))
+    drive.asks()
+    drive.answer(third, first, third, second)
+    assert drive.is_done()
+    assert drive.documents() == [first, second, third]
+
+
+def test_what_an_answer_ended_at_is_asked_for_last() -> None:
+    numbers = [fragment.number for fragment in stored()]
+    drive = Drive(listed(stored()))
+    assert drive.asks() == numbers
+    drive.answer()
+    assert drive.asks() == [*numbers[1:], numbers[0]]
+
+
+def test_four_answers_without_anything_new_are_enough() -> None:
+    drive = Drive(listed(stored()))
+    for _ in range(4):
+        drive.asks()
+        drive.answer()
+    assert drive.is_done()
+    assert drive.reasons() == [Code.NOT_DELIVERED] * 3
+    assert [wait.least_s for wait in drive.waits] == list(RETRY_DELAYS_S)
+
+
+def test_an_answer_with_anything_new_begins_the_count_again() -> None:
+    whole = documents(stored(layout=Layout()))
+    drive = Drive(listed(stored(layout=Layout())))
+    for body in ((), (), (), (whole[1],), (), (), (), (whole[0],), (), (), (), (whole[2],)):
+        drive.asks()
+        drive.answer(*body)
+    assert drive.is_done()
+    assert drive.documents() == whole
+
+
+def test_fragment_without_a_number_is_asked_for_alone() -> None:
+    """Alone, it can be no other; it is of the time at which it was listed."""
+    fragments = stored(without_tags=frozenset({1}))
+    first, bare, third = documents(fragments)
+    drive = Drive(listed(fragments))
+    assert len(drive.asks()) == 3
+    drive.answer(first, bare, third)
+    assert drive.asks() == [fragments[1].number]
+    drive.answer(bare, third)
+    assert drive.is_done()
+    received = drive.out[1]
+    assert isinstance(received, ReceivedFragment)
+    assert received.media.number == fragments[1].number
+    assert received.media.server_timestamp_ms == fragments[1].server_timestamp_ms
+    assert received.media.fragment.document == bare
+
+
+def test_one_number_that_is_invalid_is_isolated() -> None:
+    fragments = stored(4, Layout())
+    bad = fragments[2].number
+    drive = Drive(listed(fragments))
+    asked = []
+    while not isinstance(step := drive.step(), Done):
+        if isinstance(step, ListAgain):
+            drive.retrieval.list_again({fragment.number for fragment in step.fragments})
+            continue
+        assert isinstance(step, Ask)
+        asked.append([fragment.number for fragment in fragments if fragment.number in step.numbers])
+        if bad in step.numbers:
+            drive.retrieval.end(INVALID)
+        else:
+            drive.answer(*(f.document() for f in fragments if f.number in step.numbers))
+    assert drive.reasons() == [Code.NOT_IN_STREAM]
+    assert len(drive.documents()) == 3
+    assert [len(numbers) for numbers in asked] == [4, 4, 2, 2, 1, 1]
+
+
+def test_what_is_not_listed_any_more_is_gone() -> None:
+    fragments = stored(layout=Layout())
+    drive = Drive(listed(fragments))
+    drive.asks()
+    drive.retrieval.end(INVALID)
+    step = drive.step()
+    assert isinstance(step, ListAgain)
+    drive.retrieval.list_again({fragments[2].number})
+    assert drive.asks() == [fragments[2].number]
+    drive.answer(fragments[2].document())
+    assert drive.is_done()
+    assert drive.reasons() == [Code.GONE] * 2
+    assert all(not d.may_improve for d in drive.out if isinstance(d, MissingFragment))
+
+
+def test_part_of_what_is_gone_is_given() -> None:
+    one, two = stored(2)
+    drive = Drive(listed([one, two], lambda _: 0))
+    drive.asks()
+    drive.answer(two.document(), cut(one.document(), 1))
+    drive.asks()
+    drive.retrieval.end(INVALID)
+    assert drive.is_done()
+    assert drive.reasons() == ["cut short"]
+
+
+def test_first_refusal_may_be_a_stale_endpoints() -> None:
+    drive = Drive(listed(stored()))
+    numbers = drive.asks()
+    drive.retrieval.end(refused("NotAuthorizedException"))
+    assert sorted(drive.asks()) == sorted(numbers)
+    with pytest.raises(StreamFaultError, match="NotAuthorized"):
+        drive.retrieval.end(refused("NotAuthorizedException"))
+
+
+@pytest.mark.parametrize("between", [Ended(), refused("InternalFailure", retryable=True)])
+def test_refusals_that_do_not_follow_each_other_end_nothing(between: Ended | Refused) -> None:
+    drive = Drive(listed(stored()))
+    for how in (refused("NotAuthorizedException"), between, refused("NotAuthorizedException")):
+        drive.asks()
+        drive.retrieval.end(how)
+    drive.asks()
+
+
+@pytest.mark.parametrize("kind", [Refused, Broken])
+def test_throttled_question_is_asked_again_and_counts_for_nothing(kind: type) -> None:
+    fault = StreamFaultError(THROTTLED, "quota", retryable=True)
+    drive = Drive(listed(stored()))
+    numbers = drive.asks()
+    for _ in range(MOST_THROTTLES):
+        drive.retrieval.end(kind(fault))
+        assert drive.asks() == numbers
+        assert drive.waits.pop() == Wait(*THROTTLED_S)
+    for _ in range(4):
+        drive.retrieval.end(kind(fault))
+        drive.step()
+    assert drive.is_done()
+    assert drive.reasons() == [THROTTLED] * 3
+
+
+def test_body_that_is_no_ebml_is_asked_for_again() -> None:
+    fragments = stored(layout=Layout())
+    drive = Drive(listed(fragments))
+    drive.asks()
+    drive.answer(fragments[0].document(), how=Broken(MediaError(Code.NOT_EBML, "garbage")))
+    assert len(drive.asks()) == 2
+    for _ in range(4):
+        drive.retrieval.end(Broken(MediaError(Code.NOT_EBML, "garbage")))
+        drive.step()
+    assert drive.reasons() == [Code.NOT_EBML] * 2
+
+
+def test_error_document_that_no_retry_mends_ends_it() -> None:
+    drive = Drive(listed(stored()))
+    drive.asks()
+    key = StreamFaultError(Refusal(Service.KVS, "4500"), "key", retryable=False)
+    with pytest.raises(StreamFaultError, match="key"):
+        drive.retrieval.note(key)
+
+
+def test_error_document_names_what_is_missing() -> None:
+    drive = Drive(listed(stored()))
+    for _ in range(4):
+        drive.asks()
+        drive.retrieval.note(StreamFaultError(Refusal(Service.KVS, "3000"), "x", retryable=True))
+        drive.answer()
+    assert drive.is_done()
+    assert drive.reasons() == ["KVS_3000"] * 3
+
+
+# ------------------------------------------------------------------------------------- the room
+
+
+def test_what_does_not_fit_is_asked_for_in_its_turn() -> None:
+    fragments = stored(4, Layout())
+    whole = documents(fragments)
+    drive = Drive(listed(fragments), room=len(whole[0]) * 3 // 2)
+    assert len(drive.asks()) == 4
+    drive.answer(*reversed(whole))
+    asked: list[int] = []
+    while isinstance(step := drive.step(), Ask):
+        asked += step.numbers
+        drive.answer(*(f.document() for f in fragments if f.number in step.numbers))
+    assert asked == [fragment.number for fragment in fragments[:3]]
+    assert drive.documents() == whole
+
+
+def test_fragment_that_never_comes_does_not_keep_back_what_there_was_no_room_for() -> None:
+    fragments = stored(5, Layout())
+    whole = documents(fragments)
+    drive = Drive(listed(fragments), room=len(whole[0]) * 3 // 2)
+    while isinstance(step := drive.step(), Ask):
+        drive.answer(*(f.document() for f in fragments[1:] if f.number in step.numbers))
+    assert drive.documents() == whole[1:]
+    assert drive.reasons() == [Code.NOT_DELIVERED]
+
+
+def test_part_for_which_there_is_no_room_is_asked_for_in_its_turn() -> None:
+    fragments = stored(3)
+    whole = documents(fragments)
+    drive = Drive(listed(fragments, lambda _: 0), room=len(whole[0]) * 5 // 4)
+    drive.asks()
+    drive.answer(cut(whole[1], 4))
+    drive.asks()
+    drive.answer(whole[2], whole[1])
+    while isinstance(step := drive.step(), Ask):
+        drive.answer(*(f.document() for f in fragments if f.number in step.numbers))
+    assert drive.documents() == whole
+
+
+def test_unnumbered_document_behind_one_that_does_not_fit_changes_nothing() -> None:
+    fragments = stored(3, Layout())
+    (bare, *_) = documents(stored(3, without_tags=frozenset({0, 1, 2})))
+    whole = documents(fragments)
+    drive = Drive(listed(fragments), room=len(whole[0]) // 2)
+    drive.asks()
+    for read in read_fragments([bare, whole[2], bare, whole[1]]):
+        drive.retrieval.receive(decode_fragment(read))
+    assert not drive.retrieval.is_listening
+    drive.retrieval.end(Ended())
+    while isinstance(step := drive.step(), Ask):
+        assert len(step.numbers) == 1
+        drive.answer(*(f.document() for f in fragments if f.number in step.numbers))
+    assert drive.documents() == whole
+
+
+# ------------------------------------------------------------------------------ batches and tables
+
+
+@pytest.mark.parametrize(
+    ("count", "size_bytes", "batches"),
+    [
+        (0, 1, []),
+        (1, 10**9, [1]),
+        (3, 10**9, [1, 1, 1]),
+        (BATCH_FRAGMENTS, 0, [BATCH_FRAGMENTS]),
+        (BATCH_FRAGMENTS + 1, 0, [BATCH_FRAGMENTS, 1]),
+        (4, BATCH_BYTES // 3, [3, 1]),
+    ],
+)
+def test_batches_hold_what_fits_into_memory(
+    count: int, size_bytes: int, batches: list[int]
+) -> None:
+    fragments = [ListedFragment(number, 0, 0, size_bytes) for number in range(count)]
+    built = list(build_batches(fragments))
+    assert [len(batch) for batch in built] == batches
+    assert [fragment for batch in built for fragment in batch] == fragments
+
+
+def test_every_state_has_its_transitions_and_can_be_reached() -> None:
+    assert set(FRAGMENT_TRANSITIONS) == set(FragmentState)
+    assert set(QUESTION_TRANSITIONS) == set(QuestionState)
+    for first, table in (
+        (FragmentState.WANTED, FRAGMENT_TRANSITIONS),
+        (QuestionState.ASKED, QUESTION_TRANSITIONS),
+    ):
+        reached: set[str] = {first}
+        for state, after in table.items():
+            reached |= set(after.values()) if state in reached else set()
+        assert reached == set(table)
+
+
+def test_truncated_document_without_a_number_says_nothing() -> None:
+    """Its number may be what was cut off."""
+    numbers = [fragment.number for fragment in stored()]
+    drive = Drive(listed(stored()))
+    drive.asks()
+    drive.answer(stored()[0].document()[:60])
+    assert drive.asks() == [*numbers[1:], numbers[0]]
