@@ -65,6 +65,7 @@ _S3_OPERATIONS: Final[Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
     ("DELETE", "uploadId"): ("AbortMultipartUpload", ()),
     ("GET", "tagging"): ("GetObjectTagging", ()),
     ("PUT", "tagging"): ("PutObjectTagging", ()),
+    ("PUT", "legal-hold of a version"): ("PutObjectLegalHold", ()),
     ("PUT", "tagging of a version"): ("PutObjectVersionTagging", ()),
     ("DELETE", " of a version"): ("DeleteObjectVersion", ()),
 }
@@ -296,7 +297,8 @@ def _s3_operation(
     in no policy.
     """
     if key:
-        about = next((name for name in ("tagging", "uploadId", "uploads") if name in query), "")
+        names = ("tagging", "legal-hold", "uploadId", "uploads")
+        about = next((name for name in names if name in query), "")
         if "versionId" in query:
             about += " of a version"
         return _S3_OPERATIONS.get((method, about), (f"{method.title()}Object", ()))

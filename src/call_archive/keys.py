@@ -1,7 +1,10 @@
 """The archive's layout: a job → the object keys of its recording and its manifest.
 
-Equal jobs give equal keys. Every id in a key was checked when the job was made (`fields`).
+Equal jobs give equal keys. Every id in a key was checked when the job was made (`fields`). What
+marks a contact as erased or held has its id's hash in its key: it outlives the contact's data.
 """
+
+import hashlib
 
 from call_archive.job import ArchiveJob
 from call_archive.moments import to_datetime
@@ -15,6 +18,20 @@ def recording_key(prefix: str, job: ArchiveJob) -> str:
 def manifest_key(prefix: str, job: ArchiveJob) -> str:
     """The S3 key of the job's manifest."""
     return f"{prefix}manifests/{_key_tail(job)}.json"
+
+
+def tombstone_key(prefix: str, contact_id: str) -> str:
+    """The S3 key of what says that everything of a contact is erased, for good."""
+    return f"{prefix}tombstones/{_hash(contact_id)}.json"
+
+
+def hold_key(prefix: str, contact_id: str) -> str:
+    """The S3 key of what says that everything of a contact has to be kept."""
+    return f"{prefix}holds/{_hash(contact_id)}.json"
+
+
+def _hash(contact_id: str) -> str:
+    return hashlib.sha256(contact_id.encode()).hexdigest()
 
 
 def _key_tail(job: ArchiveJob) -> str:

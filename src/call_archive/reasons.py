@@ -90,6 +90,9 @@ class Code(StrEnum):
     JOB_NOT_QUEUED = "JOB_NOT_QUEUED"
     VISIBILITY_NOT_CHANGED = "VISIBILITY_NOT_CHANGED"
 
+    # What an operator decided.
+    ERASED = "ERASED"
+
     # The run.
     OUT_OF_TIME = "OUT_OF_TIME"
     UNFORESEEN = "UNFORESEEN"

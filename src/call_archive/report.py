@@ -1,11 +1,13 @@
 """What became of a message → log lines and metrics; only the entrypoint of the worker uses it."""
 
 from call_archive.observability import MetricUnit, logger, metrics
+from call_archive.reasons import Code
 from call_archive.worker import (
     Aged,
     ComesBack,
     Done,
     Duplicate,
+    ErasedContact,
     Fact,
     Message,
     NotStreamed,
@@ -41,6 +43,8 @@ def _report_fact(fact: Fact) -> None:
         case Duplicate(trigger):
             logger.info("already archived", extra={"trigger": trigger})
             metrics.add_metric("DuplicateJobs", MetricUnit.Count, 1)
+        case ErasedContact(trigger):
+            logger.info("contact erased", extra={"trigger": trigger, "code": Code.ERASED})
         case Aged(age_ms):
             metrics.add_metric("AudioAge", MetricUnit.Seconds, age_ms / 1000)
         case Recorded():

@@ -24,6 +24,7 @@ from call_archive.recording.pipeline import (
     Archive,
     Archived,
     Conditions,
+    Erased,
     FragmentSource,
     archive_call,
 )
@@ -46,6 +47,12 @@ class Ports(Protocol):
 
     def open_archive(self, job: ArchiveJob) -> Archive:
         """Where the job's recording and manifest go."""
+
+    def is_erased(self, job: ArchiveJob) -> bool:
+        """Whether the job's contact, or its initial contact, was erased."""
+
+    def hold(self, job: ArchiveJob) -> None:
+        """Puts a legal hold on what is published of the job, if its contact is held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,13 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasedContact:
+    """The contact was erased: nothing was published."""
+
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """A run read the call's media, and published it or kept an earlier recording.
 
@@ -117,7 +131,7 @@ class Aged:
     age_ms: int
 
 
-type Fact = NotStreamed | Duplicate | Recorded | Aged
+type Fact = NotStreamed | Duplicate | ErasedContact | Recorded | Aged
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +294,13 @@ class _Run:
                 settle=self._accepts_partial,
                 now_ms=self.now_ms,
                 check_time=self.check_time,
+                is_erased=partial(self.ports.is_erased, job),
             ),
         )
+        if isinstance(outcome, Erased):
+            facts.append(ErasedContact(trigger))
+            return
+        self.ports.hold(job)
         if isinstance(outcome, AlreadyArchived):
             facts.append(Duplicate(trigger))
             return

@@ -6,6 +6,7 @@ To prove a new permission of a role: name it in `PROVED_BY` with the journey tha
 import json
 from dataclasses import replace
 
+from call_archive.keys import hold_key
 from local.behaviour import FragmentFault
 from local.pcm import synthetic_pcm
 from tests.integration.journey import SETTLES, WAV_HEADER_BYTES
@@ -128,6 +129,20 @@ def upload_is_given_up(world: World) -> None:
     assert world.uploads() == []
 
 
+def call_is_held(world: World) -> None:
+    """An operator has put the contact under a hold: so is what is published of it later."""
+    call = world.place()
+    world.s3.put_object(
+        Bucket=world.bucket, Key=hold_key(world.prefix, call.contact_id), Body=b"{}"
+    )
+    world.invoke_flow(call.flow_event("stopped"))
+    assert world.source.poll() == 1
+    for folder in ("recordings", "manifests"):
+        (key,) = world.object_keys(f"{folder}/")
+        held = world.s3.get_object_legal_hold(Bucket=world.bucket, Key=key)
+        assert held["LegalHold"] == {"Status": "ON"}
+
+
 JOURNEYS = {
     journey.__name__: journey
     for journey in (
@@ -140,6 +155,7 @@ JOURNEYS = {
         job_fails,
         long_call,
         upload_is_given_up,
+        call_is_held,
     )
 }
 RECORD_JOURNEYS = {
@@ -167,6 +183,10 @@ PROVED_BY = {
     ("ArchiveRole", "WriteManifests", "s3:PutObject"): flow_stops,
     ("ArchiveRole", "WriteManifests", "s3:PutObjectTagging"): flow_stops,
     ("ArchiveRole", "WriteManifests", "s3:GetObject"): job_is_repeated,
+    ("ArchiveRole", "ReadTombstones", "s3:GetObject"): flow_stops,
+    ("ArchiveRole", "ReadHolds", "s3:GetObject"): call_is_held,
+    ("ArchiveRole", "HoldRecordings", "s3:PutObjectLegalHold"): call_is_held,
+    ("ArchiveRole", "HoldManifests", "s3:PutObjectLegalHold"): call_is_held,
     ("ArchiveRole", "TellMissingFromForbidden", "s3:ListBucket"): flow_stops,
     ("ArchiveRole", "EncryptRecordings", "kms:GenerateDataKey"): flow_stops,
     ("ArchiveRole", "EncryptRecordings", "kms:Decrypt"): long_call,

@@ -180,7 +180,9 @@ class World:
 
     def _create_storage(self) -> None:
         self.s3.create_bucket(
-            Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+            Bucket=self.bucket,
+            CreateBucketConfiguration={"LocationConstraint": REGION},
+            ObjectLockEnabledForBucket=True,
         )
         self.s3.put_bucket_versioning(
             Bucket=self.bucket,

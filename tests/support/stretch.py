@@ -133,6 +133,13 @@ class World:
     stream: Stream
     archive: MemoryArchive = field(default_factory=MemoryArchive)
     tracks: tuple[Direction, ...] = (Direction.FROM_CUSTOMER,)
+    erased: bool = False
+
+    def is_erased(self, job: ArchiveJob) -> bool:
+        return self.erased
+
+    def hold(self, job: ArchiveJob) -> None:
+        """No contact is held."""
 
     def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
         call = stretch(self.stream.media)

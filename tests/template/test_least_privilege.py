@@ -24,6 +24,10 @@ WILDCARDS = {
     "DescribeContacts": ("/contact/*",),
     "WriteRecordings": ("recordings/*",),
     "WriteManifests": ("manifests/*",),
+    "ReadTombstones": ("tombstones/*",),
+    "ReadHolds": ("holds/*",),
+    "HoldRecordings": ("recordings/*",),
+    "HoldManifests": ("manifests/*",),
 }
 
 

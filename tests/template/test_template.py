@@ -230,6 +230,7 @@ class TestRoles:
             "s3:PutObjectVersionTagging",
             "s3:GetObject",
             "s3:AbortMultipartUpload",
+            "s3:PutObjectLegalHold",
             "s3:ListBucket",
             "logs:CreateLogStream",
             "logs:PutLogEvents",
@@ -249,6 +250,10 @@ class TestRoles:
             "DescribeContacts": f"{INSTANCE}/contact/*",
             "WriteRecordings": "arn:aws:s3:::<ArchiveBucket>/calls/recordings/*",
             "WriteManifests": "arn:aws:s3:::<ArchiveBucket>/calls/manifests/*",
+            "ReadTombstones": "arn:aws:s3:::<ArchiveBucket>/calls/tombstones/*",
+            "ReadHolds": "arn:aws:s3:::<ArchiveBucket>/calls/holds/*",
+            "HoldRecordings": "arn:aws:s3:::<ArchiveBucket>/calls/recordings/*",
+            "HoldManifests": "arn:aws:s3:::<ArchiveBucket>/calls/manifests/*",
             "TellMissingFromForbidden": "arn:aws:s3:::<ArchiveBucket>",
             "EncryptRecordings": ARCHIVE_KEY,
             "WriteLogs": "<ArchiveLogGroup.Arn>",
@@ -510,8 +515,10 @@ class TestBucket:
             for resources in (minimal, full)
         )
         assert not [rule for rule in kept["Rules"] if "ExpirationInDays" in rule]
-        (expire,) = [rule for rule in expiring["Rules"] if "ExpirationInDays" in rule]
-        assert int(expire["ExpirationInDays"]) == 365
+        expire = [rule for rule in expiring["Rules"] if "ExpirationInDays" in rule]
+        assert {int(rule["ExpirationInDays"]) for rule in expire} == {365}
+        # Never the marks of what is erased or held.
+        assert [rule["Prefix"] for rule in expire] == ["calls/recordings/", "calls/manifests/"]
 
     def test_what_was_replaced_or_deleted_is_gone_in_the_end(
         self, minimal: dict[str, Json], full: dict[str, Json]

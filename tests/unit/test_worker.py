@@ -16,6 +16,7 @@ from call_archive.worker import (
     ComesBack,
     Done,
     Duplicate,
+    ErasedContact,
     Failed,
     Message,
     NotStreamed,
@@ -80,6 +81,14 @@ class Ports:
         self._archived = archived
         self._contact = contact or {}
         self.opened: list[ArchiveJob] = []
+        self.erased = False
+        self.held: list[ArchiveJob] = []
+
+    def is_erased(self, job: ArchiveJob) -> bool:
+        return self.erased
+
+    def hold(self, job: ArchiveJob) -> None:
+        self.held.append(job)
 
     def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
         assert (instance_arn, contact_id) == (INSTANCE, "c-1")
@@ -159,6 +168,20 @@ def test_a_contact_that_may_be_shown_later_comes_back_when_it_is_worth_it() -> N
 def test_what_is_archived_is_a_duplicate() -> None:
     outcome = run(message(build_job_message(JOB)), Ports(archived=True))
     assert outcome == Done((Duplicate(Trigger.FLOW),))
+
+
+def test_what_is_archived_may_be_held() -> None:
+    ports = Ports(archived=True)
+    run(message(build_job_message(JOB)), ports)
+    assert ports.held == [JOB]
+
+
+def test_an_erased_contact_is_done_with_and_nothing_is_read() -> None:
+    ports = Ports(failures=[throttled()])
+    ports.erased = True
+    outcome = run(message(build_job_message(JOB)), ports)
+    assert outcome == Done((ErasedContact(Trigger.FLOW),))
+    assert ports.held == []
 
 
 @pytest.mark.parametrize(("receives", "after_s"), [(1, 5), (4, 40), (9, 300)])

@@ -11,10 +11,10 @@ from call_archive.aws.contacts import Contacts
 from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.kvs import StreamReader
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
-from call_archive.aws.s3_archive import S3Archive
+from call_archive.aws.s3_archive import S3Archive, exists
 from call_archive.config import Tracks
 from call_archive.fields import account_of, instance_id_of, region_of
-from call_archive.keys import manifest_key, recording_key
+from call_archive.keys import hold_key, manifest_key, recording_key, tombstone_key
 from call_archive.media.pcm import Direction
 from call_archive.worker import ComesBack, Failed, Terms
 
@@ -72,6 +72,30 @@ class AwsPorts:
             recording_key(location.prefix, job),
             manifest_key(location.prefix, job),
             instance_id_of(job.instance_arn),
+        )
+
+    def is_erased(self, job: ArchiveJob) -> bool:
+        """Whether the job's contact, or its initial contact, was erased.
+
+        Raises:
+            StorageFaultError: S3 does not say. Then nothing is published.
+        """
+        return self._any_exists(tombstone_key, job)
+
+    def hold(self, job: ArchiveJob) -> None:
+        """Puts a legal hold on what is published of the job, if its contact is held.
+
+        Raises:
+            StorageFaultError: S3 does not say whether it is, or does not set the hold.
+        """
+        if self._any_exists(hold_key, job):
+            self.open_archive(job).hold()
+
+    def _any_exists(self, key: Callable[[str, str], str], job: ArchiveJob) -> bool:
+        location = self.settings.location
+        return any(
+            exists(clients.s3_client(), location.bucket, key(location.prefix, contact_id))
+            for contact_id in sorted(job.contact_ids)
         )
 
     def carry_out(self, message: Message, outcome: Outcome) -> bool:

@@ -112,6 +112,26 @@ class S3Archive:
             raise storage_fault("PutObject", error) from error
         return True
 
+    def hold(self) -> None:
+        """Puts a legal hold on the current versions of both objects, if they are there.
+
+        Raises:
+            StorageFaultError: S3 failed, or the bucket has no Object Lock.
+        """
+        for key in (self.recording_key, self.manifest_key):
+            try:
+                answer = self.client.head_object(Bucket=self.bucket, Key=key)
+                if answer.get("ObjectLockLegalHoldStatus") != "ON":
+                    self.client.put_object_legal_hold(
+                        Bucket=self.bucket,
+                        Key=key,
+                        VersionId=answer.get("VersionId", "null"),
+                        LegalHold={"Status": "ON"},
+                    )
+            except _FAILURES as error:
+                if refusal_code(error) not in _MISSING:
+                    raise storage_fault("PutObjectLegalHold", error) from error
+
     def _read_manifest(self) -> SeenManifest | None:
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.manifest_key)
@@ -138,6 +158,21 @@ class S3Archive:
             if refusal_code(error) in _MISSING:
                 return None
             raise storage_fault("HeadObject", error) from error
+
+
+def exists(client: S3Client, bucket: str, key: str) -> bool:
+    """Whether an object is there; S3 is strongly consistent, so this is what is true now.
+
+    Raises:
+        StorageFaultError: S3 does not say, or refuses.
+    """
+    try:
+        client.head_object(Bucket=bucket, Key=key)
+    except _FAILURES as error:
+        if refusal_code(error) in _MISSING:
+            return False
+        raise storage_fault("HeadObject", error) from error
+    return True
 
 
 def _decode_stops(named: str) -> frozenset[int]:

@@ -61,6 +61,10 @@ SETTLE_MS = 10_000
 """How long after a stop without a fragment number the last fragment may take to be listed."""
 
 
+def _never() -> bool:
+    return False
+
+
 class FragmentSource(Protocol):
     """A KVS stream, as far as the pipeline needs it."""
 
@@ -110,6 +114,11 @@ class AlreadyArchived:
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """The contact was erased: nothing of it was published, and nothing ever will be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Archived:
     """What a run found, and what is published now.
 
@@ -133,6 +142,8 @@ class Conditions:
         settle: archive what there is instead of coming back for what may still arrive.
         now_ms: the time, ms since the epoch.
         check_time: raises OutOfTimeError when the run has to end.
+        is_erased: whether the contact is erased; asked before the media is read, and again before
+            anything is published.
     """
 
     tracks: tuple[Direction, ...]
@@ -140,17 +151,20 @@ class Conditions:
     settle: bool
     now_ms: Callable[[], int]
     check_time: Callable[[], None]
+    is_erased: Callable[[], bool] = _never
 
 
 def archive_call(
     job: ArchiveJob, source: FragmentSource, archive: Archive, conditions: Conditions
-) -> Archived | AlreadyArchived:
+) -> Archived | AlreadyArchived | Erased:
     """Archives one job.
 
     Raises:
         ArchiveError: nothing was published, or something went wrong beside the recording and its
             manifest; `retryable` says whether to come back.
     """
+    if conditions.is_erased():
+        return Erased()
     seen = archive.look()
     needed = plan(job, seen)
     if isinstance(needed, Nothing):
@@ -167,6 +181,8 @@ def archive_call(
         for pcm in run.record(deliveries, listed):
             recording.write(pcm)
         call = run.describe(listed)
+        if conditions.is_erased():
+            return Erased()
         header = build_header(recording.pcm_bytes, len(conditions.tracks))
         own = Own(
             job=job,
