@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from call_archive.limits import MAX_RECORDING_BYTES
 from call_archive.recording.wav import HEADER_BYTES, build_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from call_archive_cli.manifests import Manifest
+
+_RIFF_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +53,20 @@ def find_difference(manifest: Manifest, found: Fingerprint) -> str:
     if found.sha256 != manifest.sha256:
         return "its bytes are not those that were archived (sha256)"
     return ""
+
+
+def find_shortfall(wav: Path) -> str:
+    """How a WAV without a manifest contradicts its own header; "" if it does not.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size_bytes = wav.stat().st_size
+    with wav.open("rb") as file:
+        header = file.read(_RIFF_BYTES)
+    if len(header) < _RIFF_BYTES or header[:4] != b"RIFF":
+        return ""
+    announced_bytes = int.from_bytes(header[4:], "little") + _RIFF_BYTES
+    if size_bytes >= announced_bytes:
+        return ""
+    return f"it has {size_bytes:,} bytes, its header says {announced_bytes:,}: it was cut short"

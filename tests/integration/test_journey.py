@@ -376,7 +376,13 @@ def test_demo_archives_what_was_said(tmp_path: Path) -> None:
     )
     assert "byte for byte what was said" in output
     written = sorted(path.name for path in (tmp_path / "demo").iterdir())
-    assert written == ["functions.log", "manifest.json", "recording.wav", "waveform.png"]
+    assert written == [
+        "functions.log",
+        "proof.txt",
+        "recording.json",
+        "recording.wav",
+        "waveform.png",
+    ]
 
 
 # ------------------------------------------------------------------ nothing private in what is said

@@ -1,21 +1,29 @@
 """Recordings of known content, and Debian's Chromium to look at their page."""
 
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 import wave
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from call_archive_cli.clients import Clients
+from call_archive_cli.report.page import Cover, write_file
+from call_archive_cli.report.sources import Problem, Recording, find_recordings
 
 REQUIRE = "CALL_ARCHIVE_REQUIRE_CHROMIUM"
 CONTACT_ID = "0f0e0d0c-1111-2222-3333-444455556666"
 STARTED_AT = "2026-01-01T09:00:00.000Z"
 STARTED_MS = 1_767_258_000_000
+MADE_AT = datetime(2026, 1, 2, tzinfo=UTC)
 RATE_HZ = 8000
 QUIET = [
     "--no-sandbox",
@@ -95,11 +103,42 @@ def manifest(tracks: tuple[str, ...], duration_ms: int, **changes: Any) -> dict[
 
 def write_call(directory: Path, name: str, *channels: Samples, **changes: Any) -> Path:
     """A recording and the manifest beside it."""
-    tracks = ("AUDIO_FROM_CUSTOMER", "AUDIO_TO_CUSTOMER")[: len(channels)]
+    tracks = tuple(
+        changes.pop("tracks", ("AUDIO_FROM_CUSTOMER", "AUDIO_TO_CUSTOMER")[: len(channels)])
+    )
     duration_ms = len(channels[0]) * 1000 // RATE_HZ
     wav = write_wav(directory / f"{name}.wav", *channels)
-    wav.with_suffix(".json").write_text(json.dumps(manifest(tracks, duration_ms, **changes)))
+    content = wav.read_bytes()
+    proved = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    described = manifest(tracks, duration_ms, **(proved | changes))
+    wav.with_suffix(".json").write_text(json.dumps(described))
     return wav
+
+
+def find(*names: Path | str, clients: Clients | None = None) -> list[Recording | Problem]:
+    """Everything that the names lead to."""
+    scratch = Path(tempfile.mkdtemp(prefix="call-archive-test-"))
+    try:
+        return list(find_recordings(clients or Clients(), map(str, names), scratch))
+    finally:
+        shutil.rmtree(scratch)
+
+
+def write_page(directory: Path, **cover: Any) -> Path:
+    """The page, in one file, of the recordings in a directory."""
+    recordings, made = split(find(directory)), Cover(made_at=MADE_AT, **cover)
+    write_file(recordings, made, directory / "page.html")
+    return directory / "page.html"
+
+
+def split(found: list[Recording | Problem]) -> list[Recording]:
+    """The recordings of what was found."""
+    return [one for one in found if isinstance(one, Recording)]
+
+
+def problems(found: list[Recording | Problem]) -> dict[str, str]:
+    """The problems of what was found: file name and text."""
+    return {Path(one.name).name: one.text for one in found if isinstance(one, Problem)}
 
 
 @pytest.fixture(scope="session")
@@ -130,3 +169,19 @@ def browser(chromium: Browser) -> Iterator[BrowserContext]:
     context.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "blob:"))] == []
+
+
+def open_page(page_file: Path, browser: BrowserContext, moment: str = "") -> Page:
+    """A page in a tab of its own."""
+    page = browser.new_page()
+    page.goto(page_file.as_uri() + moment)
+    return page
+
+
+def until(page: Page, expression: str) -> None:
+    """Waits for a fact of the page; Playwright's own waiting would need `unsafe-eval`."""
+    for _ in range(400):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(25)
+    pytest.fail(f"it never came to be: {expression}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from call_archive_cli.exits import CommandError
+from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError
 from call_archive_cli.session import session_of
 
 
@@ -16,37 +16,78 @@ def report(
         list[str], typer.Argument(metavar="FILE|DIRECTORY|S3_URI...", show_default=False)
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PAGE.html", help="The page.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PAGE.html|DIRECTORY",
+            help="One file that holds its audio; or a folder with the page and the recordings.",
+        ),
     ] = Path("calls.html"),
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A sentence above the calls.")] = "",
     browse: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """Make one page of recordings: waveforms, gaps, levels, who talks when, and a player.
 
-    The page holds its audio and needs nothing else: it can be mailed, archived, opened offline.
-    It is somebody's voice: treat it as the recording itself.
+    Every recording is compared with its manifest (bytes, sha256), and the page says the result. A
+    file that cannot be used is a warning, and not in the page.
+
+    A page needs nothing else: it can be mailed, archived, opened offline. Its audio is lossless up
+    to ten minutes, compressed if it is longer; a folder holds the recordings themselves. It is
+    somebody's voice: treat it as the recording itself.
 
     Examples:
 
       call-archive report recordings/ -o calls.html
 
+      call-archive report long-call.wav -o long-call/
+
       call-archive report s3://BUCKET/recordings/year=2026/month=11/day=23/ --open
     """
+    import tempfile
     import webbrowser
     from datetime import UTC, datetime
 
-    from call_archive_cli.console import messages
-    from call_archive_cli.report.page import build_page
-    from call_archive_cli.report.sources import open_recordings
+    from soundfile import LibsndfileError
+
+    from call_archive_cli.console import messages, print_warning
+    from call_archive_cli.report.audio import Form
+    from call_archive_cli.report.page import Cover, write_file, write_folder
+    from call_archive_cli.report.sources import Problem, Recording, find_recordings
     from call_archive_cli.words import count
 
-    with open_recordings(session_of(context).clients, recordings) as found:
+    is_file = output.suffix.lower() in (".html", ".htm")
+    if is_file and output.is_dir():
+        raise CommandError(f"{output} is a directory: give another -o", USAGE)
+    if not is_file and output.is_file():
+        raise CommandError(f"{output} is a file: give -o PAGE.html, or a directory", USAGE)
+    with tempfile.TemporaryDirectory(prefix="call-archive-") as scratch:
+        found: list[Recording] = []
+        problems: list[Problem] = []
+        for one in find_recordings(session_of(context).clients, recordings, Path(scratch)):
+            if isinstance(one, Recording):
+                found.append(one)
+                if one.damage:
+                    print_warning(f"{one.name}: {one.damage}")
+            else:
+                problems.append(one)
+                print_warning(f"{one.name}: {one.text}")
+        if not found:
+            raise CommandError("there is no recording for a page", FOUND_WRONG)
+        cover = Cover(made_at=datetime.now(UTC), note=note, problems=problems)
         try:
-            page = build_page(found, datetime.now(UTC))
-        except (ValueError, RuntimeError) as error:
+            if is_file:
+                page, form = output, write_file(found, cover, output)
+            else:
+                page, form = write_folder(found, cover, output), Form.WAV
+        except LibsndfileError as error:
             raise CommandError(str(error)) from error
-        output.write_text(page, encoding="utf-8")
-        messages.print(
-            f"{output}: {count(len(found), 'recording')}, {output.stat().st_size:,} bytes"
-        )
-        if browse:
-            webbrowser.open(output.resolve().as_uri())
+    compressed = ", its audio compressed: -o DIRECTORY keeps it lossless"
+    messages.print(
+        f"{page}: {count(len(found), 'recording')}, {page.stat().st_size:,} bytes"
+        f"{compressed if form is Form.VORBIS else ''}",
+        soft_wrap=True,
+        markup=False,
+    )
+    if browse:
+        webbrowser.open(page.resolve().as_uri())

@@ -1,271 +1,352 @@
-"use strict";
-// Draws every call of the page, plays one at a time, and listens to clicks and keys.
+// The page: one call is open. It is what is seen, what is played, and what the keys act on.
 
-const SPEEDS = [1, 1.5, 2];
 const ZOOM_STEP = 2;
-const LANE_HEIGHT = 84;
+const SPOKEN_EVERY_MS = 15000;
+const MARK_NAMES = { lost: "lost audio", gap: "gap", overlap: "came twice" };
 
-const calls = JSON.parse(document.getElementById("drawings").textContent).map((drawing) => ({
-  ...drawing,
-  article: document.getElementById(drawing.id),
-}));
+const find = (id) => document.getElementById(id);
+const json = (id) => JSON.parse(find(id).textContent);
+
+const rows = json("rows");
+const wave = new Waveform(find("seek"), document.querySelector(".talks"));
+const player = new Player();
+const list = document.querySelector(".list") && new CallList(document.querySelector(".list"), rows, {
+  open: (row) => { open(row); focusCall(); },
+  play: (row) => { if (!current || current.id !== row.id) open(row); toggle(); },
+});
 let current = null;
+let spokenMs = -1;
 
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+function swatch(name) {
+  return make("i", { className: `swatch ${name}` });
 }
 
-function clockText(seconds) {
-  const ms = Math.max(0, Math.round(seconds * 1000));
-  const [hours, minutes] = [Math.floor(ms / 3600000), Math.floor(ms / 60000) % 60];
-  const rest = `${String(Math.floor(ms / 1000) % 60).padStart(2, "0")}.${String(ms % 1000).padStart(3, "0")}`;
-  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+function open(row) {
+  current = { ...row, ...json(`facts-${row.id}`) };
+  player.open(current);
+  wave.open(current, embedded(`peaks-${row.id}`));
+  find("call-title").replaceChildren(...idElements(current.title));
+  find("started").textContent = current.startedAt
+    ? `${utcText(current.startedAt)} UTC (here: ${localText(current.startedAt, true)}) · ` : "";
+  find("length").textContent = clockText(current.durationMs);
+  find("duration").textContent = clockText(current.durationMs);
+  Object.assign(find("badge"), { textContent: current.badge, className: `badge ${current.state}` });
+  find("summary").textContent = current.summary ? `· ${current.summary}` : "";
+  Object.assign(find("statement"), { textContent: current.statement, className: `statement ${current.state}` });
+  showLegend();
+  showSides();
+  showMarks();
+  showManifest();
+  showPlayer();
+  list?.select(current.id);
+  history.replaceState(null, "", `#${current.id}`);
+  update();
 }
 
-function axisText(seconds) {
-  return clockText(seconds).replace(/\.000$/, "");
+function focusCall() {
+  find("call").focus({ preventScroll: true });
+  find("call").scrollIntoView({ block: "nearest" });
 }
 
-function mixed(name, percent, ground) {
-  return `color-mix(in srgb, ${colour(name)} ${percent}%, ${ground})`;
+function showLegend() {
+  const sides = current.sides.map((side, index) => make("span", {}, swatch(`side-${index}`), side.name));
+  const kinds = Object.keys(MARK_NAMES).filter((kind) => current.marks.some((mark) => mark.kind === kind));
+  find("legend").replaceChildren(...sides, ...kinds.map((kind) => make("span", {}, swatch(kind), MARK_NAMES[kind])));
 }
 
-// Opaque: wavesurfer paints the played part through the unplayed one's alpha.
-function laneColours(index) {
-  const side = `side-${index}`;
-  return { waveColor: mixed(side, 50, colour("paper")), progressColor: colour(side) };
+function showSides() {
+  const cell = (text) => make("td", { className: "number", textContent: text });
+  const head = (...content) => { const th = make("th", {}, ...content); th.scope = "row"; return th; };
+  const lines = current.sides.map((side, index) => make("tr", {}, head(swatch(`side-${index}`), side.name),
+    cell(`${side.talkPercent} %`), cell(side.speech), cell(side.peak), cell(side.clipped || "")));
+  if (current.sides.length > 1) lines.push(make("tr", {}, head("both at once"), cell(`${current.bothPercent} %`)));
+  lines.push(make("tr", {}, head("silence"), cell(`${current.silencePercent} %`)));
+  document.querySelector(".sides tbody").replaceChildren(...lines);
+  const words = current.sides.map((side) => `${side.name} ${side.talkPercent} %`).join(", ");
+  document.querySelector(".talks").setAttribute("aria-label", `Who talks when: ${words}, silence ${current.silencePercent} %`);
 }
 
-// The audio becomes a Blob when somebody first listens: a page of many calls opens at once.
-async function loadAudio(call) {
-  if (call.media.src) return;
-  const text = call.article.querySelector(".audio").textContent.trim();
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const source = URL.createObjectURL(new Blob([bytes], { type: "audio/flac" }));
-  const wanted = call.wave.getCurrentTime();
-  await new Promise((resolve, reject) => {
-    call.media.addEventListener("loadedmetadata", resolve, { once: true });
-    call.media.addEventListener("error", () => reject(call.media.error), { once: true });
-    call.media.src = source;
+function showMarks() {
+  find("marks").hidden = current.marks.length === 0;
+  find("marks").replaceChildren(...current.marks.map((mark) => {
+    const button = make("button", { type: "button", textContent: mark.text });
+    button.addEventListener("click", () => seek(mark.start_ms));
+    return make("li", { className: mark.kind }, button);
+  }));
+}
+
+function showManifest() {
+  const isThere = current.lines.length > 0;
+  find("manifest").hidden = !isThere;
+  find("manifest").open = current.state !== "complete" || rows.length === 1;
+  find("manifest").querySelector("summary").textContent =
+    current.state === "different" ? "Manifest (not of this file)" : "Manifest";
+  document.querySelector(".manifest").replaceChildren(...current.lines.map(([heading, text]) =>
+    make("div", {}, make("dt", { textContent: heading }), make("dd", { textContent: text }))));
+}
+
+function showPlayer() {
+  const isStereo = current.sides.length > 1;
+  document.querySelector(".voices").hidden = !isStereo;
+  find("voices").disabled = !player.canRoute;
+  find("mutes").replaceChildren(...(isStereo ? current.sides.map((side, index) => muteButton(side, index)) : []));
+  const isOnDisk = Boolean(current.audio.src) && location.protocol === "file:";
+  find("audio-note").textContent = [
+    current.audio.note,
+    isOnDisk ? `The recording is ${current.audio.src}, in the folder of this page.` : "",
+    isOnDisk && isStereo ? "To mix, swap or mute its sides, open the folder through a web server that answers range requests." : "",
+  ].filter(Boolean).join(" ");
+  find("download").hidden = isOnDisk || current.audio.type === "audio/ogg";
+  find("playing-title").textContent = shortName(current);
+  say("");
+}
+
+function muteButton(side, index) {
+  const button = make("button", { type: "button", disabled: !player.canRoute }, swatch(`side-${index}`), "mute");
+  button.setAttribute("aria-label", `Mute ${side.name}`);
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", () => {
+    const isMuted = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(isMuted));
+    player.mute(index, isMuted);
   });
-  call.media.playbackRate = call.speed;
-  if (wanted) call.media.currentTime = wanted;
+  return button;
 }
 
-function addMarks(call) {
-  const colours = { gap: mixed("gap", 28, "transparent"), overlap: colour("overlap"), missing: colour("gap") };
-  for (const mark of call.marks) {
-    const start = mark.start_ms / 1000;
-    const region = call.regions.addRegion({
-      start,
-      // What was cut, and what never came, has no length in the recording.
-      end: mark.kind === "gap" ? start + mark.length_ms / 1000 : start,
-      color: colours[mark.kind],
-      drag: false,
-      resize: false,
-      channelIdx: mark.channel !== null && call.peaks.length > 1 ? mark.channel : -1,
-    });
-    if (region.element) region.element.title = mark.text;
+function say(text) {
+  find("message").textContent = text;
+}
+
+// What is shown of the place and of play and pause; the slider's words change when somebody could
+// want to hear them, not with every frame.
+function update() {
+  if (!current) return;
+  const now = Math.min(player.nowMs, current.durationMs);
+  find("now").textContent = clockText(now);
+  document.querySelector(".player").classList.toggle("playing", player.isPlaying);
+  find("play").setAttribute("aria-label", `${player.isPlaying ? "Pause" : "Play"} call of ${shortName(current)}`);
+  wave.show(now);
+  if (!player.isPlaying || Math.abs(now - spokenMs) >= SPOKEN_EVERY_MS) {
+    spokenMs = now;
+    find("seek").setAttribute("aria-valuemax", Math.round(current.durationMs / 1000));
+    find("seek").setAttribute("aria-valuenow", Math.round(now / 1000));
+    find("seek").setAttribute("aria-valuetext", `${spoken(now)} of ${spoken(current.durationMs)}`);
   }
 }
 
-function draw(call) {
-  call.speed = call.speed || 1;
-  call.media = call.media || new Audio();
-  call.regions = WaveSurfer.Regions.create();
-  const largest = Math.max(0.02, ...call.peaks.map((peaks) => peaks.reduce((a, b) => Math.max(a, b), 0)));
-  call.wave = WaveSurfer.create({
-    container: call.article.querySelector(".wave"),
-    media: call.media,
-    peaks: call.peaks,
-    duration: call.durationMs / 1000,
-    height: LANE_HEIGHT,
-    maxPeak: largest,
-    normalize: true,
-    cursorColor: colour("ink"),
-    cursorWidth: 2,
-    dragToSeek: true,
-    minPxPerSec: call.pixelsPerSecond || 0,
-    ...laneColours(0),
-    splitChannels: call.peaks.length > 1 ? call.peaks.map((_, index) => laneColours(index)) : undefined,
-    plugins: [
-      call.regions,
-      WaveSurfer.Timeline.create({ height: 18, formatTimeCallback: axisText, style: { color: colour("quiet"), fontSize: "11px" } }),
-      WaveSurfer.Hover.create({ lineColor: colour("quiet"), labelBackground: colour("ink"), labelColor: colour("paper"), labelSize: "11px" }),
-    ],
-  });
-  // A region has no place before the length is known.
-  call.wave.once("ready", () => addMarks(call));
-  call.wave.on("timeupdate", () => showTime(call));
-  call.wave.on("seeking", () => showTime(call));
-  call.wave.on("interaction", (time) => { choose(call); seek(call, time); });
-  call.wave.on("play", () => showPlaying(call, true));
-  call.wave.on("pause", () => showPlaying(call, false));
-  call.wave.on("finish", () => showPlaying(call, false));
-}
-
-function showTime(call) {
-  const now = position(call);
-  call.article.querySelector(".now").textContent = clockText(now);
-  call.article.querySelector(".here").style.left = `${(100000 * now) / call.durationMs}%`;
-}
-
-function showPlaying(call, isPlaying) {
-  call.article.classList.toggle("playing", isPlaying);
-  call.article.querySelector(".play").setAttribute("aria-label", isPlaying ? "Pause" : "Play");
-}
-
-function position(call) {
-  return call.media.src ? call.media.currentTime : call.asked || 0;
-}
-
-function choose(call) {
-  for (const other of calls) {
-    if (other !== call && other.wave.isPlaying()) other.wave.pause();
-    other.article.classList.toggle("current", other === call && calls.length > 1);
+function spoken(ms) {
+  const parts = [[3600, "hour"], [60, "minute"], [1, "second"]];
+  let rest = Math.round(ms / 1000);
+  const words = [];
+  for (const [length, name] of parts) {
+    const number = Math.floor(rest / length);
+    rest %= length;
+    if (number || (length === 1 && !words.length)) words.push(`${number} ${name}${number === 1 ? "" : "s"}`);
   }
-  current = call;
+  return words.join(" ");
 }
 
-async function seek(call, seconds) {
-  const time = Math.min(Math.max(0, seconds), call.durationMs / 1000);
-  call.asked = time;
-  await loadAudio(call);
-  call.wave.setTime(time);
-  showTime(call);
+function eachFrame() {
+  if (player.isPlaying) {
+    update();
+    requestAnimationFrame(eachFrame);
+  }
 }
 
-async function toggle(call) {
-  choose(call);
-  await loadAudio(call);
-  await call.wave.playPause();
+async function toggle() {
+  try {
+    await player.toggle();
+  } catch (error) {
+    if (error?.name === "AbortError") return;
+    say(`This browser cannot play the audio: ${error?.message || "unknown reason"}`);
+  }
 }
 
-function changeSpeed(call) {
-  call.speed = SPEEDS[(SPEEDS.indexOf(call.speed) + 1) % SPEEDS.length];
-  call.wave.setPlaybackRate(call.speed, true);
-  call.article.querySelector(".speed").textContent = `${call.speed}×`;
+function seek(ms) {
+  player.seek(ms);
+  update();
 }
 
-function zoom(call, factor) {
-  const fits = (call.wave.getWidth() * 1000) / call.durationMs;
-  const wanted = Math.max(fits, call.pixelsPerSecond || fits) * factor;
-  call.pixelsPerSecond = wanted <= fits ? 0 : Math.min(wanted, 800);
-  call.wave.zoom(call.pixelsPerSecond);
-}
-
-function toMark(call, direction) {
-  const now = position(call) * 1000;
-  const times = call.marks.map((mark) => mark.start_ms);
-  const wanted = direction > 0
-    ? times.find((time) => time > now + 1)
-    : times.reverse().find((time) => time < now - 1);
-  if (wanted !== undefined) seek(call, wanted / 1000);
+function toMark(direction) {
+  const times = current.marks.map((mark) => mark.start_ms);
+  const now = player.nowMs;
+  const wanted = direction > 0 ? times.find((time) => time > now + 1) : times.findLast((time) => time < now - 1);
+  if (wanted !== undefined) seek(wanted);
 }
 
 function toCall(step) {
-  const order = [...document.querySelectorAll("article.call")].map((article) => article.id);
-  const place = order.indexOf(current.id) + step;
-  if (place < 0 || place >= order.length) return;
-  const next = calls.find((call) => call.id === order[place]);
-  choose(next);
-  next.article.scrollIntoView({ block: "nearest" });
-  next.article.focus({ preventScroll: true });
+  const row = list?.beside(current.id, step);
+  if (row) { open(row); focusCall(); }
 }
 
-function listen(call) {
-  const find = (selector) => call.article.querySelector(selector);
-  find(".play").addEventListener("click", () => toggle(call));
-  find(".speed").addEventListener("click", () => changeSpeed(call));
-  find(".zoom-in").addEventListener("click", () => zoom(call, ZOOM_STEP));
-  find(".zoom-out").addEventListener("click", () => zoom(call, 1 / ZOOM_STEP));
-  find(".talks").addEventListener("click", (event) => {
-    const box = find(".talks").getBoundingClientRect();
-    choose(call);
-    seek(call, ((event.clientX - box.left) / box.width) * call.durationMs / 1000);
-  });
-  for (const button of call.article.querySelectorAll(".marks button")) {
-    button.addEventListener("click", () => { choose(call); seek(call, button.dataset.ms / 1000); });
+function changeSpeed(step) {
+  const select = find("speed");
+  select.selectedIndex = Math.min(select.options.length - 1, Math.max(0, select.selectedIndex + step));
+  select.dispatchEvent(new Event("change"));
+  say(`Speed ${select.value}`);
+}
+
+function changeSound() {
+  player.media.muted = !player.media.muted;
+  say(player.media.muted ? "Sound off" : "Sound on");
+}
+
+async function copyLink() {
+  const moment = `#${current.id}&t=${(player.nowMs / 1000).toFixed(1)}`;
+  history.replaceState(null, "", moment);
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say(`Copied: ${clockText(player.nowMs)}`);
+  } catch {
+    say(`The address of this page now ends with ${moment}`);
   }
 }
 
+async function download() {
+  const { src, fileName } = current.audio;
+  const link = make("a", { href: src, download: fileName });
+  if (!src) link.href = URL.createObjectURL(new Blob([await wavOf(current)], { type: "audio/wav" }));
+  link.click();
+  if (!src) setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+// #t=83.2 or #call-…&t=83.2
+function followLink() {
+  const [id, moment] = location.hash.slice(1).split(/&?t=/);
+  const row = rows.find((one) => one.id === id) || (current ? null : rows[0]);
+  if (row && row.id !== current?.id) open(row);
+  if (moment && Number.isFinite(Number(moment))) seek(Number(moment) * 1000);
+}
+
+const KEYS = {
+  " ": toggle, k: toggle,
+  ArrowLeft: (event) => seek(player.nowMs - (event.shiftKey ? 1000 : 5000)),
+  ArrowRight: (event) => seek(player.nowMs + (event.shiftKey ? 1000 : 5000)),
+  j: () => seek(player.nowMs - 10000), l: () => seek(player.nowMs + 10000),
+  Home: () => seek(0), End: () => seek(current.durationMs),
+  n: (event) => (event.shiftKey ? toCall(1) : toMark(1)), p: (event) => (event.shiftKey ? toCall(-1) : toMark(-1)),
+  "+": () => wave.zoom(ZOOM_STEP), "=": () => wave.zoom(ZOOM_STEP), "-": () => wave.zoom(1 / ZOOM_STEP),
+  "<": () => changeSpeed(-1), ">": () => changeSpeed(1),
+  m: changeSound,
+  "/": () => find("search")?.focus(),
+  "?": toggleHelp,
+};
+const SLIDER_KEYS = {
+  ArrowLeft: KEYS.ArrowLeft, ArrowRight: KEYS.ArrowRight, ArrowDown: KEYS.ArrowLeft, ArrowUp: KEYS.ArrowRight,
+  PageDown: () => seek(player.nowMs - 60000), PageUp: () => seek(player.nowMs + 60000), Home: KEYS.Home, End: KEYS.End,
+};
+
 function onKey(event) {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
-  const isOnButton = event.target.closest("button, summary, a");
-  if (event.key === " " && isOnButton) return;
-  const now = () => position(current);
-  const actions = {
-    " ": () => toggle(current),
-    ArrowLeft: () => seek(current, now() - (event.shiftKey ? 1 : 5)),
-    ArrowRight: () => seek(current, now() + (event.shiftKey ? 1 : 5)),
-    Home: () => seek(current, 0),
-    End: () => seek(current, current.durationMs / 1000),
-    n: () => toMark(current, 1), p: () => toMark(current, -1),
-    j: () => toCall(1), k: () => toCall(-1),
-    "+": () => zoom(current, ZOOM_STEP), "=": () => zoom(current, ZOOM_STEP), "-": () => zoom(current, 1 / ZOOM_STEP),
-    s: () => changeSpeed(current),
-    "?": toggleHelp,
-  };
+  if (event.ctrlKey || event.altKey || event.metaKey || !current) return;
+  const { target } = event;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const action = /^[0-9]$/.test(key) ? () => seek(current, (key * current.durationMs) / 10000) : actions[key];
+  const onSlider = target.closest("#seek") && SLIDER_KEYS[key];
+  if (onSlider) { event.preventDefault(); onSlider(event); return; }
+  // What has the focus keeps the keys that are its own.
+  if (target.closest("select, input:not([type=checkbox]):not([type=range])")) {
+    if (key === "Escape") target.blur();
+    return;
+  }
+  if (target.closest("button, a, summary, input") && [" ", "Enter"].includes(key)) return;
+  if (target.closest("input[type=range]") && /^(Arrow|Home|End|Page)/.test(key)) return;
+  if (target.closest(".scroll") && ["Home", "End"].includes(key)) return;
+  if (!find("use-keys").checked) return;
+  const action = /^[0-9]$/.test(key) ? () => seek((key * current.durationMs) / 10) : KEYS[key];
   if (!action) return;
   event.preventDefault();
-  action();
+  action(event);
 }
 
 function toggleHelp() {
-  const help = document.getElementById("key-help");
-  help.hidden = !help.hidden;
-  document.getElementById("keys").setAttribute("aria-expanded", String(!help.hidden));
+  find("key-help").hidden = !find("key-help").hidden;
+  find("keys").setAttribute("aria-expanded", String(!find("key-help").hidden));
 }
 
 function redraw() {
-  for (const call of calls) {
-    call.wave.setOptions({
-      cursorColor: colour("ink"),
-      ...laneColours(0),
-      splitChannels: call.peaks.length > 1 ? call.peaks.map((_, index) => laneColours(index)) : undefined,
-    });
-    call.regions.clearRegions();
-    addMarks(call);
-  }
+  wave.readColours();
+  wave.draw();
 }
 
-function changeTheme(button) {
+function changeTheme() {
   const root = document.documentElement;
   const next = { undefined: "dark", dark: "light", light: undefined }[root.dataset.theme];
   if (next) root.dataset.theme = next; else delete root.dataset.theme;
-  button.textContent = `Theme: ${next || "auto"}`;
+  find("theme").textContent = `Theme: ${next || "auto"}`;
   redraw();
 }
 
-function sortBy(header) {
-  const table = header.closest("table");
-  const column = [...header.parentNode.children].indexOf(header);
-  const sign = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-  for (const other of header.parentNode.children) other.removeAttribute("aria-sort");
-  header.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-  const keyOf = (row) => row.children[column].dataset.key ?? row.children[column].textContent;
-  const compare = (a, b) => (isNaN(a) || isNaN(b) || a === "" || b === "" ? String(a).localeCompare(String(b)) : a - b);
-  const rows = [...table.tBodies[0].rows].sort((a, b) => sign * compare(keyOf(a), keyOf(b)));
-  table.tBodies[0].append(...rows);
-  document.querySelector("main").append(...rows.map((row) => document.getElementById(row.dataset.call)));
+// On paper: every row, the manifest, light colours.
+function onPrint(event) {
+  if (!event.matches) { redraw(); return; }
+  list?.fill(Infinity);
+  find("manifest").open = true;
+  wave.spanMs = current.durationMs;
+  wave.startMs = 0;
+  redraw();
 }
 
-for (const call of calls) { draw(call); listen(call); }
-if (calls.length) choose(calls[0]);
-document.addEventListener("keydown", onKey);
-document.getElementById("keys").addEventListener("click", toggleHelp);
-document.getElementById("theme").addEventListener("click", (event) => changeTheme(event.currentTarget));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-for (const header of document.querySelectorAll(".calls th")) {
-  header.querySelector("button").addEventListener("click", () => sortBy(header));
+function remember(key, box) {
+  // A page from a file may have no storage.
+  try { if (localStorage.getItem(key) === "off") box.checked = false; } catch { return; }
+  box.addEventListener("change", () => { try { localStorage.setItem(key, box.checked ? "on" : "off"); } catch { /* none */ } });
 }
-for (const row of document.querySelectorAll(".calls tbody tr")) {
-  row.addEventListener("click", (event) => {
-    if (event.target.closest("a")) return;
-    const call = calls.find((found) => found.id === row.dataset.call);
-    choose(call);
-    call.article.scrollIntoView();
+
+function listenToPointer() {
+  const seekTo = (event) => seek(wave.msAt(event.clientX));
+  const slider = find("seek");
+  let isDragged = false;
+  slider.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    isDragged = true;
+    slider.setPointerCapture(event.pointerId);
+    seekTo(event);
+  });
+  slider.addEventListener("pointermove", (event) => {
+    if (isDragged) seekTo(event);
+    if (event.pointerType !== "touch") wave.showTip(event.clientX);
+  });
+  for (const name of ["pointerup", "pointercancel"]) slider.addEventListener(name, () => { isDragged = false; });
+  slider.addEventListener("pointerleave", () => { wave.tip.hidden = true; });
+  slider.addEventListener("wheel", (event) => {
+    if (event.ctrlKey) { event.preventDefault(); wave.zoom(event.deltaY < 0 ? 1.25 : 0.8); return; }
+    const sideways = event.shiftKey ? event.deltaY : event.deltaX;
+    if (!sideways || wave.isWhole()) return;
+    event.preventDefault();
+    wave.moveTo(wave.startMs + (sideways / slider.clientWidth) * wave.spanMs);
+  }, { passive: false });
+  const talks = document.querySelector(".talks");
+  talks.addEventListener("click", (event) => {
+    const box = talks.getBoundingClientRect();
+    seek(((event.clientX - box.left) / box.width) * current.durationMs);
+  });
+  // After a click with the mouse, Space plays: the focus does not stay on what was clicked.
+  document.addEventListener("click", (event) => {
+    const button = event.detail > 0 && event.target.closest?.("button");
+    if (button && !button.closest(".tools, thead")) find("call").focus({ preventScroll: true });
   });
 }
+
+find("play").addEventListener("click", toggle);
+for (const button of document.querySelectorAll("[data-jump]")) {
+  button.addEventListener("click", () => seek(player.nowMs + button.dataset.jump * 1000));
+}
+find("speed").addEventListener("change", (event) => player.setSpeed(Number(event.target.value)));
+find("volume").addEventListener("input", (event) => { player.media.volume = event.target.value / 100; });
+find("voices").addEventListener("change", (event) => player.setVoices(event.target.value));
+find("zoom-in").addEventListener("click", () => wave.zoom(ZOOM_STEP));
+find("zoom-out").addEventListener("click", () => wave.zoom(1 / ZOOM_STEP));
+find("zoom-all").addEventListener("click", () => wave.zoom(1 / current.durationMs));
+find("link").addEventListener("click", copyLink);
+find("download").addEventListener("click", download);
+find("keys").addEventListener("click", toggleHelp);
+find("theme").addEventListener("click", changeTheme);
+player.addEventListener("change", () => { update(); requestAnimationFrame(eachFrame); });
+find("seek").addEventListener("focus", () => { spokenMs = -Infinity; update(); });
+document.addEventListener("keydown", onKey);
+addEventListener("hashchange", followLink);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+matchMedia("print").addEventListener("change", onPrint);
+addEventListener("beforeprint", () => onPrint({ matches: true }));
+remember("call-archive-keys", find("use-keys"));
+listenToPointer();
+followLink();

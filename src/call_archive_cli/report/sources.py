@@ -1,136 +1,248 @@
-"""What a person names → recordings with their manifests, on this machine.
+"""What a person names → recordings with their manifests, on this machine; what is wrong is said.
 
-A recording is a .wav file, a directory of them, or an object or a prefix in S3. Its manifest lies
-beside it, or where the archive puts it: `recordings/….wav` has `manifests/….json`.
+A recording is a .wav file, a directory of them, or an object or a prefix in S3. Its manifest is
+beside it, or where the archive puts it: `recordings/….wav` has `manifests/….json`. A file that
+cannot be used is a `Problem` and does not keep the others back.
 """
 
-import contextlib
-import json
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from call_archive_cli.console import messages
-from call_archive_cli.exits import USAGE, CommandError
+import soundfile
+from botocore.exceptions import ClientError
+
+from call_archive.limits import MAX_MANIFEST_BYTES
+from call_archive.media.pcm import SAMPLE_RATE_HZ
+from call_archive_cli.errors import describe, is_about_credentials
+from call_archive_cli.manifests import ManifestError, decode_manifest
+from call_archive_cli.report.described import Described, decode_described
+from call_archive_cli.verification import find_difference, find_shortfall, take_fingerprint
 
 if TYPE_CHECKING:
     from call_archive_cli.clients import Clients
 
 S3_SCHEME: Final = "s3://"
+READ_BYTES: Final = 1 << 20
+MAX_CHANNELS: Final = 2
 
 
-_USED_KEYS: Final = frozenset(
-    [
-        "archivedAt",
-        "bytes",
-        "complete",
-        "contactId",
-        "durationMs",
-        "fragments",
-        "gaps",
-        "overlaps",
-        "reasons",
-        "recordingUri",
-        "sha256",
-        "software",
-        "startedAt",
-        "tracks",
-        "trigger",
-    ]
-)
-"""What the page reads of a manifest."""
+class State(StrEnum):
+    """What is known of a recording, by its bytes and its manifest."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    DIFFERENT = "different"
+    UNDESCRIBED = "undescribed"
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """A file that is not in the page, or not as somebody would expect, and why."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A WAV on this machine.
+    """A WAV on this machine that can be played.
 
     Attributes:
         name: as the person knows it.
-        manifest: None where there is none.
+        described: what its manifest says; None if there is none.
+        damage: how its bytes contradict the manifest, or its own header; "" if they do not.
     """
 
     name: str
     wav: Path
-    manifest: Mapping[str, Any] | None
+    channels: int
+    samples: int
+    described: Described | None
+    damage: str
+
+    @property
+    def state(self) -> State:
+        """What may be said of it."""
+        if self.described is None:
+            return State.UNDESCRIBED
+        if self.damage:
+            return State.DIFFERENT
+        return State.COMPLETE if self.described.manifest.is_complete else State.INCOMPLETE
+
+    @property
+    def started_at(self) -> str:
+        """UTC, as the manifest has it; "" if nothing says."""
+        if self.described is None:
+            return ""
+        return self.described.manifest.started_at.isoformat(timespec="milliseconds")
 
 
-@contextlib.contextmanager
-def open_recordings(clients: "Clients", names: Iterable[str]) -> Iterator[list[Recording]]:
-    """The recordings of all names; those of S3 lie in a temporary directory for the `with`.
+def find_recordings(
+    clients: "Clients", names: Iterable[str], directory: Path
+) -> Iterator[Recording | Problem]:
+    """Everything that the names lead to; what is in S3 is downloaded into the directory.
 
     Raises:
-        CommandError: there is no recording at a name.
-        ClientError, OSError: it cannot be read.
+        ClientError: the credentials are not accepted.
     """
-    with tempfile.TemporaryDirectory(prefix="call-archive-") as directory:
-        yield [
-            recording
-            for place, name in enumerate(names)
-            for recording in _found(name, _open(clients, name, Path(directory) / str(place)))
-        ]
+    for place, name in enumerate(names):
+        found = False
+        for one in _open(clients, name, directory / str(place)):
+            found = True
+            yield one
+        if not found:
+            yield Problem(name, "there is no recording (.wav) here")
 
 
-def _found(name: str, recordings: Iterator[Recording]) -> list[Recording]:
-    if found := list(recordings):
-        return found
-    raise CommandError(f"{name}: there is no recording (.wav) here", USAGE)
-
-
-def _open(clients: "Clients", name: str, directory: Path) -> Iterator[Recording]:
+def _open(clients: "Clients", name: str, directory: Path) -> Iterator[Recording | Problem]:
     if name.startswith(S3_SCHEME):
-        return _download(clients, name, directory)
+        return _open_s3(clients, name, directory)
     path = Path(name)
-    if not path.exists():
-        raise CommandError(f"{name}: there is no such file or directory", USAGE)
-    wavs = sorted(path.rglob("*.wav")) if path.is_dir() else [path]
-    return (Recording(str(wav), wav, _beside(wav)) for wav in wavs)
+    if path.is_dir():
+        return _open_directory(path)
+    if path.exists():
+        return _read(name, path, *_manifest_beside(path))
+    return iter([Problem(name, "there is no such file or directory")])
 
 
-def _beside(wav: Path) -> Mapping[str, Any] | None:
-    """The manifest of a file: beside it, or in the archive's own layout."""
-    places = [wav.with_suffix(".json")]
+def _open_directory(directory: Path) -> Iterator[Recording | Problem]:
+    wavs = sorted(path for path in directory.rglob("*.wav") if path.is_file())
+    for wav in wavs:
+        yield from _read(str(wav), wav, *_manifest_beside(wav))
+    described = {place for wav in wavs for place in _manifest_places(wav)}
+    for path in sorted(directory.rglob("*.json")):
+        if path not in described and _is_manifest(path):
+            yield Problem(str(path), "the recording that this manifest describes is missing")
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            return False
+        decode_manifest(path.read_bytes())
+    except (OSError, ManifestError):
+        return False
+    return True
+
+
+def _manifest_places(wav: Path) -> Iterator[Path]:
+    """Beside the recording, or in the archive's own layout."""
+    yield wav.with_suffix(".json")
     if "recordings" in wav.parts:
         at = len(wav.parts) - 1 - wav.parts[::-1].index("recordings")
-        places.append(Path(*wav.parts[:at], "manifests", *wav.parts[at + 1 :]).with_suffix(".json"))
-    for place in places:
-        if place.exists():
-            return _decode(place.read_bytes(), str(place))
-    return None
+        yield Path(*wav.parts[:at], "manifests", *wav.parts[at + 1 :]).with_suffix(".json")
 
 
-def _download(clients: "Clients", uri: str, directory: Path) -> Iterator[Recording]:
+def _manifest_beside(wav: Path) -> tuple[str, bytes | None]:
+    for place in _manifest_places(wav):
+        if place.is_file():
+            return str(place), place.read_bytes()
+    return "", None
+
+
+def _read(
+    name: str, wav: Path, manifest_name: str, manifest: bytes | None
+) -> Iterator[Recording | Problem]:
+    """A recording, held against its manifest; or why it is none."""
+    described = None
+    if manifest is not None:
+        try:
+            described = decode_described(decode_manifest(manifest))
+        except ManifestError as error:
+            yield Problem(manifest_name, f"not a manifest, and not used: {error}")
+    try:
+        if wav.stat().st_size == 0:
+            yield Problem(name, "left out: it is empty (0 bytes)")
+            return
+        with soundfile.SoundFile(wav) as audio:
+            unfit = _unfit(audio)
+            channels, samples = audio.channels, audio.frames
+        damage = _damage(wav, described)
+    except (OSError, soundfile.LibsndfileError) as error:
+        yield Problem(name, f"left out: it cannot be read as a WAV ({describe(error)})")
+        return
+    if unfit:
+        yield Problem(name, f"left out: {unfit}")
+        return
+    yield Recording(
+        name=name,
+        wav=wav,
+        channels=channels,
+        samples=samples,
+        described=described,
+        damage=damage,
+    )
+
+
+def _unfit(audio: soundfile.SoundFile) -> str:
+    """Why a page cannot show it; "" if it can."""
+    if audio.samplerate != SAMPLE_RATE_HZ or audio.subtype != "PCM_16":
+        return f"it has {audio.samplerate} Hz, {audio.subtype}; a recording has 8000 Hz, PCM_16"
+    if audio.channels > MAX_CHANNELS:
+        return f"it has {audio.channels} channels; a recording has one or two"
+    return "" if audio.frames else "it holds no audio"
+
+
+def _damage(wav: Path, described: Described | None) -> str:
+    if described is None:
+        return find_shortfall(wav)
+    with wav.open("rb") as file:
+        found = take_fingerprint(iter(lambda: file.read(READ_BYTES), b""))
+    return find_difference(described.manifest, found)
+
+
+def _open_s3(clients: "Clients", uri: str, directory: Path) -> Iterator[Recording | Problem]:
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
     directory.mkdir()
-    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-    for place, wav_key in enumerate(key for key in keys if key.endswith(".wav")):
-        wav = directory / f"{place}.wav"
-        clients.s3().download_file(bucket, wav_key, str(wav))
-        yield Recording(
-            f"{S3_SCHEME}{bucket}/{wav_key}", wav, _manifest_object(clients, bucket, wav_key)
-        )
-
-
-def _manifest_object(clients: "Clients", bucket: str, wav_key: str) -> Mapping[str, Any] | None:
-    before, found, after = wav_key.rpartition("recordings/")
-    key = f"{before}manifests/{after}" if found else wav_key
-    client = clients.s3()
-    with contextlib.suppress(client.exceptions.NoSuchKey):
-        answer = client.get_object(Bucket=bucket, Key=key.removesuffix(".wav") + ".json")
-        return _decode(answer["Body"].read(), key)
-    return None
-
-
-def _decode(document: bytes, name: str) -> Mapping[str, Any] | None:
-    """The manifest; None, with a word, for some other JSON that lies beside a recording."""
     try:
-        manifest = json.loads(document)
-    except ValueError:
-        manifest = None
-    if isinstance(manifest, dict) and manifest.keys() >= _USED_KEYS:
-        return manifest
-    messages.print(f"{name}: this is not a manifest; left out", soft_wrap=True, markup=False)
-    return None
+        keys = sorted({*_keys(clients, bucket, key), *_keys(clients, bucket, _manifest_key(key))})
+    except ClientError as error:
+        if is_about_credentials(error):
+            raise
+        yield Problem(uri, describe(error))
+        return
+    manifests = {key for key in keys if key.endswith(".json")}
+    for place, wav_key in enumerate(key for key in keys if key.endswith(".wav")):
+        described = next(
+            (
+                key
+                for key in (_manifest_key(wav_key), wav_key.removesuffix(".wav") + ".json")
+                if key in manifests
+            ),
+            None,
+        )
+        manifests.discard(described or "")
+        wav = directory / f"{place}.wav"
+        name = f"{S3_SCHEME}{bucket}/{wav_key}"
+        try:
+            clients.s3().download_file(bucket, wav_key, str(wav))
+            manifest = None if described is None else _object(clients, bucket, described)
+        except ClientError as error:
+            yield Problem(name, f"left out: {describe(error)}")
+            continue
+        yield from _read(name, wav, f"{S3_SCHEME}{bucket}/{described}", manifest)
+    for manifest_key in sorted(manifests):
+        if "manifests/" in manifest_key:
+            yield Problem(
+                f"{S3_SCHEME}{bucket}/{manifest_key}",
+                "the recording that this manifest describes is missing",
+            )
+
+
+def _keys(clients: "Clients", bucket: str, prefix: str) -> Iterator[str]:
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return (entry["Key"] for page in pages for entry in page.get("Contents", []))
+
+
+def _manifest_key(key: str) -> str:
+    """Where the archive puts the manifests of a recording, or of a prefix of recordings."""
+    before, found, after = key.rpartition("recordings/")
+    manifest_key = f"{before}manifests/{after}" if found else key
+    return f"{manifest_key.removesuffix('.wav')}.json" if key.endswith(".wav") else manifest_key
+
+
+def _object(clients: "Clients", bucket: str, key: str) -> bytes:
+    return clients.s3().get_object(Bucket=bucket, Key=key)["Body"].read(MAX_MANIFEST_BYTES + 1)
