@@ -22,6 +22,8 @@ from samtranslator.translator.translator import Translator
 type Json = dict[str, Any]
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+# What stacks that are deployed were made from: the template at commit 2b783d8.
+LAST_RELEASE = Path(__file__).with_name("last_release.yaml")
 REGION = "eu-west-2"
 ACCOUNT = "111122223333"
 CODE_BUCKET = "packages"
@@ -36,14 +38,14 @@ _NO_VALUE = object()
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 
-def load() -> Json:
+def load(path: Path = TEMPLATE) -> Json:
     """The template as it is written; the caller's own to change."""
-    return deepcopy(_parsed())
+    return deepcopy(_parsed(path))
 
 
 @cache
-def _parsed() -> Json:
-    template: Json = yaml_parse(TEMPLATE.read_text())
+def _parsed(path: Path) -> Json:
+    template: Json = yaml_parse(path.read_text())
     return template
 
 
@@ -91,9 +93,9 @@ def refusals(parameters: Mapping[str, str | int]) -> list[str]:
     ]
 
 
-def translate(parameters: Mapping[str, str | int]) -> Json:
+def translate(parameters: Mapping[str, str | int], path: Path = TEMPLATE) -> Json:
     """The template as CloudFormation gets it, with its intrinsic functions."""
-    template = load()
+    template = load(path)
     unknown = parameters.keys() - template["Parameters"].keys()
     assert not unknown, f"no such parameters: {unknown}"
     # `sam package` does this to a local path.

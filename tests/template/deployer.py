@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from moto.cloudformation.parsing import get_model_map
@@ -22,6 +23,7 @@ from tests.template.cloudformation import (
     CODE_BUCKET,
     CODE_KEY,
     REGION,
+    TEMPLATE,
     Json,
     deploy_stack,
     translate,
@@ -54,11 +56,27 @@ class Stack:
         return self.aws.client(service)
 
 
-def create_stack(aws: LocalAws, parameters: Mapping[str, str | int]) -> Stack:
+def create_stack(
+    aws: LocalAws, parameters: Mapping[str, str | int], template: Path = TEMPLATE
+) -> Stack:
     """Makes the stack, in an empty moto."""
     aws.reset()
     upload_code(aws.client("s3"))
-    translated = translate(parameters)
+    stack = deploy_to_moto(aws, translate(parameters, template), parameters, "create_stack")
+    for name in stack.resources:
+        complete(stack, name)
+    return stack
+
+
+def update_stack(aws: LocalAws, parameters: Mapping[str, str | int]) -> Stack:
+    """Updates the stack to this template, as far as moto's CloudFormation makes its resources."""
+    return deploy_to_moto(aws, translate(parameters), parameters, "update_stack")
+
+
+def deploy_to_moto(
+    aws: LocalAws, translated: Json, parameters: Mapping[str, str | int], operation: str
+) -> Stack:
+    """What moto's CloudFormation makes of the translated template."""
     known = {
         name: resource
         for name, resource in translated["Resources"].items()
@@ -70,7 +88,7 @@ def create_stack(aws: LocalAws, parameters: Mapping[str, str | int]) -> Stack:
         for number, reference in enumerate(sorted(references_to(known, translated["Resources"])))
     }
     formation = aws.client("cloudformation")
-    formation.create_stack(
+    getattr(formation, operation)(
         StackName=STACK_NAME,
         TemplateBody=json.dumps(
             {
@@ -89,15 +107,12 @@ def create_stack(aws: LocalAws, parameters: Mapping[str, str | int]) -> Stack:
         Capabilities=["CAPABILITY_IAM"],
     )
     (made,) = formation.describe_stacks(StackName=STACK_NAME)["Stacks"]
-    assert made["StackStatus"] == "CREATE_COMPLETE"
+    assert made["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
     answers = {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]}
     physical = {names[name]: value for name, value in answers.items() if name in names}
     deployed = deploy_stack(translated, parameters, {**physical, "AWS::AccountId": ACCOUNT_ID})
     outputs = {name: value for name, value in answers.items() if name not in names}
-    stack = Stack(aws, deployed.resources, physical, outputs)
-    for name in deployed.resources:
-        complete(stack, name)
-    return stack
+    return Stack(aws, deployed.resources, physical, outputs)
 
 
 def upload_code(s3: Any) -> None:
