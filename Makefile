@@ -213,6 +213,13 @@ load: $(STAMP) ## Archive many calls at once and write docs/capacity.md (JOBS="1
 build: $(STAMP) ## Build the deployment packages into .aws-sam
 	sam build
 
+samconfig.local.toml: | $(STAMP)
+	@python -m local.first_deployment
+
+.PHONY: deploy
+deploy: samconfig.local.toml build ## Build and deploy; asks a few questions the first time, and keeps the answers
+	sam deploy --config-file samconfig.local.toml $(DEPLOY_ARGS)
+
 .PHONY: bundle
 bundle: build ## List what is in the deployment packages; fail on anything unexpected
 	@python -m local.bundle .aws-sam/build/FlowFunction .aws-sam/build/ArchiveFunction

@@ -380,9 +380,7 @@ class _Recorder:
         if not timed:
             return ()
         size = -(-len(timed) // self.delivery.clusters_per_fragment)
-        return tuple(
-            self._cluster(group, producer_ms) for group in batched(timed, size)
-        )
+        return tuple(self._cluster(group, producer_ms) for group in batched(timed, size))
 
     def _cluster(self, timed: tuple[tuple[int, int, bytes], ...], producer_ms: int) -> Cluster:
         lead = round(self.delivery.timecode_lead_ms * self._units_per_ms())
