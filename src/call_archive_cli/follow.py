@@ -23,7 +23,7 @@ from call_archive.recording.selection import ContactSelection
 from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import Mix, build_mixer
 from call_archive_cli.exits import drop_output
-from call_archive_cli.live import LiveFragment, LiveStream, StreamIsQuietError
+from call_archive_cli.live import LiveFragment, LiveStream, StreamIsQuietError, TimeLimitError
 from call_archive_cli.streams import NOT_THERE, fetch_fragment
 
 if TYPE_CHECKING:
@@ -200,6 +200,8 @@ def _until_end(follower: Follower, pcm: Iterator[bytes | bytearray]) -> Iterator
         yield from pcm
     except StreamIsQuietError:
         follower.ended_by = "nothing more came"
+    except TimeLimitError:
+        follower.ended_by = "the time limit is over"
     except KeyboardInterrupt:
         follower.ended_by = INTERRUPTED
     except (StreamFaultError, BotoCoreError) as error:
@@ -225,14 +227,16 @@ def open_live(
     clients: Clients,
     stream_arn: str,
     idle_s: float,
+    limit_s: float | None,
     waiting: Callable[[], AbstractContextManager[None]],
 ) -> LiveStream:
-    """The stream, live; it is quiet when nothing came for `idle_s`."""
+    """The stream, live; it is quiet when nothing came for `idle_s`, and ends after `limit_s`."""
     return LiveStream(
         stream_arn,
-        open_client=partial(_open_client, clients, stream_arn, idle_s),
+        open_client=partial(_open_client, clients, stream_arn),
         fetch_fragment=partial(fetch_fragment, clients, stream_arn),
         idle_s=idle_s,
+        limit_s=limit_s,
         waiting=waiting,
     )
 

@@ -10,10 +10,12 @@ Source: GetMedia in the API reference of Kinesis Video Streams Media.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import botocore.exceptions
 from botocore.exceptions import ClientError
@@ -24,6 +26,7 @@ from call_archive.errors import MediaError, StreamFaultError
 from call_archive.media.fragments import Ending, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_fragment
 from call_archive.media.matroska import decode_tags
+from call_archive_cli.streams import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -36,7 +39,9 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 65_536
 
 RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Between calls that bring nothing; after the last one a stream that fails is given up."""
+"""Between calls that bring nothing, the last one again and again."""
+
+SHORTEST_TIMEOUT_S: Final = 0.1
 
 _BEHIND_NOW: Final = "AWS_KINESISVIDEO_MILLIS_BEHIND_NOW"
 _CONTINUATION: Final = "AWS_KINESISVIDEO_CONTINUATION_TOKEN"
@@ -67,6 +72,10 @@ class LiveFragment(NamedTuple):
     behind_now_ms: int | None
 
 
+class TimeLimitError(Exception):
+    """The stream was followed for as long as somebody wanted."""
+
+
 class StreamIsQuietError(Exception):
     """Nothing came for as long as somebody wanted to wait."""
 
@@ -78,23 +87,26 @@ class LiveStream:
     Attributes:
         stream_arn: the stream.
         fetch_fragment: gives one fragment from the stream's archive.
-        open_client: makes a client that is behind a current data endpoint; its bodies time out
-            after `idle_s`.
+        open_client: given a read timeout, makes a client that is behind a current data endpoint.
         idle_s: how long to wait for a fragment.
+        limit_s: how long to follow; None for as long as something comes.
         waiting: put around everything that waits.
         last: the last whole fragment that came; 0 before there is one.
         calls: how many GetMedia calls were needed so far.
     """
 
     stream_arn: str
-    open_client: Callable[[], KinesisVideoMediaClient]
+    open_client: Callable[[float], KinesisVideoMediaClient]
     fetch_fragment: Callable[[int], MediaFragment]
     idle_s: float = 60.0
+    limit_s: float | None = None
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     last: int = 0
     calls: int = 0
+    _began_s: float = field(default=0.0, init=False)
+    _now_ms: int | None = field(default=None, init=False)
     _is_quiet: bool = field(default=False, init=False)
     _is_interrupted: bool = field(default=False, init=False)
     _failure: StreamFaultError | None = field(default=None, init=False)
@@ -104,48 +116,74 @@ class LiveStream:
 
         Raises:
             StreamIsQuietError: nothing came for `idle_s`.
-            StreamFaultError: KVS refuses, or fails however often it is asked.
+            TimeLimitError: `limit_s` are over.
+            StreamFaultError: KVS refuses, or fails for `idle_s` however often it is asked.
             KeyboardInterrupt: while it waited.
         """
-        fruitless, heard_s = 0, self.clock()
+        self._began_s = heard_s = self.clock()
+        fruitless = 0
         while True:
             before, self._failure = self.last, None
-            with contextlib.closing(self._read_call(start)) as fragments:
+            with contextlib.closing(self._read_call(start, heard_s)) as fragments:
                 for live in fragments:
                     if live.media.number is not None:
                         self.last = live.media.number
                     yield live
+                    self._check_limit()
             if self.last != before:
                 fruitless, heard_s = 0, self.clock()
                 start = _behind(self.last)
                 continue
-            self._give_up(fruitless, heard_s)
+            if start["StartSelectorType"] == "NOW" and self._now_ms is not None:
+                # Asked for again, now would be later: what is said meanwhile would be lost.
+                start = {
+                    "StartSelectorType": "SERVER_TIMESTAMP",
+                    "StartTimestamp": moment(self._now_ms),
+                }
+            delay_s = RETRY_DELAYS_S[min(fruitless, len(RETRY_DELAYS_S) - 1)]
+            left_s = self.idle_s - (self.clock() - heard_s)
+            if fruitless < len(RETRY_DELAYS_S):
+                # So often it is asked, however little patience somebody has.
+                left_s = max(left_s, delay_s)
+            if left_s <= 0:
+                raise self._why_it_ends()
             with self.waiting():
-                self.sleep(RETRY_DELAYS_S[min(fruitless, len(RETRY_DELAYS_S) - 1)])
+                self.sleep(min(delay_s, left_s, self._left_s()))
+            self._check_limit()
             fruitless += 1
 
-    def _give_up(self, fruitless: int, heard_s: float) -> None:
-        """Raises what it ends with, if it has to end after a call that brought nothing."""
-        if fruitless < len(RETRY_DELAYS_S):
-            return
-        if self._failure is not None:
-            raise self._failure
-        # KVS ends bodies without news in good order.
-        if self.clock() - heard_s >= self.idle_s:
-            raise StreamIsQuietError
+    def _why_it_ends(self) -> Exception:
+        """After calls that brought nothing; KVS ends bodies without news in good order."""
+        return StreamIsQuietError() if self._failure is None else self._failure
 
-    def _read_call(self, start: StartSelectorTypeDef) -> Generator[LiveFragment]:
+    def _left_s(self) -> float:
+        """Until the limit."""
+        if self.limit_s is None:
+            return math.inf
+        return max(0.0, self._began_s + self.limit_s - self.clock())
+
+    def _check_limit(self) -> None:
+        if self._left_s() <= 0:
+            raise TimeLimitError
+
+    def _read_call(self, start: StartSelectorTypeDef, heard_s: float) -> Generator[LiveFragment]:
         """The whole fragments of one GetMedia call; notes what ended it."""
         self.calls += 1
+        timeout_s = min(self.idle_s - (self.clock() - heard_s), self._left_s())
         try:
             with self.waiting():
-                body = self.open_client().get_media(StreamARN=self.stream_arn, StartSelector=start)[
-                    "Payload"
-                ]
+                client = self.open_client(max(SHORTEST_TIMEOUT_S, timeout_s))
+                asked_s = self.clock()
+                answer = client.get_media(StreamARN=self.stream_arn, StartSelector=start)
+            self._note_time(dict(answer["ResponseMetadata"]), asked_s)
+            body = answer["Payload"]
             with contextlib.closing(body):
                 reads = self._read(body)
                 yield from self._whole(decode_fragment(read) for read in read_fragments(reads))
-        except (ClientError, *_UNREACHABLE) as error:
+        except ClientError as error:
+            self._note_time(dict(error.response.get("ResponseMetadata", {})), self.clock())
+            self._note(stream_fault("GetMedia", error), error)
+        except _UNREACHABLE as error:
             self._note(stream_fault("GetMedia", error), error)
         except StreamFaultError as failure:
             # GetDataEndpoint's.
@@ -155,6 +193,7 @@ class LiveStream:
         if self._is_interrupted:
             raise KeyboardInterrupt
         if self._is_quiet:
+            self._check_limit()
             raise StreamIsQuietError
 
     def _read(self, body: StreamingBody) -> Iterator[bytes]:
@@ -177,6 +216,19 @@ class LiveStream:
             self._is_quiet = True
         except KeyboardInterrupt:
             self._is_interrupted = True
+
+    def _note_time(self, answered: Mapping[str, Any], asked_s: float) -> None:
+        """Remembers when the first call asked, by KVS's clock: this machine's may be wrong.
+
+        Without an answer nobody knows; the next one tells the time of the first call, too.
+        """
+        date = answered.get("HTTPHeaders", {}).get("date")
+        if self._now_ms is None and date:
+            try:
+                at_ms = round(parsedate_to_datetime(date).timestamp() * 1000)
+            except ValueError:
+                return
+            self._now_ms = at_ms - round((asked_s - self._began_s) * 1000)
 
     def _whole(self, fragments: Iterator[MediaFragment]) -> Iterator[LiveFragment]:
         """Leaves out what the end of the body cut, and what came before."""

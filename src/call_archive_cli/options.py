@@ -1,5 +1,6 @@
 """What several commands take on their command line: parsed, checked, with one wording each."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -16,11 +17,13 @@ from call_archive.fields import (
     decode_stream_arn,
     decode_timestamp_ms,
 )
+from call_archive.limits import MAX_STREAM_NAME_CHARACTERS
 from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.reasons import CommandCode
 
 DEFAULT_DAYS: Final = 7
 OLDEST_YEAR: Final = 2015
+STREAM_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_STREAM_NAME_CHARACTERS}}}")
 NEWEST_YEAR: Final = 2100
 
 
@@ -76,6 +79,16 @@ def parse_date(text: str) -> date:
     return day
 
 
+def _decode_stream(text: str) -> str:
+    if text.startswith("arn:"):
+        return decode_stream_arn(text)
+    if STREAM_NAME.fullmatch(text):
+        return text
+    raise RequestError(
+        CommandCode.MALFORMED_STREAM, "a stream is its ARN, or its name: letters, digits, _ . and -"
+    )
+
+
 def parser[T](decode: Callable[[str], T]) -> Callable[[str], T]:
     """A decoder whose refusal is a usage error, under the option that was wrong."""
 
@@ -91,13 +104,20 @@ def parser[T](decode: Callable[[str], T]) -> Callable[[str], T]:
 parse_contact_id = parser(decode_contact_id)
 parse_fragment_number = parser(decode_fragment_number)
 parse_stream_arn = parser(decode_stream_arn)
+parse_stream = parser(_decode_stream)
 parse_moment = parser(parse_moment_ms)
 parse_day = parser(parse_date)
 
 # Typer takes an int parameter for a number; the metavar says what it is.
-StreamArn = Annotated[
+Stream = Annotated[
     str | None,
-    typer.Option("--stream-arn", metavar="ARN", parser=parse_stream_arn, help="The KVS stream."),
+    typer.Option(
+        "--stream",
+        "--stream-arn",
+        metavar="NAME|ARN",
+        parser=parse_stream,
+        help="The KVS stream; a name is looked up in the region.",
+    ),
 ]
 InstanceArn = Annotated[
     str | None,

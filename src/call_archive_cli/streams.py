@@ -12,7 +12,7 @@ from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.faults import stream_fault
 from call_archive.aws.kvs import StreamReader
 from call_archive.errors import StreamFaultError
-from call_archive.fields import region_of
+from call_archive.fields import decode_stream_arn, region_of
 from call_archive.media.likeness import MediaFragment
 from call_archive.media.pcm import Direction
 from call_archive.recording.listing import ListedFragment, ReceivedFragment
@@ -53,6 +53,22 @@ def open_reader(clients: "Clients", stream_arn: str) -> StreamReader:
         clients.kinesis_video(region), partial(clients.archived_media, region)
     )
     return StreamReader(endpoints, stream_arn, check_time=lambda: None)
+
+
+def find_stream(clients: "Clients", stream: str) -> str:
+    """The ARN of a stream that somebody names, or gives the ARN of.
+
+    Raises:
+        StreamFaultError: there is no such stream in the region, or KVS refuses.
+    """
+    if stream.startswith("arn:"):
+        return stream
+    client = clients.named("kinesisvideo")
+    try:
+        arn: str = client.describe_stream(StreamName=stream)["StreamInfo"]["StreamARN"]
+    except ClientError as error:
+        raise stream_fault("DescribeStream", error) from error
+    return decode_stream_arn(arn)
 
 
 def describe_stream(clients: "Clients", stream_arn: str) -> StreamDescription:

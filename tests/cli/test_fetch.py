@@ -155,7 +155,7 @@ def test_contact_that_was_never_streamed(run: Run, aws: LocalAws) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        ((), 2, "CONTACT_ID or --stream-arn is missing"),
+        ((), 2, "CONTACT_ID or --stream is missing"),
         ((CONTACT_ID,), 2, "--instance-arn is missing"),
         (("--stream-arn", STREAM_ARN), 2, "--start is missing"),
         (("../../etc/passwd", *INSTANCE), 2, "letters, digits"),

@@ -186,6 +186,28 @@ def test_file_that_is_there_is_kept(run: Run, placed: Call) -> None:
     assert pcm("c.wav") == caller()
 
 
+def test_stream_is_found_by_its_name(run: Run, placed: Call) -> None:
+    name = STREAM_ARN.split("/")[1]
+    fragment = ("--fragment", str(placed.start_fragment_number))
+    result = run("follow", "--stream", name, *fragment, "-o", "c.wav")
+    assert result.exit_code == 0
+    assert pcm("c.wav") == caller()
+    result = run("follow", "--stream", "none-such", "--now")
+    assert result.exit_code == 3
+    assert "DescribeStream answered ResourceNotFoundException" in result.stderr
+
+
+def test_time_limit_ends_it_while_nothing_comes(run: Run, aws: LocalAws) -> None:
+    one = call()
+    aws.place(one)
+    fragment = ("--fragment", str(one.start_fragment_number))
+    limit = ("--limit", "1", "--idle", "60", "-o", "c.wav")
+    result = run("follow", "--stream", STREAM_ARN, *fragment, *limit)
+    assert result.exit_code == 0
+    assert "ended because the time limit is over" in result.stderr
+    assert pcm("c.wav") == caller()
+
+
 def test_unknown_stream(run: Run, aws: LocalAws) -> None:
     code, told = follow(run, "--now")
     assert code == 3

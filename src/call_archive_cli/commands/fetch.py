@@ -13,7 +13,7 @@ from call_archive_cli.options import (
     AsJson,
     Directory,
     InstanceArn,
-    StreamArn,
+    Stream,
     Track,
     TrackOption,
     parse_contact_id,
@@ -35,7 +35,7 @@ def fetch(
         typer.Argument(metavar="CONTACT_ID", parser=parse_contact_id, show_default=False),
     ] = None,
     instance_arn: InstanceArn = None,
-    stream_arn: StreamArn = None,
+    stream: Stream = None,
     start: Annotated[
         int | None,
         typer.Option(
@@ -63,20 +63,21 @@ def fetch(
 
       call-archive fetch CONTACT_ID --instance-arn ARN
 
-      call-archive fetch --stream-arn ARN --start 9134… --stop 9134… -o calls
+      call-archive fetch --stream NAME --start 9134… --stop 9134… -o calls
     """
     from call_archive_cli.console import print_failure, results
     from call_archive_cli.fetch import StreamRange, find_jobs, find_range
+    from call_archive_cli.streams import find_stream
     from call_archive_cli.words import manifest_table
 
     clients = session_of(context).clients
-    if contact is not None and stream_arn is None:
+    if contact is not None and stream is None:
         if start is not None or stop is not None:
-            raise CommandError("--start and --stop need --stream-arn", USAGE)
+            raise CommandError("--start and --stop need --stream", USAGE)
         order = find_jobs(clients, contact, required(instance_arn, "--instance-arn"))
     else:
         wanted = StreamRange(
-            stream_arn=required(stream_arn, "CONTACT_ID or --stream-arn"),
+            stream_arn=find_stream(clients, required(stream, "CONTACT_ID or --stream")),
             start=required(start, "--start"),
             stop=stop,
             contact_id=contact,

@@ -12,7 +12,7 @@ from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError
 from call_archive_cli.options import (
     AudioFormat,
     Overwrite,
-    StreamArn,
+    Stream,
     Track,
     TrackOption,
     parse_contact_id,
@@ -33,7 +33,7 @@ IDLE_S: Final = 300.0
 def follow(
     context: typer.Context,
     *,
-    stream_arn: StreamArn = None,
+    stream: Stream = None,
     fragment: Annotated[
         int | None,
         typer.Option(
@@ -77,6 +77,12 @@ def follow(
     idle: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="End when nothing came for so long.")
     ] = IDLE_S,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            "--limit", min=1, metavar="SECONDS", help="End after so long. [default: never]"
+        ),
+    ] = None,
     skip_start: Annotated[
         bool,
         typer.Option(
@@ -94,23 +100,24 @@ def follow(
 
     Examples:
 
-      call-archive follow --stream-arn ARN --fragment 9134385… -o call.wav
+      call-archive follow --stream NAME --fragment 9134385… -o call.wav
 
-      call-archive follow --stream-arn ARN --now -o - | ffplay -nodisp -
+      call-archive follow --stream ARN --now -o - | ffplay -nodisp -
 
-      call-archive follow --stream-arn ARN --earliest --format raw -o call.raw
+      call-archive follow --stream ARN --earliest --format raw -o call.raw
     """
     from call_archive_cli.audio_file import check_output, open_audio
     from call_archive_cli.console import messages
     from call_archive_cli.follow import Follower, follow_into, open_live
     from call_archive_cli.stop import Stop
-    from call_archive_cli.streams import directions_of
+    from call_archive_cli.streams import directions_of, find_stream
 
     clients = session_of(context).clients
     with Stop() as stop:
         if output is not None:
             check_output(output, overwrite=overwrite)
-        live = open_live(clients, required(stream_arn, "--stream-arn"), idle, stop.waiting)
+        stream_arn = find_stream(clients, required(stream, "--stream"))
+        live = open_live(clients, stream_arn, idle, limit, stop.waiting)
         fragments = _live_fragments(
             live, Beginning(fragment, start_time, now, earliest), skip_start=skip_start
         )
