@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from call_archive_cli.exits import FOUND_WRONG
+from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError
 from call_archive_cli.options import AsJson, parse_moment, parse_stream_arn
 from call_archive_cli.session import session_of
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def inspect(
     context: typer.Context,
     *,
-    sources: Annotated[list[str], typer.Argument(metavar="FILE|STREAM_ARN...", show_default=False)],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="FILE|DIRECTORY|STREAM_ARN...", show_default=False)
+    ],
     from_time: Annotated[
         int | None,
         typer.Option(
@@ -54,7 +56,8 @@ def inspect(
     clients = session_of(context).clients
     to_ms = to_time or now_ms()
     inspections = {
-        source: _inspect(clients, source, from_time or to_ms - HOUR_MS, to_ms) for source in sources
+        source: _inspect(clients, source, from_time or to_ms - HOUR_MS, to_ms)
+        for source in _files_of(sources)
     }
     if as_json:
         typer.echo(json.dumps(list(_as_json(inspections)), indent=2))
@@ -63,6 +66,18 @@ def inspect(
             _print(source, inspection)
     if any(inspection.findings for inspection in inspections.values()):
         raise typer.Exit(FOUND_WRONG)
+
+
+def _files_of(sources: list[str]) -> Iterator[str]:
+    """The sources, with the media bodies of a directory in place of the directory."""
+    for source in sources:
+        if source.startswith("arn:") or not Path(source).is_dir():
+            yield source
+            continue
+        bodies = sorted(map(str, Path(source).glob("*.mkv")))
+        if not bodies:
+            raise CommandError(f"{source}: there is no .mkv file in it", USAGE)
+        yield from bodies
 
 
 def _inspect(clients: "Clients", source: str, from_ms: int, to_ms: int) -> "Inspection":

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -50,6 +51,13 @@ def rehearse(
     patience: Annotated[
         float, typer.Option("--wait", min=1, metavar="SECONDS", help="For the manifest, at most.")
     ] = 300,
+    observe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Keep what the services sent, without anything of your account's.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove the deployed stack with a call that is known sample by sample; removes all of it.
@@ -84,12 +92,13 @@ def rehearse(
             raise typer.Exit(FOUND_WRONG)
         return
     _ask(plan, yes=yes)
+    options = Options(
+        fast=fast, patience_s=patience, contact_id=contact or "", observes=observe is not None
+    )
     with _terminated_as_interrupted(), _progress() as audience:
-        report = Journey(
-            plan,
-            Options(fast=fast, patience_s=patience, contact_id=contact or ""),
-            audience,
-        ).run()
+        if observe is not None:
+            audience.observed = _observer(plan, observe, contact or "").keep
+        report = Journey(plan, options, audience).run()
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
@@ -135,6 +144,15 @@ def _introduce(plan: "Plan", *, fast: bool, as_json: bool) -> None:
         console.print(
             f"{finding.subject}: {finding.text}. {finding.mend}", soft_wrap=True, markup=False
         )
+
+
+def _observer(plan: "Plan", directory: Path, contact_id: str) -> Any:  # noqa: ANN401 - loaded late
+    from call_archive_cli.rehearsal.observation import Observer
+    from call_archive_cli.rehearsal.redaction import Names
+
+    if directory.exists() and any(directory.iterdir()):
+        raise CommandError(f"{directory} is not empty: name another with --observe", USAGE)
+    return Observer(directory, Names(frozenset((*plan.names, contact_id))))
 
 
 def _ask(plan: "Plan", *, yes: bool) -> None:

@@ -26,6 +26,7 @@ from call_archive_cli.rehearsal.comparison import Archived, compare
 from call_archive_cli.rehearsal.flow_event import Streamed, build_flow_event
 from call_archive_cli.rehearsal.leftovers import TAG, clean, clean_command
 from call_archive_cli.rehearsal.matroska import build_head
+from call_archive_cli.rehearsal.observation import Questions
 from call_archive_cli.rehearsal.put_media import PATIENCE_S as SILENCE_S
 from call_archive_cli.rehearsal.put_media import PutMediaError, Taken, Target, put_media
 from call_archive_cli.rehearsal.script import (
@@ -67,12 +68,14 @@ class Options:
         fast_s: between two fragments, if fast.
         silence_s: how long PutMedia may say nothing.
         look_s: between two looks at the queues, the logs and the function.
+        observes: ask Kinesis Video what only a real account can answer.
     """
 
     fast: bool = False
     fast_s: float = FAST_S
     silence_s: float = SILENCE_S
     look_s: float = LOOK_S
+    observes: bool = False
     patience_s: float = PATIENCE_S
     contact_id: str = ""
 
@@ -179,7 +182,7 @@ class Journey:
                 self.audience.progressed(f"the stream is {status}")
                 self.sleep(_POLL_S)
             step.seen = "ACTIVE"
-            self._observe("seconds-to-active", round(time.monotonic() - began, 2))
+            self._observe("secondsToActive", round(time.monotonic() - began, 2))
 
     def _status(self) -> str:
         described = self._kinesis_video().describe_stream(StreamARN=self._stream_arn)
@@ -210,6 +213,7 @@ class Journey:
                 everything.first_word_s = everything.first_word_s or taken.first_word_s
             step.seen = f"{len(everything.persisted)} persisted"
             self._observe("codec", "A_AAC over raw PCM was accepted")
+            self._observe("secondsToFirstAcknowledgement", everything.first_word_s)
         return everything
 
     def _say(self, target: Target, call: Said, on_taken: Callable[[Taken], None]) -> Taken:
@@ -267,8 +271,18 @@ class Journey:
                 self.audience.progressed(f"{len(wanted & listed.keys())} of {len(wanted)} listed")
                 self.sleep(_POLL_S)
             step.seen = f"{len(listed)} listed"
-            self._observe("seconds-to-listed", round(time.monotonic() - began, 2))
-            self._observe_media(list(listed))
+            self._observe("secondsToListed", round(time.monotonic() - began, 2))
+            if self.options.observes:
+                self.audience.progressed("asking what only a real account can answer")
+                Questions(
+                    self.plan.setup.clients,
+                    self.plan.place.region,
+                    self._stream_arn,
+                    self._endpoint,
+                    self.audience.observed,
+                ).ask(
+                    list(listed.values()), _ms(min(e["ServerTimestamp"] for e in listed.values()))
+                )
             said = self.script.archived
             first, last = (
                 taken.numbers[at] for at in (said.timecodes_ms[0], said.timecodes_ms[-1])
@@ -305,10 +319,6 @@ class Journey:
         self.audience.observed("list-fragments.json", entries)
         return {entry["FragmentNumber"]: entry for entry in entries}
 
-    def _observe_media(self, numbers: list[str]) -> None:
-        """Keeps the body that the archive will read, if somebody wants it."""
-        self.audience.observed("numbers.json", numbers)
-
     def _invoke(self, streamed: Streamed) -> None:
         archived = (
             f"s3://{self.plan.place.bucket}/{recording_key(self._prefix, self._job(streamed))}"
@@ -319,8 +329,13 @@ class Journey:
         ):
             with self._step(name, ", ".join(wanted.values())) as step:
                 try:
-                    answer = self._call_flow_function(
-                        build_flow_event(streamed, is_stopped=is_stopped)
+                    event = build_flow_event(streamed, is_stopped=is_stopped)
+                    self.audience.observed(
+                        f"flow-event-{'stop' if is_stopped else 'start'}.json", event
+                    )
+                    answer = self._call_flow_function(event)
+                    self.audience.observed(
+                        f"flow-answer-{'stop' if is_stopped else 'start'}.json", dict(answer)
                     )
                 except ClientError as error:
                     if error.response["Error"]["Code"] not in FORBIDDEN:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from call_archive.fields import instance_id_of, region_of
+from call_archive.fields import account_of, instance_id_of, region_of
 from call_archive_cli.doctor import FORBIDDEN, Finding, Setup, Verdict, examine
 from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.rehearsal.costs import Cost, estimate
@@ -65,6 +65,23 @@ class Plan:
     def stream_name(self) -> str:
         """Named like Connect's, so that ArchiveRole's permissions are the ones in use."""
         return f"{self.place.stream_prefix}{NAME_INFIX}{self.run_id}"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Ids and names of this account and its instance."""
+        setup = self.setup
+        return frozenset(
+            (
+                account_of(setup.instance_arn),
+                self.instance_id,
+                self.place.bucket,
+                self.place.stream_prefix,
+                self.stream_name,
+                self.place.stack,
+                self.kms_key.rpartition("/")[2],
+                *setup.resources.values(),
+            )
+        )
 
     @property
     def wrong(self) -> list[Finding]:

@@ -29,6 +29,7 @@ from local.server import Step as RequestStep
 from local.stack import NAME
 from tests.cli.rehearsal.conftest import INSTANCE_ID, QUICK, World, step_of
 
+STREAM = "arn:aws:kinesisvideo:eu-west-2:123456789012:stream/x-connect-y"
 GREEN = [
     "set-up",
     "stream",
@@ -116,7 +117,7 @@ def test_a_real_contact_is_archived_as_after_a_hang_up(world: World) -> None:
         synthetic_pcm(4, 2),
         contact_id="8c2b1f0e-6d1f-4c58-9a5e-0d6a4d1f7c21",
         instance_arn=INSTANCE_ARN,
-        stream_arn=f"arn:aws:kinesisvideo:eu-west-2:123456789012:stream/x-connect-y/{now_ms}",
+        stream_arn=f"{STREAM}/{now_ms - 3_600_000}",
         start_ms=now_ms - 40_000,
     )
     world.aws.place(call, ended_s_ago=None)
