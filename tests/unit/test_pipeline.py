@@ -70,11 +70,13 @@ def run(call: Call, archive: MemoryArchive, *tracks: Direction) -> Archived:
 
 
 def run_stream(
-    call: Call, stream: Stream, archive: MemoryArchive, *tracks: Direction, has_stop: bool = True
+    call: Call,
+    stream: Stream,
+    archive: MemoryArchive,
+    *tracks: Direction,
+    job: ArchiveJob | None = None,
 ) -> Archived:
-    job: ArchiveJob = decode_job(call.archive_job())
-    if not has_stop:
-        job = replace(job, stop_fragment_number=None)
+    job = job or decode_job(call.archive_job())
     conditions = Conditions(
         tracks=tracks or (Direction.FROM_CUSTOMER,),
         trigger=Trigger.FLOW,
@@ -85,6 +87,10 @@ def run_stream(
     archived = archive_call(job, stream, archive, conditions)
     assert isinstance(archived, Archived)
     return archived
+
+
+def open_ended(call: Call) -> ArchiveJob:
+    return replace(decode_job(call.archive_job()), stop_fragment_number=None)
 
 
 def pcm_of(archive: MemoryArchive) -> bytes:
@@ -157,6 +163,26 @@ def test_a_fragment_with_two_contact_ids_is_refused_and_said() -> None:
 def test_behind_a_stranger_at_an_open_end_nothing_is_missing() -> None:
     call, archive = call_of(Delivery()), MemoryArchive()
     tags = {4: frozenset(("someone-else",)), 5: frozenset[str]()}
-    archived = run_stream(call, StreamWith(call, tags), archive, has_stop=False)
+    archived = run_stream(call, StreamWith(call, tags), archive, job=open_ended(call))
     assert archived.call.fragments.untagged == archived.call.fragments.foreign == 1
+    assert archived.call.is_complete
+
+
+def test_a_recording_whose_end_nothing_tells_says_so() -> None:
+    """A fragment is missing, or streaming has started again, right after the stop's time."""
+    call = call_of(Delivery(lost=frozenset({2})))
+    first, second = call.fragments[2:4]
+    job = replace(open_ended(call), stop_timestamp_ms=first.server_timestamp_ms - 700)
+    archived = run_stream(call, Stream(call), MemoryArchive(), job=job)
+    assert [reason.code for reason in archived.call.reasons] == [Code.END_UNCERTAIN]
+    assert archived.call.fragments.last == first.number < second.number
+
+
+def test_a_strangers_call_right_after_the_end_leaves_no_doubt() -> None:
+    call = call_of(Delivery(lost=frozenset({2})))
+    foreign = dict.fromkeys(range(2, 9), frozenset(("someone-else",)))
+    stop_ms = call.fragments[2].server_timestamp_ms - 700
+    job = replace(open_ended(call), stop_timestamp_ms=stop_ms)
+    archived = run_stream(call, StreamWith(call, foreign), MemoryArchive(), job=job)
+    assert archived.call.fragments.foreign == 1
     assert archived.call.is_complete

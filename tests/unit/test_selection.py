@@ -11,9 +11,9 @@ from call_archive.limits import MAX_HELD_FRAGMENTS
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Code, Reason
-from call_archive.recording.listing import ListedFragment, MissingFragment
+from call_archive.recording.ending import CLOCKS_DIFFER_MS, STOP_TOLERANCE_MS
+from call_archive.recording.listing import FragmentListing, ListedFragment, MissingFragment
 from call_archive.recording.selection import (
-    STOP_TOLERANCE_MS,
     ContactSelection,
     SelectionCounts,
     fragments_in_range,
@@ -334,21 +334,141 @@ def test_the_stop_fragment_decides_where_it_is_known_not_the_time() -> None:
     assert numbers_in_range(ENDS_AT_FRAGMENT, listed(1000, late), listed(1001)) == [1000]
 
 
-def test_without_a_stop_fragment_the_time_ends_the_range() -> None:
-    fragments = [
-        listed(99),
-        listed(100),
-        listed(5000, STOP_MS),
-        listed(5001, STOP_MS + 5000),
-        listed(5002, STOP_MS + 5001),
+# -------------------------------------------------------------------------- an end that is a time
+
+
+PRODUCER_AHEAD_MS = 1_000
+
+
+def call(
+    *,
+    until_ms: int = 0,
+    first_ms: int = -20_000,
+    step_ms: int = 960,
+    number: int = 100,
+    lag_ms: int = 0,
+    producer_ahead_ms: int | None = PRODUCER_AHEAD_MS,
+    duration_ms: int = 0,
+) -> list[ListedFragment]:
+    """Fragments that start from `first_ms` until before `until_ms`, seen from the stop's time."""
+    return [
+        ListedFragment(
+            number + place,
+            STOP_MS + at_ms + lag_ms,
+            duration_ms,
+            32_000,
+            None if producer_ahead_ms is None else STOP_MS + at_ms + producer_ahead_ms,
+        )
+        for place, at_ms in enumerate(range(first_ms, until_ms, step_ms))
     ]
-    assert numbers_in_range(ENDS_AT_TIME, *fragments) == [100, 5000, 5001]
+
+
+def fit(*parts: list[ListedFragment], job: ArchiveJob = ENDS_AT_TIME) -> FragmentListing:
+    return fragments_in_range(job, [fragment for part in parts for fragment in reversed(part)])
+
+
+def test_a_tail_that_is_received_late_is_the_calls() -> None:
+    """9 s on its way; its producer's time is before the stop."""
+    whole = call()
+    late = [
+        fragment._replace(server_timestamp_ms=fragment.server_timestamp_ms + 9_000)
+        for fragment in whole[-4:]
+    ]
+    listing = fit(whole[:-4], late)
+    assert len(listing) == len(whole)
+    assert listing.doubtful_from is None
+
+
+@pytest.mark.parametrize("pause_ms", [1_700, 3_000, 4_900, 60_000])
+@pytest.mark.parametrize("ahead_ms", [-1_000, 0, 1_000])
+def test_a_stretch_that_begins_after_a_pause_is_not_taken(pause_ms: int, ahead_ms: int) -> None:
+    first = call(producer_ahead_ms=ahead_ms)
+    second = call(
+        first_ms=pause_ms, until_ms=pause_ms + 9_000, number=1000, producer_ahead_ms=ahead_ms
+    )
+    listing = fit(first, second)
+    assert list(listing) == first
+    assert listing.doubtful_from is None
+
+
+@pytest.mark.parametrize("pause_ms", [700, CLOCKS_DIFFER_MS])
+def test_what_begins_right_after_the_stop_may_be_either(pause_ms: int) -> None:
+    """One fragment is missing, or streaming has started again: nothing tells."""
+    first = call(until_ms=-1_000)
+    second = call(first_ms=pause_ms, until_ms=pause_ms + 9_000, number=1000)
+    listing = fit(first, second)
+    assert listing.doubtful_from == 1000
+    assert [fragment.number for fragment in listing if fragment.number >= 1000] == [
+        fragment.number
+        for fragment in second
+        if fragment.server_timestamp_ms <= STOP_MS + CLOCKS_DIFFER_MS
+    ]
+
+
+@pytest.mark.parametrize("producer_ahead_ms", [None, -STOP_MS])
+def test_a_stretch_whose_clock_tells_nothing_is_in_doubt(producer_ahead_ms: int | None) -> None:
+    """The producer's time is not listed, or counts from each stretch's beginning."""
+    first = call(producer_ahead_ms=producer_ahead_ms)
+    second = call(first_ms=3_000, until_ms=12_000, number=1000, producer_ahead_ms=producer_ahead_ms)
+    if producer_ahead_ms is not None:
+        second = [part._replace(producer_timestamp_ms=0) for part in second]
+    listing = fit(first, second)
+    assert listing.doubtful_from == 1000
+    assert 1000 in listing
+    assert 1006 not in listing
+
+
+def test_a_call_that_goes_on_is_taken_five_seconds_further() -> None:
+    """The clocks differ, or the time is only that of a request in the middle of a call."""
+    listing = fit(call(until_ms=30_000))
+    starts_ms = [fragment.server_timestamp_ms - STOP_MS for fragment in listing]
+    assert STOP_TOLERANCE_MS - 960 < starts_ms[-1] <= STOP_TOLERANCE_MS
+    assert listing.doubtful_from is None
+
+
+def test_a_hole_in_the_middle_of_a_call_ends_nothing() -> None:
+    whole = call()
+    assert list(fit(whole[:5], whole[15:])) == whole[:5] + whole[15:]
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000, -5_000])
+def test_a_producers_clock_that_jumps_loses_no_tail(jump_ms: int) -> None:
+    whole = call(until_ms=900)
+    jumped = [
+        part._replace(producer_timestamp_ms=(part.producer_timestamp_ms or 0) + jump_ms)
+        for part in whole[10:]
+    ]
+    listing = fit(whole[:10], jumped)
+    assert len(listing) == len(whole)
+    assert listing.doubtful_from is None
+
+
+def test_a_time_that_is_zero_ends_nothing() -> None:
+    whole = call()
+    whole[7] = whole[7]._replace(server_timestamp_ms=0)
+    whole[12] = whole[12]._replace(producer_timestamp_ms=0)
+    second = call(first_ms=4_000, until_ms=9_000, number=1000)
+    assert list(fit(whole, second)) == whole
+
+
+def test_fragments_of_ten_seconds_are_no_holes() -> None:
+    whole = call(first_ms=-100_000, until_ms=1_000, step_ms=10_000)
+    listing = fit(whole)
+    assert list(listing) == whole
+    assert listing.doubtful_from is None
+
+
+def test_a_fragment_that_is_known_to_be_in_the_range_is_in_it() -> None:
+    first, second = call(), call(first_ms=8_000, until_ms=12_000, number=1000)
+    listing = fragments_in_range(ENDS_AT_TIME, [*first, *second], 1001)
+    assert [fragment.number for fragment in listing][-2:] == [1000, 1001]
 
 
 def test_without_any_stop_the_request_ends_the_range() -> None:
     job = replace(ENDS_AT_TIME, stop_timestamp_ms=None)
-    fragments = [listed(200, STOP_MS + 15_000), listed(300, STOP_MS + 15_001)]
-    assert numbers_in_range(job, *fragments) == [200]
+    listing = fit(call(until_ms=60_000), job=job)
+    starts_ms = [fragment.server_timestamp_ms - STOP_MS for fragment in listing]
+    assert 10_000 + STOP_TOLERANCE_MS - 960 < starts_ms[-1] <= 10_000 + STOP_TOLERANCE_MS
 
 
 def test_an_own_fragment_beyond_the_stop_is_not_asked_for() -> None:

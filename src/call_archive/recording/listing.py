@@ -48,9 +48,13 @@ class FragmentListing:
 
     ListFragments gives them in no order, so all of them have to be there before the first can be
     fetched: 43,000 for a call of 12 hours. Each is kept as one integer, the number in front.
+
+    Attributes:
+        doubtful_from: the first fragment that may be behind the range's end; None if none may.
     """
 
     def __init__(self, listed: Iterable[ListedFragment] = ()) -> None:
+        self.doubtful_from: int | None = None
         self._packed = [_pack(fragment) for fragment in listed]
         self._packed.sort()
         # Of what overlapping pages say of a fragment, the last and largest is kept.

@@ -355,6 +355,16 @@ class _Run:
                 ),
                 may_improve=False,
             )
+        if listed.doubtful_from is not None and counts.last >= listed.doubtful_from:
+            self._shortfall.note(
+                Reason(
+                    Code.END_UNCERTAIN,
+                    "streaming may have started again right after the end, which is only known as "
+                    f"a time: fragment {listed.doubtful_from} and those behind it may be of the "
+                    "next stretch",
+                ),
+                may_improve=False,
+            )
         if timeline.unlisted_holes:
             self._shortfall.note(
                 Reason(
@@ -405,23 +415,23 @@ class _Run:
         if job.stop_fragment_number is None and age_ms < SETTLE_MS and not conditions.settle:
             raise NotYetError(Code.TAIL_NOT_SETTLED, "the call has only just ended")
 
-    def _list(self, source: FragmentSource, pad_ms: int) -> FragmentListing:
+    def _list(
+        self, source: FragmentSource, pad_ms: int, before: Iterable[ListedFragment] = ()
+    ) -> FragmentListing:
+        """What is listed in the range, together with what was listed before."""
         job = self._job
         self._conditions.check_time()
-        return fragments_in_range(
-            job,
-            source.list_fragments(
-                job.start_timestamp_ms - pad_ms, self._needed.list_to_ms + pad_ms
-            ),
-            self._needed.told.furthest,
+        listed = source.list_fragments(
+            job.start_timestamp_ms - pad_ms, self._needed.list_to_ms + pad_ms
         )
+        return fragments_in_range(job, chain(before, listed), self._needed.told.furthest)
 
     def _list_more(
         self, source: FragmentSource, listed: FragmentListing, pad_ms: int
     ) -> FragmentListing:
         """What is listed already, and now; a refusal takes nothing away."""
         try:
-            return FragmentListing(chain(listed, self._list(source, pad_ms)))
+            return self._list(source, pad_ms, listed)
         except StreamFaultError as failure:
             if failure.retryable or not listed:
                 raise

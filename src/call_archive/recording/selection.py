@@ -20,13 +20,8 @@ from call_archive.limits import (
 )
 from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Code
+from call_archive.recording.ending import Ending
 from call_archive.recording.listing import FragmentListing, ListedFragment, MissingFragment
-
-STOP_TOLERANCE_MS = 5_000
-"""How long after the stop's time a fragment may start by KVS's clock, where only a time is known.
-
-Its ContactId still has to prove it; Connect's clock and KVS's differ by about a second.
-"""
 
 
 def fragments_in_range(
@@ -42,9 +37,21 @@ def fragments_in_range(
     Raises:
         StreamFaultError: there are more than a call can have.
     """
-    return FragmentListing(
-        _limit(fragment for fragment in listed if _is_in_range(job, fragment, furthest))
+    stop = job.stop_fragment_number
+    inside = FragmentListing(
+        _limit(
+            fragment
+            for fragment in listed
+            if fragment.number >= job.start_fragment_number
+            and (stop is None or fragment.number <= stop)
+        )
     )
+    if stop is not None:
+        return inside
+    ending = Ending(job.end_bound_ms, furthest)
+    fitting = FragmentListing(ending.fit(inside))
+    fitting.doubtful_from = ending.doubtful_from
+    return fitting
 
 
 def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
@@ -57,16 +64,6 @@ def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
                 "check its start and stop",
             )
         yield fragment
-
-
-def _is_in_range(job: ArchiveJob, fragment: ListedFragment, furthest: int) -> bool:
-    if fragment.number < job.start_fragment_number:
-        return False
-    if job.stop_fragment_number is not None:
-        return fragment.number <= job.stop_fragment_number
-    if fragment.number <= furthest:
-        return True
-    return fragment.server_timestamp_ms <= job.end_bound_ms + STOP_TOLERANCE_MS
 
 
 class Wanted(Protocol):
