@@ -15,6 +15,7 @@ from local.resources import Resources, build_environment, create_resources
 from local.runtime import Function
 from local.sample_events import build_sqs_event
 from local.server import LocalAws
+from tests.support.schemas import schema
 
 type Json = dict[str, Any]
 
@@ -164,6 +165,7 @@ class Journey:
         """The only manifest."""
         (key,) = [key for key in self.keys() if key.startswith("manifests/")]
         manifest: Json = json.loads(self._read(key))
+        schema("manifest").validate(manifest)
         return manifest
 
     def wav(self) -> bytes:

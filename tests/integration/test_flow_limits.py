@@ -12,6 +12,7 @@ import pytest
 from local.runtime import FLOW_HANDLER, SOURCE, Function, FunctionError
 from local.server import LocalAws
 from tests.integration.journey import flow_environment
+from tests.support.schemas import schema
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -36,6 +37,7 @@ def test_answer_before_the_stop_never_loads_boto3(
     )
     answer, loaded = json.loads(output.splitlines()[-1])
     assert answer["archiveStatus"] == status
+    schema("flow-answer").validate(answer)
     assert loaded == []
 
 
