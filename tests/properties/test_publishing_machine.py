@@ -107,7 +107,7 @@ class Media:
         builder = HeldBuilder()
         for number in found:
             builder.add(listed.index(number), number)
-        missing = {*listed} - {*found} | {n for n in (START, stop) if n and n not in listed}
+        missing = {*listed} - {*found} | ({START, *needed.told.stops} - {*listed})
         reasons = [Reason(Code.NOT_DELIVERED, f"{number}") for number in sorted(missing)]
         if stop is None and furthest > found[-1]:
             reasons.append(Reason(Code.HELD_BY_ANOTHER, "not so far"))

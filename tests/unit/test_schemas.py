@@ -11,7 +11,7 @@ from call_archive.job import build_job_message, decode_job
 from call_archive.media.pcm import Direction
 from call_archive.recording.manifest import encode_manifest, read_manifest
 from tests.support.manifests import older_manifest
-from tests.support.schemas import FOLDER, schema
+from tests.support.schemas import FOLDER, document, schema
 from tests.support.stretch import Kind, Media, body_of, new_world
 
 MANIFEST, JOB, ANSWER = schema("manifest"), schema("archive-job"), schema("flow-answer")
@@ -30,7 +30,7 @@ def test_manifests_that_are_written(kind: Kind, media: Media) -> None:
     manifest = world.archive.bucket.manifest
     MANIFEST.validate(manifest)
     assert manifest is not None
-    described = MANIFEST.schema["properties"]
+    described = document("manifest")["properties"]
     assert manifest.keys() == described.keys()
     assert manifest["fragments"].keys() == described["fragments"]["properties"].keys()
     assert encode_manifest(read_manifest(manifest)) == manifest
@@ -78,7 +78,7 @@ def test_jobs_without_what_they_need(key: str) -> None:
 
 def test_answers_to_the_flow() -> None:
     """The function's own are validated in tests/integration/test_flow_limits.py."""
-    answer = dict.fromkeys(ANSWER.schema["required"], "")
+    answer = dict.fromkeys(document("flow-answer")["required"], "")
     answer["archiveStatus"] = "NONE"
     ANSWER.validate(answer)
     assert not ANSWER.is_valid({**answer, "reason": None})

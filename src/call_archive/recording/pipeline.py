@@ -439,18 +439,15 @@ class _Run:
 
     def _named(self) -> dict[int, Reason]:
         """The fragments that have to be listed, and what it is called if they are not."""
-        job = self._job
-        named = {
-            job.start_fragment_number: Reason(
-                Code.START_NOT_LISTED, "KVS does not list the start fragment"
-            )
+        start = Reason(Code.START_NOT_LISTED, "KVS does not list the start fragment")
+        stop = Reason(
+            Code.STOP_NOT_LISTED,
+            "KVS does not list the stop fragment; if its number is wrong, delete the manifest, "
+            "which forgets it",
+        )
+        return dict.fromkeys(self._needed.told.stops, stop) | {
+            self._job.start_fragment_number: start
         }
-        if job.stop_fragment_number is not None:
-            named.setdefault(
-                job.stop_fragment_number,
-                Reason(Code.STOP_NOT_LISTED, "KVS does not list the stop fragment"),
-            )
-        return named
 
     def _receive(self, deliveries: Iterable[Delivery]) -> Iterator[MediaFragment | MissingFragment]:
         for delivery in deliveries:
