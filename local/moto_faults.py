@@ -10,7 +10,6 @@ error inside of 200 OK); SQS API reference, "Making AWS JSON protocol requests" 
 
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,7 +19,7 @@ from xml.sax.saxutils import escape
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
-from local.connections import is_closed, reset_on_close
+from local.faults import BrokenConnectionError
 
 type Environ = dict[str, Any]
 type StartResponse = Callable[..., Any]
@@ -64,7 +63,6 @@ _STATUS: Final[Mapping[str, int]] = {
     "NoSuchUpload": 404,
     "error_in_200": 200,
 }
-_HOLD_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +134,10 @@ _MULTIPART: Final[Sequence[tuple[str, str, Operation]]] = (
 
 
 class MotoFaults:
-    """Middleware: strikes the calls that its faults name, and passes the others on.
+    """Middleware: strikes the calls that its faults name, and passes the others on."""
 
-    Attributes:
-        is_stopping: set when no client is to be held any longer.
-    """
-
-    def __init__(self, application: WsgiApplication, is_stopping: threading.Event) -> None:
+    def __init__(self, application: WsgiApplication) -> None:
         self._application = application
-        self.is_stopping = is_stopping
         self._lock = threading.Lock()
         self._faults: tuple[MotoFault, ...] = ()
         self._calls: Counter[str] = Counter()
@@ -176,7 +169,7 @@ class MotoFaults:
             response = Response()
         if fault.answer in _STATUS:
             return _refusal(fault)(environ, start_response)
-        return self._spoil(fault, response, environ, start_response)
+        return self._spoil(fault, response, start_response)
 
     def _strike(self, operation: str) -> MotoFault | None:
         with self._lock:
@@ -189,22 +182,13 @@ class MotoFaults:
         return None
 
     def _spoil(
-        self,
-        fault: MotoFault,
-        response: Response,
-        environ: Environ,
-        start_response: StartResponse,
+        self, fault: MotoFault, response: Response, start_response: StartResponse
     ) -> Iterable[bytes]:
-        connection = environ["werkzeug.socket"]
-        if fault.answer == "none":
-            while not (is_closed(connection) or self.is_stopping.is_set()):
-                time.sleep(_HOLD_POLL_S)
-        reset_on_close(connection)
         if fault.answer == "cut":
             body = response.get_data()
             start_response(response.status, list(response.headers))
             yield body[: len(body) // 2]
-        raise ConnectionResetError
+        raise BrokenConnectionError("stall" if fault.answer == "none" else "reset")
 
 
 def _refusal(fault: MotoFault) -> Response:

@@ -26,7 +26,11 @@ class Resources:
 
 def create_resources(endpoint_url: str, resources: Resources) -> None:
     """Makes the bucket and both queues, the one redriving into the other."""
-    s3, sqs = local_client(endpoint_url, "s3"), local_client(endpoint_url, "sqs")
+    create_with(local_client(endpoint_url, "s3"), local_client(endpoint_url, "sqs"), resources)
+
+
+def create_with(s3: Any, sqs: Any, resources: Resources) -> None:  # noqa: ANN401 - boto3's clients
+    """As `create_resources`, by these clients."""
     s3.create_bucket(
         Bucket=resources.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )

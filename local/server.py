@@ -94,7 +94,7 @@ class LocalApplication:
         self.watcher: Watcher | None = None
         self.is_stopping = threading.Event()
         self.invocations: dict[str, Invocation] = {}
-        self.moto_faults = MotoFaults(self._call_moto, self.is_stopping)
+        self.moto_faults = MotoFaults(self._call_moto)
         self._routes: dict[tuple[str, str], tuple[str, Handler]] = {
             ("POST", "/getDataEndpoint"): ("GetDataEndpoint", self._get_data_endpoint),
             ("POST", "/describeStream"): ("DescribeStream", self._describe_stream),
@@ -472,6 +472,11 @@ class LocalAws:
     def endpoint_url(self) -> str:
         """`http://127.0.0.1:PORT`."""
         return self._server.endpoint_url()
+
+    @property
+    def application(self) -> LocalApplication:
+        """What answers, for a caller without a network."""
+        return self._server.application
 
     @property
     def client_options(self) -> Json:

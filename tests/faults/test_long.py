@@ -23,7 +23,7 @@ def _slices(pcm: SyntheticPcm) -> Iterator[bytes]:
 @pytest.mark.parametrize(
     "hours", [0.2, pytest.param(12, marks=pytest.mark.long)], ids=lambda hours: f"{hours}h"
 )
-def test_hours_of_bodies_that_are_reset(mono: Journey, hours: float) -> None:
+def test_hours_of_bodies_that_are_reset(mono_process: Journey, hours: float) -> None:
     said = synthetic_pcm(hours * 3600, seed=5)
     one = simulate_call(
         said,
@@ -34,18 +34,18 @@ def test_hours_of_bodies_that_are_reset(mono: Journey, hours: float) -> None:
         start_ms=START_MS,
         first_sequence=4001,
     )
-    mono.aws.place(one)
+    mono_process.aws.place(one)
     # A body holds 250 fragments, 4 MB of one track.
-    mono.aws.behaviour = replace(
+    mono_process.aws.behaviour = replace(
         UNLIMITED, page_limit=700, body_faults=(BodyFault(3_000_000, "reset", times=None),)
     )
-    assert mono.archive(one)
-    manifest = mono.manifest()
+    assert mono_process.archive(one)
+    manifest = mono_process.manifest()
     assert manifest["complete"] is True
     assert manifest["fragments"]["accepted"] == len(one.fragments)
     assert (manifest["gaps"], manifest["overlaps"]) == ([], [])
-    (key,) = [key for key in mono.keys() if key.endswith(".wav")]  # noqa: SIM118 - a method of ours
-    body = mono.s3.get_object(Bucket=RESOURCES.bucket, Key=key)["Body"]
+    (key,) = [key for key in mono_process.keys() if key.endswith(".wav")]  # noqa: SIM118 - a method of ours
+    body = mono_process.s3.get_object(Bucket=RESOURCES.bucket, Key=key)["Body"]
     body.read(WAV_HEADER_BYTES)
     heard, expected = hashlib.sha256(), hashlib.sha256()
     for piece in body.iter_chunks(MIB):

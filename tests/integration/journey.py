@@ -3,7 +3,7 @@
 import io
 import json
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from local.behaviour import UNLIMITED, Behaviour
 from local.call import Call, Delivery, simulate_call
 from local.demo_call import INSTANCE_ARN, STREAM_ARN
 from local.pcm import Pcm, synthetic_pcm
-from local.resources import Resources, build_environment, create_resources
-from local.runtime import Function
+from local.resources import Resources, build_environment, create_with
+from local.runtime import Invocable
 from local.sample_events import build_sqs_event
 from local.server import LocalAws
 from tests.support.schemas import schema
@@ -117,7 +117,7 @@ def interleave(left: bytes, right: bytes) -> bytes:
 
 
 def deliver(
-    function: Function, message: Mapping[str, Any], receives: int = 1, sent_ms: int = START_MS
+    function: Invocable, message: Mapping[str, Any], receives: int = 1, sent_ms: int = START_MS
 ) -> bool:
     """Hands a function one message as SQS would; whether it is done with it."""
     event = build_sqs_event(message, sent_ms)
@@ -128,15 +128,21 @@ def deliver(
 class Journey:
     """An empty AWS, one function, and what comes out of it."""
 
-    def __init__(self, aws: LocalAws, function: Function) -> None:
+    function: Any
+    """What is invoked, whatever else it can do."""
+
+    def __init__(
+        self, aws: LocalAws, function: Invocable, client: Callable[[str], Any] | None = None
+    ) -> None:
+        """Empties the AWS; `client` makes clients of it that need no network."""
         self.aws = aws
         self.function = function
+        client = client or aws.client
         aws.reset()
         # Quotas count real time: the tests that are about them turn them on.
         aws.behaviour = UNLIMITED
-        create_resources(aws.endpoint_url, RESOURCES)
-        self.s3 = aws.client("s3")
-        self.sqs = aws.client("sqs")
+        self.s3, self.sqs = client("s3"), client("sqs")
+        create_with(self.s3, self.sqs, RESOURCES)
 
     def behave(self, **changes: Any) -> None:
         self.aws.behaviour = replace(self.aws.behaviour, **changes)
