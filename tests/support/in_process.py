@@ -15,7 +15,7 @@ from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.kvs import StreamReader
 from call_archive.aws.pace import MediaPace
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
-from call_archive.aws.s3_recording import S3Archive
+from call_archive.aws.s3_archive import S3Archive
 from call_archive.config import read_archive_settings
 from call_archive.errors import QueueFaultError
 from call_archive.fields import instance_id_of

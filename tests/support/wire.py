@@ -32,7 +32,7 @@ class Wire:
     def __init__(self, aws: LocalAws) -> None:
         self._aws = aws
         self._session = Session("test", "test", region_name=REGION)
-        self._session.events.register("before-send", self._answer)
+        self._session.events.register("before-send", self._answer)  # type: ignore[arg-type] # answers
         self.client = cache(self._make_client)
 
     def _make_client(self, service: str, endpoint_url: str = "") -> Any:
@@ -60,12 +60,13 @@ class Wire:
             raise ConnectionClosedError(
                 error=error, request=request, endpoint_url=request.url
             ) from error
-        return AWSResponse(request.url, answer.status, HeadersDict(answer.headers), answer)
+        headers: Any = HeadersDict(answer.headers)
+        return AWSResponse(request.url, answer.status, headers, answer)
 
 
 def _environ(request: AWSPreparedRequest) -> dict[str, Any]:
     url = urllib.parse.urlsplit(request.url)
-    body = request.body or b""
+    body: Any = request.body or b""
     if isinstance(body, str):
         body = body.encode()
     elif not isinstance(body, bytes | bytearray):
@@ -89,9 +90,10 @@ def _environ(request: AWSPreparedRequest) -> dict[str, Any]:
         "wsgi.run_once": False,
         "RAW_URI": urllib.parse.urlunsplit(("", "", url.path, url.query, "")),
     }
-    for name, value in request.headers.items():
+    headers: dict[str, Any] = dict(request.headers)
+    for name, value in headers.items():
         key = name.upper().replace("-", "_")
-        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
         if key == "CONTENT_TYPE":
             environ[key] = text
         elif key != "CONTENT_LENGTH":
@@ -110,7 +112,6 @@ class _Answer:
     def __init__(self, application: Any, environ: dict[str, Any], url: str) -> None:
         self._url = url
         self._held = b""
-        self._failure: Exception | None = None
         self.status, self.headers = 0, dict[str, str]()
         try:
             self._body = application(environ, self._start)
@@ -141,18 +142,15 @@ class _Answer:
         return self
 
     def read(self, amount: int | None = None, **_: object) -> bytes:
-        """So many bytes of the body, fewer at its end; what came before a break comes first."""
-        while self._failure is None and (amount is None or len(self._held) < amount):
+        """So many bytes of the body, fewer at its end; as urllib3, none if it breaks meanwhile."""
+        while amount is None or len(self._held) < amount:
             try:
                 piece = next(self._pieces, None)
             except (BrokenConnectionError, ConnectionError) as broken:
-                self._failure = self._broken(broken)
-                break
+                raise self._broken(broken) from broken
             if piece is None:
                 break
             self._held += piece
-        if self._failure is not None and (amount is None or not self._held):
-            raise self._failure
         size = len(self._held) if amount is None else amount
         read, self._held = self._held[:size], self._held[size:]
         return read
