@@ -6,41 +6,20 @@ the tests that run it in a process of its own.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from call_archive.aws.contacts import Contacts
-from call_archive.aws.endpoints import DataEndpoints
-from call_archive.aws.kvs import StreamReader
-from call_archive.aws.pace import MediaPace
-from call_archive.aws.queues import FailedJobsQueue, RetryQueue
-from call_archive.aws.s3_archive import S3Archive
+from call_archive.aws.ports import AwsPorts, read_terms
 from call_archive.config import read_archive_settings
 from call_archive.errors import QueueFaultError
-from call_archive.fields import instance_id_of
-from call_archive.job import ArchiveJob
-from call_archive.keys import manifest_key, recording_key
-from call_archive.media.pcm import Direction
-from call_archive.worker import (
-    ComesBack,
-    Failed,
-    Message,
-    Outcome,
-    Terms,
-    TimeCheck,
-    decode_record,
-    work,
-)
+from call_archive.worker import Outcome, TimeCheck, decode_record, work
+from local.clients import REGION
 from local.resources import ACCOUNT_ID
 from tests.support.wire import Wire
 
 type Json = dict[str, Any]
 
-DIRECTIONS = {
-    "customer": (Direction.FROM_CUSTOMER,),
-    "both": (Direction.FROM_CUSTOMER, Direction.TO_CUSTOMER),
-}
+FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:archive"
 
 
 class Slept:
@@ -56,8 +35,30 @@ class Slept:
         return time.monotonic() + self.seconds
 
 
+class WireClients:
+    """`aws.ports.Clients` without a network."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._client = wire.client
+
+    def s3_client(self) -> Any:
+        return self._client("s3")
+
+    def sqs_client(self) -> Any:
+        return self._client("sqs")
+
+    def connect_client(self) -> Any:
+        return self._client("connect")
+
+    def kinesis_video_client(self, region: str) -> Any:
+        return self._client("kinesisvideo")
+
+    def archived_media_client(self, region: str, data_endpoint: str) -> Any:
+        return self._client("kinesis-video-archived-media", data_endpoint)
+
+
 class InProcessFunction:
-    """ArchiveFunction with the variables of a deployed one, and `worker.Ports` of its own.
+    """ArchiveFunction with the variables of a deployed one.
 
     Attributes:
         clock: its own time; `clock.seconds` is how long it has slept.
@@ -66,19 +67,12 @@ class InProcessFunction:
     """
 
     def __init__(self, variables: Mapping[str, str], wire: Wire) -> None:
-        self._settings = read_archive_settings(variables)
-        self._client = wire.client
+        settings = read_archive_settings(variables)
         self.clock = Slept()
-        self._endpoints = DataEndpoints(
-            self._client("kinesisvideo"), partial(self._client, "kinesis-video-archived-media")
-        )
-        self._terms = Terms(
-            tracks=DIRECTIONS[variables["ARCHIVE_TRACKS"]],
-            account_id=ACCOUNT_ID,
-            instance_arn=self._settings.location.instance_arn,
-        )
         self.timeout_s = 600.0
         self.outcomes: list[Outcome] = []
+        self._terms = read_terms(settings, FUNCTION_ARN)
+        self._ports = AwsPorts(settings, WireClients(wire), self.clock.sleep, self.clock.monotonic)
 
     def invoke(self, event: Any) -> Json:
         """What the handler answers."""
@@ -89,47 +83,13 @@ class InProcessFunction:
         message, ends_s = decode_record(record), self.clock.monotonic() + self.timeout_s
         outcome = work(
             message,
-            self,
+            self._ports,
             self._terms,
             now_ms=lambda: time.time_ns() // 1_000_000,
             check_time=TimeCheck(lambda: round((ends_s - self.clock.monotonic()) * 1000)),
         )
         self.outcomes.append(outcome)
         try:
-            return self._carry_out(message, outcome)
+            return self._ports.carry_out(message, outcome)
         except QueueFaultError:
             return False
-
-    def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
-        return Contacts(self._client("connect")).describe(instance_arn, contact_id)
-
-    def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> StreamReader:
-        return StreamReader(
-            self._endpoints,
-            job.stream_arn,
-            check_time,
-            self.clock.sleep,
-            MediaPace(self.clock.sleep, self.clock.monotonic),
-        )
-
-    def open_archive(self, job: ArchiveJob) -> S3Archive:
-        location = self._settings.location
-        return S3Archive(
-            self._client("s3"),
-            location.bucket,
-            recording_key(location.prefix, job),
-            manifest_key(location.prefix, job),
-            instance_id_of(job.instance_arn),
-        )
-
-    def _carry_out(self, message: Message, outcome: Outcome) -> bool:
-        url = self._settings.failed_jobs_queue_url
-        match outcome:
-            case ComesBack(after_s):
-                queue = RetryQueue(self._client("sqs"), url)
-                queue.hold(message.queue_arn, message.receipt_handle, after_s)
-                return False
-            case Failed(failure):
-                failed_jobs = FailedJobsQueue(self._client("sqs"), url)
-                failed_jobs.send(message.body, failure, message.message_id)
-        return True

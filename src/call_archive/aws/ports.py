@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from call_archive.aws import clients
+from call_archive.aws import clients as own_clients
 from call_archive.aws.contacts import Contacts
 from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.kvs import StreamReader
+from call_archive.aws.pace import MediaPace
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
 from call_archive.aws.s3_archive import S3Archive, exists
 from call_archive.config import Tracks
@@ -20,6 +22,12 @@ from call_archive.worker import ComesBack, Failed, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from mypy_boto3_connect import ConnectClient
+    from mypy_boto3_kinesis_video_archived_media import KinesisVideoArchivedMediaClient
+    from mypy_boto3_kinesisvideo import KinesisVideoClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
     from call_archive.config import ArchiveSettings
     from call_archive.job import ArchiveJob
@@ -41,33 +49,63 @@ def read_terms(settings: ArchiveSettings, function_arn: str) -> Terms:
     )
 
 
+class Clients(Protocol):
+    """Where boto3's clients come from: `aws.clients`, a module, is one."""
+
+    def s3_client(self) -> S3Client:
+        """S3."""
+
+    def sqs_client(self) -> SQSClient:
+        """SQS."""
+
+    def connect_client(self) -> ConnectClient:
+        """Amazon Connect."""
+
+    def kinesis_video_client(self, region: str, /) -> KinesisVideoClient:
+        """The KVS control API."""
+
+    def archived_media_client(
+        self, region: str, data_endpoint: str, /
+    ) -> KinesisVideoArchivedMediaClient:
+        """The KVS archived media API behind a data endpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class AwsPorts:
-    """Connect, KVS, S3 and SQS as `worker.Ports`, and the two queues."""
+    """Connect, KVS, S3 and SQS as `worker.Ports`, and the two queues.
+
+    Attributes:
+        clients: who talks to them.
+        sleep, monotonic: the time in which a stream is paced.
+    """
 
     settings: ArchiveSettings
+    clients: Clients = own_clients
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
     _endpoints: dict[str, DataEndpoints] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Makes the clients that every job needs while Lambda still lends a whole processor."""
-        clients.s3_client()
+        self.clients.s3_client()
         if self.settings.region:
-            clients.kinesis_video_client(self.settings.region)
+            self.clients.kinesis_video_client(self.settings.region)
 
     def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
         """DescribeContact's `Contact`."""
-        return Contacts(clients.connect_client()).describe(instance_arn, contact_id)
+        return Contacts(self.clients.connect_client()).describe(instance_arn, contact_id)
 
     def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> StreamReader:
         """The job's stream."""
         endpoints = self._data_endpoints(region_of(job.stream_arn))
-        return StreamReader(endpoints, job.stream_arn, check_time)
+        pace = MediaPace(self.sleep, self.monotonic)
+        return StreamReader(endpoints, job.stream_arn, check_time, self.sleep, pace)
 
     def open_archive(self, job: ArchiveJob) -> S3Archive:
         """The job's place in the bucket."""
         location = self.settings.location
         return S3Archive(
-            clients.s3_client(),
+            self.clients.s3_client(),
             location.bucket,
             recording_key(location.prefix, job),
             manifest_key(location.prefix, job),
@@ -94,7 +132,7 @@ class AwsPorts:
     def _any_exists(self, key: Callable[[str, str], str], job: ArchiveJob) -> bool:
         location = self.settings.location
         return any(
-            exists(clients.s3_client(), location.bucket, key(location.prefix, contact_id))
+            exists(self.clients.s3_client(), location.bucket, key(location.prefix, contact_id))
             for contact_id in sorted(job.contact_ids)
         )
 
@@ -107,11 +145,11 @@ class AwsPorts:
         url = self.settings.failed_jobs_queue_url
         match outcome:
             case ComesBack(after_s):
-                queue = RetryQueue(clients.sqs_client(), url)
+                queue = RetryQueue(self.clients.sqs_client(), url)
                 queue.hold(message.queue_arn, message.receipt_handle, after_s)
                 return False
             case Failed(failure):
-                failed_jobs = FailedJobsQueue(clients.sqs_client(), url)
+                failed_jobs = FailedJobsQueue(self.clients.sqs_client(), url)
                 failed_jobs.send(message.body, failure, message.message_id)
         return True
 
@@ -119,7 +157,7 @@ class AwsPorts:
         """The data endpoints of a region, kept as long as this process lives."""
         if region not in self._endpoints:
             self._endpoints[region] = DataEndpoints(
-                clients.kinesis_video_client(region),
-                partial(clients.archived_media_client, region),
+                self.clients.kinesis_video_client(region),
+                partial(self.clients.archived_media_client, region),
             )
         return self._endpoints[region]
