@@ -5,9 +5,13 @@ marks a contact as erased or held has its id's hash in its key: it outlives the 
 """
 
 import hashlib
+from dataclasses import replace
 
 from call_archive.job import ArchiveJob
 from call_archive.moments import to_datetime
+
+_DAY_MS = 86_400_000
+_MIDNIGHT_MS = 2_000
 
 
 def recording_key(prefix: str, job: ArchiveJob) -> str:
@@ -18,6 +22,20 @@ def recording_key(prefix: str, job: ArchiveJob) -> str:
 def manifest_key(prefix: str, job: ArchiveJob) -> str:
     """The S3 key of the job's manifest."""
     return f"{prefix}manifests/{_key_tail(job)}.json"
+
+
+def across_midnight(job: ArchiveJob) -> ArchiveJob | None:
+    """The job with the other day's keys, if it starts within two seconds of midnight, UTC.
+
+    Connect may round a start time, or cut it to the second: two triggers then name two days.
+    """
+    into_day_ms = job.start_timestamp_ms % _DAY_MS
+    midnight_ms = job.start_timestamp_ms - into_day_ms
+    if into_day_ms < _MIDNIGHT_MS:
+        return replace(job, start_timestamp_ms=midnight_ms - 1)
+    if into_day_ms >= _DAY_MS - _MIDNIGHT_MS:
+        return replace(job, start_timestamp_ms=midnight_ms + _DAY_MS)
+    return None
 
 
 def tombstone_key(prefix: str, contact_id: str) -> str:

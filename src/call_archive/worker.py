@@ -17,6 +17,7 @@ from call_archive.fields import check_instance
 from call_archive.intake.contact import ArchiveRequest
 from call_archive.intake.message import read_request
 from call_archive.job import ArchiveJob, Trigger
+from call_archive.keys import across_midnight
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Code
 from call_archive.recording.pipeline import (
@@ -28,6 +29,7 @@ from call_archive.recording.pipeline import (
     FragmentSource,
     archive_call,
 )
+from call_archive.recording.publishing import Seen
 from call_archive.retry import POLICY, RetryPolicy
 
 SPARE_TIME_MS = 60_000
@@ -284,10 +286,11 @@ class _Run:
         Raises:
             ArchiveError: nothing was published, or what was published is not complete.
         """
+        placed = self._place(job, trigger)
         outcome = archive_call(
             job,
             self.ports.open_source(job, self.check_time),
-            self.ports.open_archive(job),
+            self.ports.open_archive(placed),
             Conditions(
                 tracks=self.terms.tracks,
                 trigger=trigger,
@@ -300,7 +303,7 @@ class _Run:
         if isinstance(outcome, Erased):
             facts.append(ErasedContact(trigger))
             return
-        self.ports.hold(job)
+        self.ports.hold(placed)
         if isinstance(outcome, AlreadyArchived):
             facts.append(Duplicate(trigger))
             return
@@ -309,6 +312,18 @@ class _Run:
         if not outcome.manifest.is_complete:
             raise _incomplete(outcome)
         facts.append(self._age(job))
+
+    def _place(self, job: ArchiveJob, trigger: Trigger) -> ArchiveJob:
+        """The job whose keys are used: near midnight another trigger may have named another day.
+
+        A flow was told where its recording will be, so that place is never changed.
+        """
+        other = across_midnight(job)
+        if other is None or trigger is Trigger.FLOW:
+            return job
+        is_free = self.ports.open_archive(job).look() == Seen()
+        is_elsewhere = is_free and self.ports.open_archive(other).look() != Seen()
+        return other if is_elsewhere else job
 
     @property
     def _accepts_partial(self) -> bool:

@@ -279,6 +279,19 @@ def test_verify_finds_nothing_wrong(run: Run, archive: Archive) -> None:
     )
 
 
+def test_verify_reports_two_recordings_of_one_stretch(run: Run, archive: Archive) -> None:
+    archive.put(started="2025-12-31T23:59:59.900Z")
+    key = archive.put(started="2026-01-01T00:00:00.000Z")
+    archive.put(OTHER_CONTACT_ID, started="2026-01-01T00:00:01.000Z")
+    days = ("--from", "2025-12-31", "--to", "2026-01-01")
+    verified = run("verify", *BUCKET, *days)
+    assert verified.exit_code == 0
+    assert f"{key}: the day before has a recording of the same stretch" in verified.stdout
+    assert "1 recorded twice" in verified.stdout
+    document = json.loads(run("verify", *BUCKET, *days, "--json").stdout)
+    assert document["recordedTwice"] == [key]
+
+
 @pytest.mark.parametrize(
     ("body", "what"),
     [

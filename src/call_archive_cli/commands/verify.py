@@ -34,6 +34,7 @@ class Verification:
         recordings: compared with their manifests, by this run or an earlier one.
         incomplete: of those, that say themselves that something is missing.
         gone: deleted while the run was on its way.
+        twice: keys of second recordings of one stretch, under the day after the first one's.
         damaged: key → what is wrong.
         unread: key → why it could not be compared.
     """
@@ -44,6 +45,7 @@ class Verification:
     earlier: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    twice: list[str] = field(default_factory=list)
     is_interrupted: bool = False
 
     def add(self, checked: "Checked") -> None:
@@ -65,6 +67,7 @@ class Verification:
             "incomplete": self.incomplete,
             "damaged": self.damaged,
             "unread": self.unread,
+            "recordedTwice": self.twice,
             "deletedMeanwhile": self.gone,
             "verifiedEarlier": self.earlier,
             "interrupted": self.is_interrupted,
@@ -78,6 +81,8 @@ class Verification:
         parts = [f"{len(self.damaged):,} damaged", f"{self.incomplete:,} incomplete"]
         if self.unread:
             parts.append(f"{len(self.unread):,} not read")
+        if self.twice:
+            parts.append(f"{len(self.twice):,} recorded twice")
         if self.gone:
             parts.append(f"{self.gone:,} deleted meanwhile")
         earlier = f" ({self.earlier:,} by an earlier run)" if self.earlier else ""
@@ -110,7 +115,8 @@ def verify(
     """Check recordings against their manifests: length, header, every byte (sha256).
 
     Downloads each recording once. Exit code 1: a recording is damaged or missing, or no manifest
-    describes it. One that is incomplete and says so is counted, and is not damaged. Exit code 3:
+    describes it. One that is incomplete and says so is counted, and is not damaged; so is a second
+    recording of a stretch that starts at midnight, UTC, under the other day. Exit code 3:
     something could not be read, and nothing is damaged as far as that can be said.
 
     Examples:
@@ -133,9 +139,10 @@ def verify(
     def listed() -> "Iterator[Entry]":
         return archive.entries(days, contact, recordings=True)
 
+    entries = _noting_twice(listed(), counts)
     try:
         for checked in with_progress(
-            stop_if_nothing_can_be_read(archive.verify_each(_left(listed(), verified, counts))),
+            stop_if_nothing_can_be_read(archive.verify_each(_left(entries, verified, counts))),
             "recordings verified",
             lambda: sum(verified.find(entry) is None for entry in listed()),
         ):
@@ -161,10 +168,28 @@ def verify(
         raise typer.Exit(REFUSED)
 
 
+def _noting_twice(entries: Iterable["Entry"], counts: Verification) -> Iterator["Entry"]:
+    """Notes stretches that are archived under two days in a row: their start is at midnight.
+
+    Two triggers may have rounded it to two days. Of a day only a hash of each key is kept.
+    """
+    day, stretches, before = "", set[int](), set[int]()
+    for entry in entries:
+        if entry.day != day:
+            day, stretches, before = entry.day, set(), stretches
+        stretch = hash(entry.tail.removeprefix(entry.day))
+        if stretch in before:
+            counts.twice.append(entry.recording_key)
+        stretches.add(stretch)
+        yield entry
+
+
 def _print_summary(counts: Verification, where: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(counts.as_json(where), indent=2))
     else:
+        for key in counts.twice:
+            typer.echo(f"{key}: the day before has a recording of the same stretch, too")
         typer.echo(counts.describe(where))
 
 
