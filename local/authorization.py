@@ -263,7 +263,9 @@ class Authorization:
     def _key_permissions(self, resource: str, *actions: str) -> Iterator[Permission]:
         for start, key in self.kms_keys.items():
             if resource.startswith(start):
-                yield from ((f"kms:{action}", key, {}) for action in actions)
+                service, region = resource.split(":")[2], key.split(":")[3]
+                via = {"kms:ViaService": f"{service}.{region}.amazonaws.com"}
+                yield from ((f"kms:{action}", key, via) for action in actions)
 
     def _find(self, access_key: str) -> _Caller | None:
         # moto takes two seconds to import, and only requests of roles need these.
