@@ -215,6 +215,9 @@ def _moved_endpoint(draft: _Draft) -> None:
 
 def _pages(draft: _Draft) -> None:
     draft.changes["page_limit"] = draft.chance.choice((1, 2, 3))
+    draft.changes["listed_lengths"] = draft.chance.choice(("blocks", "zero"))
+    draft.changes["ends_in_empty_page"] = draft.chance.random() < 0.5
+    draft.changes["empty_page"] = draft.chance.choice(("list", "null", "absent"))
 
 
 def _repeated_page(draft: _Draft) -> None:

@@ -537,3 +537,39 @@ def test_truncated_document_without_a_number_says_nothing() -> None:
     drive.asks()
     drive.answer(stored()[0].document()[:60])
     assert drive.asks() == [*numbers[1:], numbers[0]]
+
+
+def test_fragments_without_a_number_are_each_asked_for_alone() -> None:
+    fragments = stored(4, Layout(), frozenset({1, 2}))
+    first, second, third, fourth = documents(fragments)
+    drive = Drive(listed(fragments))
+    drive.asks()
+    drive.answer(first, second, third, fourth)
+    assert drive.asks() == [fragments[1].number]
+    drive.answer(second, fourth)
+    assert drive.asks() == [fragments[2].number]
+    drive.answer(third, fourth)
+    assert drive.is_done()
+    assert drive.documents() == [first, second, third, fourth]
+
+
+def test_room_is_there_again_when_a_turn_came() -> None:
+    fragments = stored(4, Layout())
+    first, second, third, fourth = documents(fragments)
+    drive = Drive(listed(fragments), room=len(first) * 3 // 2)
+    drive.asks()
+    drive.answer(second, first, fourth, third)
+    assert drive.is_done()
+    assert drive.documents() == [first, second, third, fourth]
+
+
+def test_room_is_there_again_when_a_part_is_replaced() -> None:
+    fragments = stored(3, Layout())
+    first, second, third = documents(fragments)
+    drive = Drive(listed(fragments), room=len(first) * 3 // 2)
+    drive.asks()
+    drive.answer(first[: len(first) * 4 // 5])
+    drive.asks()
+    drive.answer(first, third, second)
+    assert drive.is_done()
+    assert drive.documents() == [first, second, third]
