@@ -635,6 +635,14 @@ def test_a_repeat_that_goes_on_in_another_way_is_cut_as_far_as_it_is_one() -> No
     assert deviations(recorded) == (1, 300, 300, [(1000, 300)])
 
 
+def test_25_equal_ms_in_audio_that_differs_are_no_repeat() -> None:
+    first = noise(1, 1000)
+    second = first[500 * BYTES_PER_MS : 525 * BYTES_PER_MS] + noise(2, 975)
+    recorded = overlap(first, second, 500)
+    assert recorded.pcm[CUSTOMER] == first + second
+    assert recorded.timeline.overlaps == []
+
+
 def test_a_repeat_is_found_after_the_clock_has_deviated() -> None:
     """The second second was laid when the clock was not behind yet."""
     fragments = seconds(6, jump_at=3, producer_jump_ms=-300)

@@ -161,6 +161,41 @@ def read_fragments(reads: Iterable[bytes]) -> Iterator[Fragment]:
         yield fragment
 
 
+class _RecentShapes:
+    """The shapes of recent documents, by their length.
+
+    Attributes:
+        longest_bytes: what has to be there before a document may be compared with all of them.
+    """
+
+    __slots__ = ("longest_bytes", "shapes")
+
+    def __init__(self) -> None:
+        self.shapes: dict[int, Shape] = {}
+        self.longest_bytes = 0
+
+    def keep(self, document: bytes, elements: tuple[Element, ...]) -> Shape:
+        """The document's shape: the one of a recent document if that is the same."""
+        known = self.shapes.get(len(document))
+        if known is not None and known.elements == elements:
+            return known
+        if len(self.shapes) == _REMEMBERED_SHAPES:
+            del self.shapes[next(iter(self.shapes))]
+        shape = self.shapes[len(document)] = Shape(document, elements)
+        self.longest_bytes = max(self.shapes) + len(_EBML_MAGIC)
+        return shape
+
+
+class _OpenParents:
+    """Where the Segment and the Cluster end that are open; None if their size is unknown."""
+
+    __slots__ = ("cluster_end", "segment_end")
+
+    def __init__(self) -> None:
+        self.cluster_end: int | None = None
+        self.segment_end: int | None = None
+
+
 class FragmentReader:
     """Takes bytes in any split, gives fragments as soon as they are complete.
 
@@ -172,8 +207,7 @@ class FragmentReader:
         self._buffer = bytearray()
         self._offset = 0  # of the buffer's first byte in the body
         self._has_ended = False
-        self._shapes: dict[int, Shape] = {}
-        self._longest_shape = 0
+        self._recent = _RecentShapes()
         self._start_document()
 
     def receive(self, read: bytes) -> None:
@@ -193,7 +227,7 @@ class FragmentReader:
         if not self._position:
             if (alike := self._read_alike()) is not None:
                 return alike
-            if len(self._buffer) < self._longest_shape and not self._has_ended:
+            if len(self._buffer) < self._recent.longest_bytes and not self._has_ended:
                 return None
         if self._walk():
             return self._take(Ending.WHOLE)
@@ -201,14 +235,13 @@ class FragmentReader:
             return None
         if self._position < max(len(self._buffer), self._parent_end()):
             return self._take(Ending.TRUNCATED)
-        return self._take(Ending.OPEN if self._segment_end is None else Ending.WHOLE)
+        return self._take(Ending.OPEN if self._open.segment_end is None else Ending.WHOLE)
 
     def _start_document(self) -> None:
         self._position = 0
         self._elements: list[Element] = []
         self._element_count = 0  # every block of a row by itself
-        self._cluster_end: int | None = None
-        self._segment_end: int | None = None
+        self._open = _OpenParents()
 
     def _read_alike(self) -> Fragment | None:
         """The next fragment, if it is there whole and has the shape of a recent one.
@@ -217,7 +250,7 @@ class FragmentReader:
         2 µs; walking from one to the next takes 40.
         """
         buffer = self._buffer
-        for end, shape in self._shapes.items():
+        for end, shape in self._recent.shapes.items():
             if buffer[end : end + 4] == _EBML_MAGIC:
                 document = bytes(memoryview(buffer)[:end])
                 if shape.fits(document):
@@ -230,23 +263,13 @@ class FragmentReader:
     def _take(self, ending: Ending) -> Fragment:
         end = len(self._buffer) if ending is Ending.TRUNCATED else self._position
         document = bytes(memoryview(self._buffer)[:end])
-        fragment = Fragment(document, self._shape(document), ending, self._offset)
+        fragment = Fragment(
+            document, self._recent.keep(document, tuple(self._elements)), ending, self._offset
+        )
         del self._buffer[:end]
         self._offset += end
         self._start_document()
         return fragment
-
-    def _shape(self, document: bytes) -> Shape:
-        """The document's shape: the one of a recent document, where that is the same."""
-        elements = tuple(self._elements)
-        known = self._shapes.get(len(document))
-        if known is not None and known.elements == elements:
-            return known
-        if len(self._shapes) == _REMEMBERED_SHAPES:
-            del self._shapes[next(iter(self._shapes))]
-        shape = self._shapes[len(document)] = Shape(document, elements)
-        self._longest_shape = max(self._shapes) + len(_EBML_MAGIC)
-        return shape
 
     def _walk(self) -> bool:
         """Goes on from element to element; True at the EBML header of the next document."""
@@ -308,26 +331,26 @@ class FragmentReader:
         if any(element.id == ElementId.SEGMENT for element in self._elements):
             # RFC 9559 section 5.1: one a document. Between two, an EBML header is damaged.
             raise self._bad(position, "a second Segment")
-        self._cluster_end = None
-        self._segment_end = None if size is None else body + size
-        self._check_size(position, self._segment_end or body)
+        self._open.cluster_end = None
+        self._open.segment_end = None if size is None else body + size
+        self._check_size(position, self._open.segment_end or body)
         self._add(Element(ElementId.SEGMENT, body, body))
         self._position = body
 
     def _enter_cluster(self, position: int, body: int, size: int | None) -> None:
         end = None if size is None else body + size
         self._check_child(position, end or body)
-        self._cluster_end = end
+        self._open.cluster_end = end
         self._add(Element(ElementId.CLUSTER, body, body))
         self._position = body
 
     def _parent_end(self) -> int:
         """Where the last parent of known size ends; 0 where there is none."""
-        return max(self._segment_end or 0, self._cluster_end or 0)
+        return max(self._open.segment_end or 0, self._open.cluster_end or 0)
 
     def _check_child(self, position: int, end: int) -> None:
         """Refuses an element that overruns a parent it begins in."""
-        for parent_end in (self._cluster_end, self._segment_end):
+        for parent_end in (self._open.cluster_end, self._open.segment_end):
             if parent_end is not None and position < parent_end < end:
                 raise self._bad(position, "an element larger than its parent")
         self._check_size(position, end)
@@ -389,7 +412,7 @@ class FragmentReader:
 
     def _row_limit(self, position: int) -> int:
         """Where the received bytes, the innermost known parent, or a fragment's limit end."""
-        ends = (self._cluster_end, self._segment_end, MAX_FRAGMENT_BYTES)
+        ends = (self._open.cluster_end, self._open.segment_end, MAX_FRAGMENT_BYTES)
         return min(len(self._buffer), *(end for end in ends if end is not None and end > position))
 
     def _too_large(self, position: int, most: str) -> MediaError:

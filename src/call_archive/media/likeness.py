@@ -53,13 +53,13 @@ def decode_fragment(fragment: Fragment) -> MediaFragment:
     Raises:
         MediaError: a Tags element is malformed.
     """
-    reading, document = _read(fragment), fragment.document
+    said, document = _read(fragment).said, fragment.document
     return MediaFragment(
         fragment,
-        decode_number(document[reading.number]),
-        decode_milliseconds(document[reading.server_timestamp]),
-        reading.contact_ids,
-        reading.fault_code,
+        decode_number(document[said.number]),
+        decode_milliseconds(document[said.server_timestamp]),
+        said.contact_ids,
+        said.fault_code,
     )
 
 
@@ -89,6 +89,15 @@ def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentA
     return FragmentAudio(start_ns, end_ns, spans, reading.leaves_out)
 
 
+class _Said(NamedTuple):
+    """What a fragment's tags say; of its number and time, the places in the document."""
+
+    number: slice
+    server_timestamp: slice
+    contact_ids: frozenset[str]
+    fault_code: str
+
+
 class _Reading:
     """What a fragment says, and where it says what differs from one fragment to the next.
 
@@ -100,11 +109,8 @@ class _Reading:
         "_fixed",
         "_read_fixed",
         "_read_varying",
-        "contact_ids",
-        "fault_code",
         "leaves_out",
-        "number",
-        "server_timestamp",
+        "said",
         "spans",
     )
 
@@ -114,14 +120,13 @@ class _Reading:
         values = {tag.name: tag.text for tag in tags}
         places = {tag.name: tag.place for tag in tags}
         nowhere = slice(0, 0)
-        self.number = places.get(NUMBER_TAG, nowhere)
-        self.server_timestamp = places.get(SERVER_TIMESTAMP_TAG) or places.get(
-            SERVER_SIDE_TIMESTAMP_TAG, nowhere
+        self.said = _Said(
+            number=places.get(NUMBER_TAG, nowhere),
+            server_timestamp=places.get(SERVER_TIMESTAMP_TAG)
+            or places.get(SERVER_SIDE_TIMESTAMP_TAG, nowhere),
+            contact_ids=frozenset(tag.text for tag in tags if tag.name == "ContactId" and tag.text),
+            fault_code=decode_fault_code(values),
         )
-        self.contact_ids = frozenset(
-            tag.text for tag in tags if tag.name == "ContactId" and tag.text
-        )
-        self.fault_code = decode_fault_code(values)
         self.spans: tuple[PlacedSpan, ...] | None = None
         self.leaves_out = False
         varying = [tag.place for tag in tags if tag.name in VARYING_TAGS]
