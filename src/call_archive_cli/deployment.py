@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from call_archive_cli.clients import Clients
 
+MAX_STACK_NAME_CHARACTERS = 68
+"""SQS takes 80 in a queue's name, and `-failed-jobs` has 12."""
+
 
 @dataclass
 class Deployment:
@@ -78,6 +81,13 @@ class Deployment:
             (described,) = client.describe_stacks(StackName=self.stack)["Stacks"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationError":
+                if len(self.stack) > MAX_STACK_NAME_CHARACTERS:
+                    raise CommandError(
+                        f"there is no stack {self.stack}: its name has {len(self.stack)} "
+                        "characters, and a stack of Call Archive at most "
+                        f"{MAX_STACK_NAME_CHARACTERS}",
+                        USAGE,
+                    ) from error
                 raise CommandError(
                     f"there is no stack {self.stack} in {self.clients.region}: give --region, or "
                     "another --stack",

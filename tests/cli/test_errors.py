@@ -157,6 +157,13 @@ def test_unknown_stack(run: Run, aws: LocalAws, command: str) -> None:
     assert_one_line(result.stderr, "there is no stack none in eu-west-2: give --region")
 
 
+def test_stack_whose_name_is_too_long_to_exist(run: Run, aws: LocalAws) -> None:
+    result = run("doctor", "--stack", "c" * 69)
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, "its name has 69 characters")
+    assert_one_line(result.stderr, "at most 68")
+
+
 @pytest.mark.parametrize("command", ["list", "verify", "redrive", "doctor"])
 def test_neither_stack_nor_names(run: Run, aws: LocalAws, command: str) -> None:
     result = run(command)
