@@ -16,7 +16,9 @@ from call_archive.media.likeness import MediaFragment
 from call_archive.media.matroska import decode_tags
 from call_archive.media.pcm import Direction
 from call_archive.recording.pipeline import Conditions, archive_call
+from call_archive.recording.publishing import Nothing, plan
 from call_archive_cli.directory import DirectoryArchive
+from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.reasons import CommandCode
 from call_archive_cli.streams import fetch_fragment, now_ms, open_reader
 
@@ -104,13 +106,19 @@ def find_range(clients: "Clients", wanted: StreamRange) -> ArchiveRequest:
 
 
 def fetch_job(
-    clients: "Clients", job: ArchiveJob, directory: Path, directions: tuple[Direction, ...]
+    clients: "Clients",
+    job: ArchiveJob,
+    directory: Path,
+    directions: tuple[Direction, ...],
+    *,
+    overwrite: bool,
 ) -> DirectoryArchive:
     """Archives a job into `directory/CONTACT_ID/START.wav`, with its manifest beside it.
 
-    What is there already and complete stays as it is.
+    What is there already and complete stays as it is; anything else only if it may be replaced.
 
     Raises:
+        CommandError: something else is there.
         ArchiveError: there is no audio of the contact, or KVS refuses.
         OSError: the directory cannot be written.
     """
@@ -121,6 +129,13 @@ def fetch_job(
         directions,
         is_open_ended=job.stop_fragment_number is None,
     )
+    is_there = archive.recording.exists() or archive.manifest.exists()
+    if is_there and not overwrite and not isinstance(plan(job, archive.look()), Nothing):
+        raise CommandError(
+            f"{archive.recording} is there already, and is not complete or not what is asked for: "
+            "give --overwrite or another -o",
+            USAGE,
+        )
     conditions = Conditions(
         tracks=directions,
         trigger=Trigger.CLI,

@@ -1,9 +1,9 @@
 """A media body or a range of a stream → what is in it, and in words what is wrong with it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -15,7 +15,7 @@ from call_archive.media.matroska import decode_tags, decode_track_names
 from call_archive.media.pcm import SAMPLE_BYTES, Direction, FragmentAudio
 from call_archive.recording.clock import JITTER_NS
 from call_archive.recording.listing import Delivery, ListedFragment, MissingFragment
-from call_archive_cli.streams import describe_stream, open_reader
+from call_archive_cli.streams import describe_stream, moment, open_reader
 
 if TYPE_CHECKING:
     from call_archive_cli.clients import Clients
@@ -24,6 +24,13 @@ READ_BYTES: Final = 65_536
 NS_PER_MS: Final = 1_000_000
 CLOCK_OFF_MS: Final = 5_000
 """How far the producer's clock may be off the server's before it is worth a word."""
+
+MOST_ROWS: Final = 1_000
+"""Runs that are kept; `--json` has every fragment."""
+
+MOST_CONTACTS: Final = 1_000
+MOST_KINDS: Final = 20
+"""Different problems, codes, names: what is beyond is counted together."""
 
 EBML_MAGIC: Final = bytes.fromhex("1A45DFA3")
 _OWN_TAGS: Final = ("AWS_KINESISVIDEO_", "ContactId")
@@ -67,17 +74,92 @@ class InspectedFragment:
         return asdict(self)
 
 
+type Report = Callable[[InspectedFragment], None]
+
+
+@dataclass(slots=True)
+class Run:
+    """Fragments in a row that are alike: they differ in nothing but their time.
+
+    Attributes:
+        first: the place of its first fragment, from 1.
+        last: of its last one.
+        fragment: the first one.
+        length_ms: of all.
+    """
+
+    first: int
+    last: int
+    fragment: InspectedFragment
+    length_ms: int
+
+    def goes_on_with(self, fragment: InspectedFragment) -> bool:
+        """Whether the fragment is like those of the run, and follows without a gap."""
+        return not fragment.gap_ms and _likeness(self.fragment) == _likeness(fragment)
+
+
+@dataclass(slots=True)
+class ContactFigures:
+    """What is there of one contact.
+
+    Attributes:
+        start_ms: of its first fragment that has audio.
+        first: the number of its first fragment; "" if none has one.
+        last: of its last one.
+    """
+
+    fragments: int = 0
+    length_ms: int = 0
+    start_ms: int | None = None
+    first: str = ""
+    last: str = ""
+
+    def add(self, fragment: InspectedFragment) -> None:
+        """Counts a fragment."""
+        self.fragments += 1
+        self.length_ms += fragment.length_ms or 0
+        if self.start_ms is None:
+            self.start_ms = fragment.start_ms
+        self.first = self.first or fragment.number
+        self.last = fragment.number or self.last
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counts over all fragments, from which the findings are made."""
+
+    fragments: int = 0
+    readable: int = 0
+    with_audio: int = 0
+    untagged: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+    cut: list[str] = field(default_factory=list)
+    strange_tracks: set[str] = field(default_factory=set)
+    gaps_ms: list[int] = field(default_factory=lambda: [0, 0])
+    overlaps_ms: list[int] = field(default_factory=lambda: [0, 0])
+    offsets_ms: list[int] = field(default_factory=list)
+    is_relative: bool = False
+
+
 class Inspection:
     """What was found in one body or range, gathered fragment by fragment.
 
+    Only what a person can read is kept, whatever the number of fragments: `report` gets each one.
+
     Attributes:
-        fragments: in the order of the body, or by number.
+        runs: at most `MOST_ROWS`, in the order of the body, or by number.
+        contacts: ContactId → what is there; "" for fragments without one; at most `MOST_CONTACTS`.
         findings: what is wrong, a sentence each, with what to do.
     """
 
-    def __init__(self) -> None:
-        self.fragments: list[InspectedFragment] = []
+    def __init__(self, report: Callable[[InspectedFragment], None] = lambda _: None) -> None:
+        self.runs: list[Run] = []
+        self.contacts: dict[str, ContactFigures] = {}
         self.findings: list[str] = []
+        self.figures = Figures()
+        self._report = report
+        self._before: InspectedFragment | None = None
         self._end_ns: int | None = None
 
     def take(self, media: MediaFragment) -> None:
@@ -89,7 +171,7 @@ class Inspection:
             problem = ""
         except MediaError as error:
             tags, tracks, audio, problem = {}, {}, None, str(error.reason)
-        self.fragments.append(
+        self._add(
             InspectedFragment(
                 number="" if media.number is None else str(media.number),
                 contact_ids=sorted(media.contact_ids),
@@ -109,26 +191,32 @@ class Inspection:
 
     def miss(self, missing: MissingFragment) -> None:
         """Adds a fragment that is listed and does not come."""
-        self.fragments.append(
-            InspectedFragment(number=str(missing.number), problem=str(missing.reason))
-        )
+        self._add(InspectedFragment(number=str(missing.number), problem=str(missing.reason)))
 
     def note(self, finding: str) -> None:
         """Adds a finding of the whole."""
         self.findings.append(finding)
 
-    def conclude(self) -> None:
-        """Adds the findings that the fragments give."""
-        self.findings += _conclude(self.fragments)
+    def conclude(self, if_empty: str) -> None:
+        """Adds the findings that the fragments give; without any, only `if_empty`."""
+        self.findings += _conclude(self.figures, self.contacts) if self.runs else [if_empty]
 
-    def contacts(self) -> Counter[str]:
-        """ContactId → fragments; "" for those without."""
-        return Counter(
-            contact_id
-            for fragment in self.fragments
-            if not fragment.fault
-            for contact_id in fragment.contact_ids or [""]
-        )
+    def _add(self, fragment: InspectedFragment) -> None:
+        self._report(fragment)
+        self.figures.fragments += 1
+        place = self.figures.fragments
+        if self.runs and self.runs[-1].last == place - 1 and self.runs[-1].goes_on_with(fragment):
+            self.runs[-1].last = place
+            self.runs[-1].length_ms += fragment.length_ms or 0
+        elif len(self.runs) < MOST_ROWS:
+            self.runs.append(Run(place, place, fragment, fragment.length_ms or 0))
+        _count(self.figures, fragment, self._before)
+        if not fragment.fault and not fragment.problem:
+            self._before = fragment
+        if not fragment.fault:
+            for contact_id in fragment.contact_ids or [""]:
+                if contact_id in self.contacts or len(self.contacts) < MOST_CONTACTS:
+                    self.contacts.setdefault(contact_id, ContactFigures()).add(fragment)
 
     def _gap_ms(self, audio: FragmentAudio | None) -> int | None:
         if audio is None:
@@ -139,9 +227,52 @@ class Inspection:
         return (audio.start_ns - before) // NS_PER_MS
 
 
-def inspect_body(file: BinaryIO) -> Inspection:
+def _likeness(fragment: InspectedFragment) -> tuple[object, ...]:
+    return (
+        fragment.contact_ids,
+        fragment.length_ms,
+        fragment.tracks,
+        fragment.samples,
+        fragment.fault,
+        fragment.problem,
+        fragment.ending == Ending.TRUNCATED,
+    )
+
+
+def _count(figures: Figures, fragment: InspectedFragment, before: InspectedFragment | None) -> None:
+    _count_one(figures.faults, fragment.fault)
+    _count_one(figures.problems, fragment.problem)
+    if fragment.ending == Ending.TRUNCATED and len(figures.cut) < MOST_KINDS:
+        figures.cut.append(fragment.number or "?")
+    if fragment.fault or fragment.problem:
+        return
+    figures.readable += 1
+    figures.with_audio += bool(fragment.samples)
+    figures.untagged += not fragment.contact_ids
+    if len(figures.strange_tracks) < MOST_KINDS:
+        figures.strange_tracks |= set(fragment.tracks.values()) - set(Direction)
+    if fragment.gap_ms and before is not None and before.contact_ids == fragment.contact_ids:
+        holes = figures.gaps_ms if fragment.gap_ms > 0 else figures.overlaps_ms
+        holes[0] += 1
+        holes[1] += abs(fragment.gap_ms)
+    if (
+        fragment.start_ms is not None
+        and fragment.server_timestamp_ms is not None
+        and len(figures.offsets_ms) < MOST_ROWS
+    ):
+        figures.offsets_ms.append(fragment.start_ms - fragment.server_timestamp_ms)
+    if figures.readable == 1:
+        figures.is_relative = (fragment.start_ms or 0) < MIN_TIMESTAMP_MS
+
+
+def _count_one(counts: Counter[str], what: str) -> None:
+    if what:
+        counts[what if what in counts or len(counts) < MOST_KINDS else "others"] += 1
+
+
+def inspect_body(file: BinaryIO, report: Report = lambda _: None) -> Inspection:
     """What a saved body of GetMedia or GetMediaForFragmentList holds."""
-    inspection = Inspection()
+    inspection = Inspection(report)
     head = file.read(READ_BYTES)
     if stranger := _stranger(head):
         inspection.note(stranger)
@@ -151,7 +282,7 @@ def inspect_body(file: BinaryIO) -> Inspection:
             inspection.take(decode_fragment(fragment))
     except MediaError as error:
         inspection.note(f"{error.reason}: what follows could not be read")
-    inspection.conclude()
+    inspection.conclude("there is no fragment in this file: it was cut, or is no media body")
     return inspection
 
 
@@ -168,24 +299,27 @@ def _stranger(head: bytes) -> str:
     return ""
 
 
-def inspect_file(path: Path) -> Inspection:
+def inspect_file(path: Path, report: Report = lambda _: None) -> Inspection:
     """As `inspect_body`.
 
     Raises:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        return inspect_body(file)
+        return inspect_body(file, report)
 
 
-def inspect_stream(clients: "Clients", stream_arn: str, from_ms: int, to_ms: int) -> Inspection:
+def inspect_stream(
+    clients: "Clients", stream_arn: str, from_ms: int, to_ms: int, report: Report = lambda _: None
+) -> Inspection:
     """What a stream holds of a time, by the server's clock.
 
     Raises:
         StreamFaultError: KVS refuses; it does not keep an archive, for one.
     """
-    inspection = Inspection()
-    if describe_stream(clients, stream_arn).retention_hours == 0:
+    inspection = Inspection(report)
+    retention_hours = describe_stream(clients, stream_arn).retention_hours
+    if retention_hours == 0:
         inspection.note(
             "the stream's retention is 0: KVS keeps no archive, so nothing can be shown or "
             "fetched; set 24 h in the Connect console under Data storage, Live media streaming"
@@ -195,7 +329,11 @@ def inspect_stream(clients: "Clients", stream_arn: str, from_ms: int, to_ms: int
     listed = sorted(set(reader.list_fragments(from_ms, to_ms)), key=_number)
     for delivery in reader.fetch(listed):
         _take(inspection, delivery)
-    inspection.conclude()
+    inspection.conclude(
+        f"no fragment came from {moment(from_ms):%Y-%m-%d %H:%M:%S} to "
+        f"{moment(to_ms):%Y-%m-%d %H:%M:%S} UTC: nothing was streamed then, or it is older than "
+        f"the stream's retention of {retention_hours} h; --from and --to look further"
+    )
     return inspection
 
 
@@ -219,69 +357,54 @@ def _samples(audio: FragmentAudio | None) -> dict[str, int]:
     }
 
 
-def _conclude(fragments: list[InspectedFragment]) -> Iterator[str]:
-    media = [fragment for fragment in fragments if not fragment.fault and not fragment.problem]
-    if not fragments:
-        yield "there is no fragment: nothing was streamed, or retention has removed it"
+def _conclude(figures: Figures, contacts: Mapping[str, ContactFigures]) -> Iterator[str]:
+    yield from _fault_findings(figures)
+    if not figures.readable:
         return
-    yield from _fault_findings(fragments)
-    if not media:
-        return
-    if not any(fragment.samples for fragment in media):
+    if not figures.with_audio:
         yield "no fragment holds audio: streaming was not started for this participant"
         return
-    yield from _contact_findings(media)
-    yield from _time_findings(media)
+    yield from _contact_findings(figures, contacts)
+    yield from _time_findings(figures)
 
 
-def _fault_findings(fragments: list[InspectedFragment]) -> Iterator[str]:
-    for code, times in Counter(f.fault for f in fragments if f.fault).items():
+def _fault_findings(figures: Figures) -> Iterator[str]:
+    for code, times in figures.faults.items():
         advice = (
             "KVS cannot use the stream's KMS key: allow kms:Decrypt, and enable the key"
             if code.startswith("45")
             else "ask again: it is often gone at the second or third try"
         )
         yield f"error document {code} in place of {times} fragment(s): {advice}"
-    for problem, times in Counter(f.problem for f in fragments if f.problem).items():
+    for problem, times in figures.problems.items():
         yield f"{times} fragment(s) cannot be read: {problem}"
-    cut = [f.number or "?" for f in fragments if f.ending == Ending.TRUNCATED]
-    if cut:
-        yield f"the body ends inside fragment {', '.join(cut)}: the connection was cut"
+    if figures.cut:
+        yield f"the body ends inside fragment {', '.join(figures.cut)}: the connection was cut"
 
 
-def _contact_findings(media: list[InspectedFragment]) -> Iterator[str]:
-    owners = {contact_id for fragment in media for contact_id in fragment.contact_ids}
-    if len(owners) > 1:
+def _contact_findings(figures: Figures, contacts: Mapping[str, ContactFigures]) -> Iterator[str]:
+    owners = sum(bool(contact_id) for contact_id in contacts)
+    if owners > 1:
+        more = " or more" if len(contacts) == MOST_CONTACTS else ""
         yield (
-            f"the audio of {len(owners)} contacts is in here: a stream is used again for the next "
+            f"the audio of {owners}{more} contacts is in here: a stream is used again for the next "
             "call, so every fragment has to be judged by its ContactId"
         )
-    untagged = sum(not fragment.contact_ids for fragment in media)
-    if untagged:
-        yield f"{untagged} fragment(s) carry no ContactId: they do not say whose they are"
-    names = {name for fragment in media for name in fragment.tracks.values()}
-    unknown = names - set(Direction)
-    if unknown:
-        yield f"tracks of unknown names: {', '.join(sorted(unknown)) or '(none)'}"
+    if figures.untagged:
+        yield f"{figures.untagged} fragment(s) carry no ContactId: they do not say whose they are"
+    if figures.strange_tracks:
+        names = ", ".join(sorted(figures.strange_tracks)) or "(none)"
+        yield f"tracks of unknown names: {names}"
 
 
-def _time_findings(media: list[InspectedFragment]) -> Iterator[str]:
-    inside = [
-        after.gap_ms
-        for before, after in pairwise(media)
-        if after.gap_ms and before.contact_ids == after.contact_ids
-    ]
-    holes = [gap_ms for gap_ms in inside if gap_ms > 0]
-    if holes:
-        yield f"{len(holes)} gap(s), {sum(holes):,} ms in all"
-    overlaps = [-gap_ms for gap_ms in inside if gap_ms < 0]
-    if overlaps:
-        yield f"{len(overlaps)} overlap(s) or repeats, {sum(overlaps):,} ms in all"
-    offsets = [
-        f.start_ms - f.server_timestamp_ms
-        for f in media
-        if f.start_ms is not None and f.server_timestamp_ms is not None
-    ]
+def _time_findings(figures: Figures) -> Iterator[str]:
+    number, total_ms = figures.gaps_ms
+    if number:
+        yield f"{number} gap(s), {total_ms:,} ms in all"
+    number, total_ms = figures.overlaps_ms
+    if number:
+        yield f"{number} overlap(s) or repeats, {total_ms:,} ms in all"
+    offsets = figures.offsets_ms
     if offsets and abs(offset := offsets[len(offsets) // 2]) > CLOCK_OFF_MS:
-        kind = "is relative" if (media[0].start_ms or 0) < MIN_TIMESTAMP_MS else "is off"
+        kind = "is relative" if figures.is_relative else "is off"
         yield f"the producer's clock {kind}: {offset:,} ms from the server's"

@@ -6,7 +6,6 @@ one, the line of a contact its first and its last one whole.
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
@@ -19,57 +18,39 @@ from call_archive_cli.words import clock, count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from call_archive_cli.inspect import InspectedFragment, Inspection
+    from call_archive_cli.inspect import InspectedFragment, Inspection, Run
 
 NUMBER_TAIL: Final = 7
 CONTACT_HEAD: Final = 8
 _TRACKS: Final = {"AUDIO_FROM_CUSTOMER": "from", "AUDIO_TO_CUSTOMER": "to"}
 """The customer's voice, and what the customer hears."""
 
-type Run = list[tuple[int, InspectedFragment]]
-
 
 def fragment_table(inspection: Inspection) -> Table:
     """A row for each run of fragments that differ in nothing but their time."""
-    short = shorten(sorted(inspection.contacts()))
+    short = shorten(sorted(inspection.contacts))
     table = Table(box=None, pad_edge=False)
     for heading in ("fragments", "number", "contact", "starts", "length", "gap"):
         table.add_column(heading, no_wrap=True)
     table.add_column("tracks", overflow="fold")
-    for run in runs(inspection.fragments):
+    for run in inspection.runs:
         table.add_row(*_cells(run, short))
     return table
 
 
 def contact_lines(inspection: Inspection) -> Iterator[str]:
     """Whose audio, from when, and the numbers by which it can be fetched."""
-    for contact_id, fragments in inspection.contacts().items():
-        own = [f for f in inspection.fragments if contact_id in (f.contact_ids or [""])]
-        length_ms = sum(f.length_ms or 0 for f in own)
-        starts = [f.start_ms for f in own if f.start_ms is not None]
-        since = f" from {_moment(starts[0])}" if starts else ""
+    if inspection.runs and inspection.runs[-1].last < inspection.figures.fragments:
+        yield f"… up to fragment {inspection.figures.fragments:,}: --json has each of them"
+    for contact_id, own in inspection.contacts.items():
+        since = "" if own.start_ms is None else f" from {_moment(own.start_ms)}"
         yield (
-            f"[bold]{escape(contact_id) or '(no ContactId)'}[/]: {count(fragments, 'fragment')}, "
-            f"{clock(length_ms)}{since}"
+            f"[bold]{escape(contact_id) or '(no ContactId)'}[/]: "
+            f"{count(own.fragments, 'fragment')}, {clock(own.length_ms)}{since}"
         )
-        numbers = [f.number for f in own if f.number]
-        if numbers:
-            yield f"  first {numbers[0]}"
-            yield f"  last  {numbers[-1]}"
-
-
-def runs(fragments: Sequence[InspectedFragment]) -> Iterator[Run]:
-    """Fragments in a row that are alike, each with its place, from 1."""
-    started = 0
-
-    def run_of(placed: tuple[int, InspectedFragment]) -> tuple[object, ...]:
-        nonlocal started
-        _, fragment = placed
-        started += bool(fragment.gap_ms)
-        return started, *_likeness(fragment)
-
-    for _, run in groupby(enumerate(fragments, start=1), run_of):
-        yield list(run)
+        if own.first:
+            yield f"  first {own.first}"
+            yield f"  last  {own.last}"
 
 
 def shorten(contact_ids: Sequence[str]) -> dict[str, str]:
@@ -80,28 +61,16 @@ def shorten(contact_ids: Sequence[str]) -> dict[str, str]:
     return {contact_id: contact_id[:length] for contact_id in contact_ids}
 
 
-def _likeness(fragment: InspectedFragment) -> tuple[object, ...]:
-    return (
-        fragment.contact_ids,
-        fragment.length_ms,
-        fragment.tracks,
-        fragment.samples,
-        fragment.fault,
-        fragment.problem,
-        fragment.ending == "truncated",
-    )
-
-
 def _cells(run: Run, short: dict[str, str]) -> tuple[str, ...]:
-    (first, fragment), (last, _) = run[0], run[-1]
+    fragment = run.fragment
     tail = fragment.number[-NUMBER_TAIL:]
-    length_ms = sum(each.length_ms or 0 for _, each in run)
+    contacts = (short.get(name, name[:CONTACT_HEAD]) for name in fragment.contact_ids)
     return (
-        str(first) if first == last else f"{first}-{last}",
+        str(run.first) if run.first == run.last else f"{run.first}-{run.last}",
         tail if tail == fragment.number else f"…{tail}",
-        escape(" ".join(short[contact_id] for contact_id in fragment.contact_ids)),
+        escape(" ".join(contacts)),
         "" if fragment.start_ms is None else _moment(fragment.start_ms).rpartition(" ")[2],
-        clock(length_ms) if length_ms else "",
+        clock(run.length_ms) if run.length_ms else "",
         f"{fragment.gap_ms:,} ms" if fragment.gap_ms else "",
         escape(_holds(fragment)),
     )

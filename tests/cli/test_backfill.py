@@ -192,6 +192,24 @@ def test_other_channels_are_not_calls(backfill: Run, instance: LocalAws, queues:
     assert backfill("--dry-run", "--json").stdout.count('"found": 1') == 1
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("--from", "2026-01-02", "--to", "2026-01-01"),
+        ("--from", "2026-01-01", "--to", "2026-01-01"),
+        ("--from", "2099-01-01"),
+        ("--from", "2026-01-01", "--to", "2099-01-01"),
+    ],
+)
+def test_range_that_holds_no_past_call_is_refused(
+    run: Run, aws: LocalAws, times: tuple[str, ...]
+) -> None:
+    done = run("backfill", "--instance-arn", INSTANCE_ARN, *times, *BUCKET, "--dry-run")
+    assert done.exit_code == 2
+    assert "--from has to be before --to" in done.stderr
+    assert "SearchContacts" not in aws.requests
+
+
 def test_what_is_needed(run: Run, aws: LocalAws) -> None:
     assert "give --instance-arn and --from" in run("backfill").stderr
     assert run("backfill").exit_code == 2

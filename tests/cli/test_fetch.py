@@ -106,6 +106,21 @@ def test_one_recording_that_is_gone_does_not_keep_the_other_back(run: Run, aws: 
     assert pcm(recording_of(second)) == caller()
 
 
+def test_same_refusal_of_several_recordings_is_said_once(run: Run, aws: LocalAws) -> None:
+    first = call()
+    second = call(start_ms=first.stop_timestamp_ms + 60_000, first_sequence=6001)
+    aws.place(first, second)
+    body = second.describe_contact()["Contact"]
+    body["Recordings"] += first.describe_contact()["Contact"]["Recordings"]
+    aws.connect._contacts[second.instance_id, CONTACT_ID].body["Contact"].update(body)
+    fault = CallFault("ListFragments", "AccessDeniedException", 403, "no", times=None)
+    aws.behaviour = replace(aws.behaviour, call_faults=(fault,))
+    fetched = run("fetch", CONTACT_ID, *INSTANCE)
+    assert fetched.exit_code == 3
+    assert fetched.stderr.count("error:") == 1
+    assert "(2 recordings)" in fetched.stderr
+
+
 def test_what_is_missing_is_told(run: Run, aws: LocalAws, placed: Call) -> None:
     lost = placed.fragments[2].number
     fault = FragmentFault(lost, kind="left_out", times=None)
@@ -116,7 +131,10 @@ def test_what_is_missing_is_told(run: Run, aws: LocalAws, placed: Call) -> None:
     assert str(lost) in fetched.stdout
     assert pcm(recording_of(placed)) == silenced(caller(), 2 * FRAGMENT_MS, 3 * FRAGMENT_MS)
     aws.behaviour = replace(aws.behaviour, fragment_faults=())
-    assert run("fetch", CONTACT_ID, *INSTANCE).exit_code == 0
+    refused = run("fetch", CONTACT_ID, *INSTANCE)
+    assert refused.exit_code == 2
+    assert "is not complete or not what is asked for: give --overwrite" in refused.stderr
+    assert run("fetch", CONTACT_ID, *INSTANCE, "--overwrite").exit_code == 0
     assert pcm(recording_of(placed)) == caller()
 
 
@@ -195,7 +213,9 @@ def test_file_that_is_there_is_not_taken_for_another_wish(run: Run, placed: Call
     recording = recording_of(placed)
     assert run(*stream, "--stop", first).exit_code == 0
     assert pcm(recording) == caller()[: FRAGMENT_MS * 16]
-    assert run(*stream).exit_code == 0
+    assert run(*stream).exit_code == 2
+    assert pcm(recording) == caller()[: FRAGMENT_MS * 16]
+    assert run(*stream, "--overwrite").exit_code == 0
     assert pcm(recording) == caller()
-    assert run(*stream, "--track", "both").exit_code == 0
+    assert run(*stream, "--track", "both", "--overwrite").exit_code == 0
     assert pcm(recording) == interleave(caller(), agent())

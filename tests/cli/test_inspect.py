@@ -1,6 +1,7 @@
 """`inspect`: what a person sees of a saved body and of a stream, and what is wrong in words."""
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -201,3 +202,34 @@ def test_mistakes_are_one_clear_line(
     assert inspected.exit_code == exit_code
     assert words in " ".join(inspected.stderr.replace("│", " ").split())
     assert inspected.stdout == ""
+
+
+def test_stream_that_has_nothing_says_where_it_looked(run: Run, aws: LocalAws) -> None:
+    aws.place(call())
+    late = ("--from", str(START_MS + 3_600_000), "--to", str(START_MS + 7_200_000))
+    inspected = run("inspect", STREAM_ARN, *late)
+    assert inspected.exit_code == 1
+    assert "no fragment came from 2026-01-01 10:00:0" in inspected.stdout
+    assert "--from and --to look further" in inspected.stdout
+    assert "retention" not in run("inspect", "nothing").stdout
+
+
+def test_times_that_are_reversed(run: Run, aws: LocalAws) -> None:
+    reversed_times = ("--from", str(START_MS + 1), "--to", str(START_MS))
+    inspected = run("inspect", STREAM_ARN, *reversed_times)
+    assert inspected.exit_code == 2
+    assert "--from is not before --to" in inspected.stderr
+    assert "retention" not in inspected.stderr
+
+
+def test_many_tiny_documents_are_counted_and_not_kept(run: Run) -> None:
+    # An EBML header and a Segment of nothing.
+    Path("tiny").write_bytes(bytes.fromhex("1A45DFA3801853806780") * 20_000)
+    tracemalloc.start()
+    inspected = run("inspect", "tiny")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert inspected.exit_code == 1
+    assert peak < 8_000_000
+    (document,) = json.loads(run("inspect", "tiny", "--json").stdout)
+    assert len(document["fragments"]) == 20_000

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 JOBS_PER_S: Final = 5
 """Half of DescribeContact's ten a second: the other half is for the calls that end meanwhile."""
 
+CLOCKS_APART_MS: Final = 60_000
+"""How far a person's clock may be from AWS's."""
+
 SEARCHES_PER_S: Final = 0.5
 """SearchContacts takes one call in two seconds (Amazon Connect service quotas)."""
 
@@ -77,10 +80,17 @@ def backfill(
         send,
         split_days,
     )
-    from call_archive_cli.streams import now_ms
+    from call_archive_cli.streams import moment, now_ms
 
     if instance_arn is None or from_time is None:
         raise CommandError("give --instance-arn and --from", USAGE)
+    to_ms = to_time or now_ms()
+    if not from_time < to_ms <= now_ms() + CLOCKS_APART_MS:
+        raise CommandError(
+            "--from has to be before --to, and --to not in the future: "
+            f"{moment(from_time):%Y-%m-%dT%H:%M:%SZ} to {moment(to_ms):%Y-%m-%dT%H:%M:%SZ}",
+            USAGE,
+        )
     session = session_of(context)
     archive = session.archive(bucket, prefix)
     target = "" if dry_run else session.output("ArchiveQueueUrl", queue_url, "--queue-url")
@@ -88,7 +98,7 @@ def backfill(
     counts, before, pace = Backfill(), QueuedBefore(state), Pace(search_rate)
     windows = (
         Window(session.clients, instance_arn, start_ms, end_ms, pace)
-        for start_ms, end_ms in split_days(from_time, to_time or now_ms())
+        for start_ms, end_ms in split_days(from_time, to_ms)
     )
     wanted = counts.choose(_contacts(windows, counts), cache(archive.contact_ids), before)
     if dry_run:

@@ -1,7 +1,9 @@
 """`fetch`: a contact's recordings, or a range of a stream, to this machine."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ from call_archive_cli.options import (
     AsJson,
     Directory,
     InstanceArn,
+    Overwrite,
     Stream,
     Track,
     TrackOption,
@@ -52,12 +55,14 @@ def fetch(
     ] = None,
     track: TrackOption = Track.CUSTOMER,
     output: Directory = Path(),
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch a contact's recording, or a range of a stream, to this machine; print its manifest.
 
     The same selection, clock and manifest as in the archive. Files: DIRECTORY/CONTACT_ID/START.wav
-    and .json. Exit code 1: the recording is not complete; its manifest says why.
+    and .json. A recording that is there already and complete stays; anything else is replaced only
+    with --overwrite. Exit code 1: the recording is not complete; its manifest says why.
 
     Examples:
 
@@ -65,7 +70,8 @@ def fetch(
 
       call-archive fetch --stream NAME --start 9134… --stop 9134… -o calls
     """
-    from call_archive_cli.console import print_failure, results
+    from call_archive_cli.console import print_error, results
+    from call_archive_cli.errors import describe
     from call_archive_cli.fetch import StreamRange, find_jobs, find_range
     from call_archive_cli.streams import find_stream
     from call_archive_cli.words import manifest_table
@@ -84,26 +90,34 @@ def fetch(
             instance_arn=instance_arn,
         )
         order = find_range(clients, wanted)
-    failures: list[ArchiveError] = [*order.refusals]
-    manifests = list(_fetch_each(clients, order, output, track, failures))
+    failures: list[ArchiveError | CommandError] = [*order.refusals]
+    manifests = list(_fetch_each(clients, order, Target(output, track, overwrite), failures))
     if as_json:
         typer.echo(json.dumps(manifests, indent=2))
     for manifest in () if as_json else manifests:
         results().print(manifest_table(manifest))
-    for failure in failures:
-        print_failure(failure)
+    for told, times in Counter(map(describe, failures)).items():
+        print_error(f"{told} ({times} recordings)" if times > 1 else told)
     if failures:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(max(getattr(failure, "exit_code", REFUSED) for failure in failures))
     if not all(manifest["complete"] for manifest in manifests):
         raise typer.Exit(FOUND_WRONG)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where recordings go, and what they are to hold."""
+
+    directory: Path
+    track: Track
+    overwrite: bool
 
 
 def _fetch_each(
     clients: "Clients",
     order: "ArchiveRequest",
-    output: Path,
-    track: Track,
-    failures: list[ArchiveError],
+    target: Target,
+    failures: list[ArchiveError | CommandError],
 ) -> Iterator[dict[str, object]]:
     """The manifests; a recording that cannot be had does not keep the others back."""
     from call_archive_cli.console import messages
@@ -113,8 +127,14 @@ def _fetch_each(
     for job in order.jobs:
         try:
             with messages.status(f"fetching contact {job.contact_id}"):
-                archive = fetch_job(clients, job, output, directions_of(track))
-        except ArchiveError as failure:
+                archive = fetch_job(
+                    clients,
+                    job,
+                    target.directory,
+                    directions_of(target.track),
+                    overwrite=target.overwrite,
+                )
+        except (ArchiveError, CommandError) as failure:
             failures.append(failure)
         else:
             yield json.loads(archive.manifest.read_bytes())

@@ -1,7 +1,7 @@
 """`inspect`: what is in a saved media body, or in a stream."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
     from call_archive_cli.clients import Clients
-    from call_archive_cli.inspect import Inspection
+    from call_archive_cli.inspect import InspectedFragment, Inspection, Report
 
 
 def inspect(
@@ -53,18 +53,12 @@ def inspect(
     """
     from call_archive_cli.streams import HOUR_MS, now_ms
 
-    clients = session_of(context).clients
     to_ms = to_time or now_ms()
-    inspections = {
-        source: _inspect(clients, source, from_time or to_ms - HOUR_MS, to_ms)
-        for source in _files_of(sources)
-    }
-    if as_json:
-        typer.echo(json.dumps(list(_as_json(inspections)), indent=2))
-    else:
-        for source, inspection in inspections.items():
-            _print(source, inspection)
-    if any(inspection.findings for inspection in inspections.values()):
+    from_ms = from_time or to_ms - HOUR_MS
+    if from_ms >= to_ms:
+        raise CommandError("--from is not before --to: nothing can be between them", USAGE)
+    found = _show(session_of(context).clients, sources, (from_ms, to_ms), as_json=as_json)
+    if found:
         raise typer.Exit(FOUND_WRONG)
 
 
@@ -80,22 +74,49 @@ def _files_of(sources: list[str]) -> Iterator[str]:
         yield from bodies
 
 
-def _inspect(clients: "Clients", source: str, from_ms: int, to_ms: int) -> "Inspection":
+def _show(clients: "Clients", sources: list[str], times: tuple[int, int], *, as_json: bool) -> bool:
+    """Whether something is wrong with one of them."""
+    has_findings = False
+    for place, source in enumerate(_files_of(sources)):
+        if as_json:
+            inspection = _show_json(clients, source, times, "," if place else "[")
+        else:
+            inspection = _inspect(clients, source, times, lambda _: None)
+            _print(source, inspection)
+        has_findings |= bool(inspection.findings)
+    if as_json:
+        typer.echo("]")
+    return has_findings
+
+
+def _inspect(
+    clients: "Clients", source: str, times: tuple[int, int], report: "Report"
+) -> "Inspection":
     from call_archive_cli.inspect import inspect_file, inspect_stream
 
     if source.startswith("arn:"):
-        return inspect_stream(clients, parse_stream_arn(source), from_ms, to_ms)
-    return inspect_file(Path(source))
+        return inspect_stream(clients, parse_stream_arn(source), *times, report)
+    return inspect_file(Path(source), report)
 
 
-def _as_json(inspections: Mapping[str, "Inspection"]) -> Iterator[dict[str, object]]:
-    for source, inspection in inspections.items():
-        yield {
-            "source": source,
-            "contacts": dict(inspection.contacts()),
-            "findings": inspection.findings,
-            "fragments": [fragment.as_json() for fragment in inspection.fragments],
-        }
+def _show_json(
+    clients: "Clients", source: str, times: tuple[int, int], before: str
+) -> "Inspection":
+    """An object whose fragments are printed as they come: there may be more than memory holds."""
+    separator = f'{before}{{"source": {json.dumps(source)}, "fragments": ['
+
+    def report(fragment: "InspectedFragment") -> None:
+        nonlocal separator
+        typer.echo(f"{separator}\n{json.dumps(fragment.as_json())}", nl=False)
+        separator = ","
+
+    inspection = _inspect(clients, source, times, report)
+    if separator != ",":
+        typer.echo(separator, nl=False)
+    contacts = {contact_id: own.fragments for contact_id, own in inspection.contacts.items()}
+    rest = f'"contacts": {json.dumps(contacts)}, "findings": {json.dumps(inspection.findings)}'
+    typer.echo(f"], {rest}}}", nl=False)
+    return inspection
 
 
 def _print(source: str, inspection: "Inspection") -> None:
@@ -106,7 +127,7 @@ def _print(source: str, inspection: "Inspection") -> None:
 
     console = results()
     console.print(f"[bold]{escape(source)}[/]", soft_wrap=True)
-    if inspection.fragments:
+    if inspection.runs:
         console.print(fragment_table(inspection))
         for line in contact_lines(inspection):
             console.print(line, soft_wrap=True)
