@@ -129,6 +129,7 @@ class RetrievalMachine(RuleBasedStateMachine):
         self.gets_better = gets_better
         self.delivered: list[int] = []
         self.ends: Counter[tuple[int, bytes]] = Counter()  # (number, last bytes of a body)
+        self.last_cut: list[tuple[int, bytes]] = []
         self.stand_ins: set[tuple[int, bytes]] = set()  # bare documents, asked for alone
         self.proved: set[int] = set()
         self.gone: set[int] = set()
@@ -162,6 +163,16 @@ class RetrievalMachine(RuleBasedStateMachine):
         numbers = list(self.asked)
         order.shuffle(numbers)
         self.send([(number, self.truth[number]) for number in numbers], lacks)
+        self.end(Ended())
+
+    @precondition(lambda self: self.asked and self.last_cut)
+    @rule()
+    def answer_as_before(self) -> None:
+        """The same fragment ends the body in the same place once more, if it is asked for."""
+        number, come = self.last_cut[-1]
+        whole = self.truth.get(number)
+        if whole is not None and whole.startswith(come):
+            self.send([(number, whole)], len(whole) - len(come))
         self.end(Ended())
 
     @precondition(lambda self: self.asked)
@@ -245,6 +256,7 @@ class RetrievalMachine(RuleBasedStateMachine):
                 self.proved.add(number)
             elif follows < EBML_HEADER_BYTES:
                 self.ends[number, come] += 1
+                self.last_cut.append((number, come))
                 self.told.add(Code.FRAGMENT_CUT_SHORT)
                 if come == piece and not follows and self.is_plain(number, piece):
                     self.proved.add(number)
