@@ -27,6 +27,7 @@ def test_pages_in_random_order(mono: Journey) -> None:
 
 def test_tail_that_is_listed_late_is_waited_for(mono: Journey) -> None:
     one = mono.place(call())
+    mono.aws.clock.stop()
     mono.aws.clock.set_ms(one.fragments[-1].server_end_ms + 200)
     assert not mono.archive(one)
     assert mono.keys() == []
@@ -38,6 +39,7 @@ def test_tail_that_is_listed_late_is_waited_for(mono: Journey) -> None:
 
 def test_tail_that_is_never_listed_makes_a_partial_recording(mono: Journey) -> None:
     one = mono.place(call())
+    mono.aws.clock.stop()
     mono.aws.clock.set_ms(one.fragments[-1].server_end_ms + 200)
     assert not mono.archive(one, receives=SETTLES)
     manifest = mono.manifest()
