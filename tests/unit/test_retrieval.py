@@ -420,7 +420,7 @@ def test_body_that_is_no_ebml_is_asked_for_again() -> None:
     assert drive.reasons() == [Code.NOT_EBML] * 2
 
 
-def test_error_document_that_no_retry_mends_ends_it() -> None:
+def test_error_document_that_no_retry_fixes_ends_it() -> None:
     drive = Drive(listed(stored()))
     drive.asks()
     key = StreamFaultError(Refusal(Service.KVS, "4500"), "key", retryable=False)

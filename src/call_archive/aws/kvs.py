@@ -168,7 +168,7 @@ class StreamReader:
     def _list_page(
         self, client: KinesisVideoArchivedMediaClient, request: ListFragmentsInputTypeDef
     ) -> ListFragmentsOutputTypeDef:
-        """One page; asked for again where the stream's quota refuses it.
+        """One page; asked for again if the stream's quota refuses it.
 
         A page counts a thousand, and KVS lists ten thousand a second: to begin a long call's
         listing from its start would end at the same page again.

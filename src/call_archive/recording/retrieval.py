@@ -2,8 +2,8 @@
 
 KVS answers a question for fragments by a body that may end early, hold error documents, leave
 fragments out, or bring them twice and in another order; or it refuses the question. A `Retrieval`
-decides what to ask for next and what to make of each answer. Whoever drives it does what `next`
-says, tells what came of it, and passes on what `deliveries` gives:
+decides what to ask for next and what to make of each answer. Its caller does what `next` says,
+reports the result, and passes on what `deliveries` gives:
 
     Ask        → `receive` or `note` for each document, as long as `is_listening`; then `end`
     Wait       → lets time pass
