@@ -4,11 +4,12 @@
 * `VORBIS`: compressed, for a longer page in one file; 16 MB an hour of two sides as base64.
 * `WAV`: the recording itself, in the page's folder.
 
-Joint stereo would make the page lie about who speaks: at this rate libvorbis puts one voice, 21 dB
-quieter, on the other's side. It couples the channels of a stereo stream, and the library does not
-let us ask for anything else; a stream of three channels (left, centre, right) is never coupled. So
-two sides are compressed as left and right of such a stream, its centre silent. A page plays it as
-stereo, and both sides stay in step because they are one stream.
+A page must not lie about who speaks, so the sides are never joint stereo. libvorbis couples the
+channels of a stereo stream, which puts one voice on the other's side (-56 dB where
+tests/report/test_audio.py measures it), and the library does not let us ask for anything else. A
+stream of three channels (left, centre, right) is never coupled (-112 dB). So two sides are left and
+right of such a stream, its centre silent; a browser plays it as stereo, and the sides stay in step
+because they are one stream.
 """
 
 import shutil
