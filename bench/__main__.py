@@ -14,6 +14,7 @@ from bench.conversion import KVSPARSER, check_tools, measure_conversion
 from bench.cost import estimate_cost
 from bench.machine import describe_machine
 from bench.measure import WORK, Launcher
+from bench.page import measure_page
 from bench.report import Section, render_verdicts
 from bench.shape import measure_shape
 
@@ -81,6 +82,7 @@ def _steps(launcher: Launcher, rounds: int) -> Iterator[Section]:
     yield results.memory
     yield measure_cold_starts(launcher, rounds)
     yield estimate_cost(results.five_minutes)
+    yield measure_page(launcher, rounds)
 
 
 def _quick_steps(launcher: Launcher) -> Iterator[Section]:

@@ -1,13 +1,13 @@
 """A WAV → the form in which a page holds its audio; constant memory.
 
 * `FLAC`: lossless, half of a WAV. For pages of up to ten minutes.
-* `VORBIS`: compressed, for a longer page in one file; 16 MB an hour of two sides as base64.
+* `VORBIS`: compressed, for a longer page in one file; 13 to 18 MB an hour of two sides.
 * `WAV`: the recording itself, in the page's folder.
 
 A page must not lie about who speaks, so the sides are never joint stereo. libvorbis couples the
-channels of a stereo stream, which puts one voice on the other's side (-56 dB where
+channels of a stereo stream, which puts one voice on the other's side (-39 dB where
 tests/report/test_audio.py measures it), and the library does not let us ask for anything else. A
-stream of three channels (left, centre, right) is never coupled (-112 dB). So two sides are left and
+stream of three channels (left, centre, right) is never coupled (-95 dB). So two sides are left and
 right of such a stream, its centre silent; a browser plays it as stereo, and the sides stay in step
 because they are one stream.
 """
@@ -27,7 +27,7 @@ BLOCK: Final = 65_536
 FLAC_LIMIT_MS: Final = 10 * 60 * 1000
 """The longest page, all its calls together, whose audio is lossless in the page itself."""
 
-VORBIS_COMPRESSION: Final = 0.9
+VORBIS_COMPRESSION: Final = 1.0
 """0 is the best quality, 1 the smallest file."""
 
 STEREO: Final = 2
