@@ -64,6 +64,7 @@ class Message:
     Attributes:
         receives: how often it was delivered, this time included.
         sent_ms: when it was first sent; None if SQS does not say.
+        first_received_ms: when it was first delivered; None if SQS does not say.
         queue_arn: where it came from.
     """
 
@@ -71,8 +72,15 @@ class Message:
     message_id: str = ""
     receives: int = 1
     sent_ms: int | None = None
+    first_received_ms: int | None = None
     queue_arn: str = ""
     receipt_handle: str = ""
+
+    def age_s(self, now_ms: int) -> float | None:
+        """Since it was first delivered; None if that is not known, or cannot be."""
+        if self.first_received_ms is None or now_ms < self.first_received_ms:
+            return None
+        return (now_ms - self.first_received_ms) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +200,7 @@ def decode_record(record: Mapping[str, object]) -> Message:
         message_id=str(record.get("messageId", "")),
         receives=_count(known.get("ApproximateReceiveCount")) or 1,
         sent_ms=_count(known.get("SentTimestamp")),
+        first_received_ms=_count(known.get("ApproximateFirstReceiveTimestamp")),
         queue_arn=str(record.get("eventSourceARN", "")),
         receipt_handle=str(record.get("receiptHandle", "")),
     )
@@ -227,11 +236,20 @@ def unforeseen(error: Exception) -> ArchiveError:
 
 
 def fail(
-    message: Message, failure: ArchiveError, policy: RetryPolicy, facts: tuple[Fact, ...] = ()
+    message: Message,
+    failure: ArchiveError,
+    policy: RetryPolicy,
+    now_ms: int,
+    facts: tuple[Fact, ...] = (),
 ) -> ComesBack | Failed:
     """What becomes of a message whose run failed."""
     asked_s = failure.retry_after_s if isinstance(failure, NotYetError) else None
-    delay_s = policy.delay_s(message.receives, retryable=failure.retryable, asked_s=asked_s)
+    delay_s = policy.delay_s(
+        message.receives,
+        retryable=failure.retryable,
+        age_s=message.age_s(now_ms),
+        asked_s=asked_s,
+    )
     if delay_s is None:
         return Failed(failure, facts)
     return ComesBack(delay_s, failure, facts)
@@ -249,7 +267,7 @@ class _Run:
         try:
             request = self._read_request()
         except ArchiveError as failure:
-            return fail(self.message, failure, self.terms.policy)
+            return self._fail(failure)
         if not request.jobs and not request.refusals:
             return Done((NotStreamed(request.trigger),))
         facts: list[Fact] = []
@@ -263,7 +281,7 @@ class _Run:
         if not failures:
             return Done(tuple(facts))
         decisive = next((each for each in failures if each.retryable), failures[0])
-        return fail(self.message, decisive, self.terms.policy, tuple(facts))
+        return self._fail(decisive, tuple(facts))
 
     def _read_request(self) -> ArchiveRequest:
         message, now_ms = self.message, self.now_ms()
@@ -325,9 +343,13 @@ class _Run:
         is_elsewhere = is_free and self.ports.open_archive(other).look() != Seen()
         return other if is_elsewhere else job
 
+    def _fail(self, failure: ArchiveError, facts: tuple[Fact, ...] = ()) -> ComesBack | Failed:
+        return fail(self.message, failure, self.terms.policy, self.now_ms(), facts)
+
     @property
     def _accepts_partial(self) -> bool:
-        return self.terms.policy.accepts_partial(self.message.receives)
+        age_s = self.message.age_s(self.now_ms())
+        return self.terms.policy.accepts_partial(self.message.receives, age_s)
 
     def _age(self, job: ArchiveJob) -> Aged:
         return Aged(max(0, self.now_ms() - job.start_timestamp_ms))

@@ -65,7 +65,7 @@ class TestWhatStands:
             "deadLetterTargetArn": failed["QueueArn"],
             "maxReceiveCount": 15,
         }
-        assert (jobs["VisibilityTimeout"], jobs["DelaySeconds"]) == ("660", "10")
+        assert (jobs["VisibilityTimeout"], jobs["DelaySeconds"]) == ("660", "2")
         assert (jobs["MessageRetentionPeriod"], failed["MessageRetentionPeriod"]) == (
             "345600",
             "1209600",

@@ -184,7 +184,7 @@ def test_an_erased_contact_is_done_with_and_nothing_is_read() -> None:
     assert ports.held == []
 
 
-@pytest.mark.parametrize(("receives", "after_s"), [(1, 5), (4, 40), (9, 300)])
+@pytest.mark.parametrize(("receives", "after_s"), [(1, 3), (4, 61), (9, 300)])
 def test_a_retryable_failure_comes_back(receives: int, after_s: int) -> None:
     outcome = run(message(build_job_message(JOB), receives), Ports(failures=[throttled()]))
     assert isinstance(outcome, ComesBack)
@@ -241,7 +241,7 @@ def test_another_accounts_instance_is_not_served() -> None:
 
 def test_a_failure_may_say_when_to_come_back() -> None:
     late = NotYetError(Code.NO_RECORDING_YET, "later", retry_after_s=90)
-    outcome = fail(message({}), late, POLICY)
+    outcome = fail(message({}), late, POLICY, START_MS)
     assert isinstance(outcome, ComesBack)
     assert outcome.after_s == 90
 
@@ -263,13 +263,18 @@ def test_a_record_of_sqs() -> None:
         "receiptHandle": "r-1",
         "body": "{}",
         "eventSourceARN": "arn:aws:sqs:eu-west-2:111122223333:jobs",
-        "attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1700000000000"},
+        "attributes": {
+            "ApproximateReceiveCount": "3",
+            "SentTimestamp": "1700000000000",
+            "ApproximateFirstReceiveTimestamp": "1700000000007",
+        },
     }
     assert decode_record(record) == Message(
         body="{}",
         message_id="m-1",
         receives=3,
         sent_ms=1_700_000_000_000,
+        first_received_ms=1_700_000_000_007,
         queue_arn="arn:aws:sqs:eu-west-2:111122223333:jobs",
         receipt_handle="r-1",
     )
@@ -288,3 +293,17 @@ def test_a_policy_of_ones_own() -> None:
     assert isinstance(
         run(message(build_job_message(JOB)), Ports(failures=[throttled()]), terms), Failed
     )
+
+
+def test_many_early_receives_do_not_end_a_message() -> None:
+    early = Message(
+        body=json.dumps(build_job_message(JOB)), receives=12, first_received_ms=START_MS
+    )
+    outcome = run(early, Ports(failures=[throttled()]))
+    assert isinstance(outcome, ComesBack)
+    assert outcome.after_s == 300
+
+
+@pytest.mark.parametrize(("first_ms", "age_s"), [(None, None), (1_000, 4.0), (5_001, None)])
+def test_the_age_of_a_message(first_ms: int | None, age_s: float | None) -> None:
+    assert Message(body="", first_received_ms=first_ms).age_s(5_000) == age_s

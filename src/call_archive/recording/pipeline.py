@@ -413,7 +413,11 @@ class _Run:
         job, conditions = self._job, self._conditions
         age_ms = conditions.now_ms() - job.end_bound_ms
         if job.stop_fragment_number is None and age_ms < SETTLE_MS and not conditions.settle:
-            raise NotYetError(Code.TAIL_NOT_SETTLED, "the call has only just ended")
+            raise NotYetError(
+                Code.TAIL_NOT_SETTLED,
+                "the call has only just ended",
+                retry_after_s=-(-(SETTLE_MS - age_ms) // 1000),
+            )
 
     def _list(
         self, source: FragmentSource, pad_ms: int, before: Iterable[ListedFragment] = ()
