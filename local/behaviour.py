@@ -24,6 +24,7 @@ type Api = Literal[
     "TagStream",
     "ListTagsForStream",
     "PutMedia",
+    "TestCases",
 ]
 type Breakage = Literal["reset", "close", "stall"]
 """How a connection ends: by a reset, by a close, or by silence until the client has gone."""
@@ -191,6 +192,9 @@ class Behaviour:
         put_media_connections: concurrent PutMedia sessions of a stream.
         put_media_calls_per_s: PutMedia calls of a stream.
         put_media_fragments_per_s: fragments of a PutMedia session that are taken.
+        simulated_media: whether a contact that Connect simulates reaches media streaming.
+        spoken_input: the instruction that a test case speaks by; the sources have two names.
+        test_execution_ms: a test case's execution is IN_PROGRESS for so long.
     """
 
     listing_delay_ms: int = 1000
@@ -233,6 +237,9 @@ class Behaviour:
     put_media_connections: int | None = 1
     put_media_calls_per_s: int | None = 5
     put_media_fragments_per_s: int | None = 5
+    simulated_media: bool = True
+    spoken_input: str = "Utterance"
+    test_execution_ms: int = 3000
 
 
 CONNECT_DEFAULTS: Final = Behaviour()

@@ -42,13 +42,21 @@ class Connect:
         self.search = ContactSearch(self._of_instance, faults)
         self.instances = Instances(faults)
 
-    def register(self, contact: Contact, *, recordings_from_ms: int | None = None) -> None:
+    def register(
+        self,
+        contact: Contact,
+        *,
+        recordings_from_ms: int | None = None,
+        is_streamed: bool = True,
+    ) -> None:
         """Makes a contact known, with Recordings from `recordings_from_ms` on, if given.
 
         A contact that was streamed more than once has all its recordings, in the order given.
         """
         key = (contact.instance_id, contact.contact_id)
         body = contact.describe_contact()
+        if not is_streamed:
+            body["Contact"]["Recordings"] = []
         with self._lock:
             if key in self._contacts:
                 earlier = self._contacts[key].body["Contact"]["Recordings"]

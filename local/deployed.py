@@ -12,6 +12,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+from botocore.exceptions import ClientError
+
 from local.clients import REGION, local_client
 from local.contact import ACCOUNT
 from local.runtime import ARCHIVE_HANDLER, FLOW_HANDLER, EventSource, Function, FunctionError
@@ -130,8 +132,8 @@ class RunningStack:
             if not self._may_run():
                 self._is_stopping.wait(_IDLE_S)
                 continue
-            # Lambda, too, goes on behind an invocation that failed.
-            with suppress(FunctionError):
+            # Lambda, too, goes on behind an invocation that failed, or a message that has gone.
+            with suppress(FunctionError, ClientError):
                 source.poll(wait_s=1)
 
     def _may_run(self) -> bool:

@@ -44,6 +44,7 @@ from local.moto_faults import (
 )
 from local.pcm import synthetic_pcm
 from local.s3_writes import S3Writes
+from local.test_cases import TestCases
 
 type Json = dict[str, Any]
 type Handler = Callable[[Request], Response]
@@ -54,6 +55,7 @@ type Invocation = Callable[[Any], Any]
 _ENDPOINT: Final = "local.endpoint"
 _ENDPOINT_PATH: Final = re.compile(r"/endpoint/(\d+)(/.*)")
 _INVOCATION_PATH: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+_TEST_CASE_PATHS: Final = ("/test-cases", "/contact-flows", "/tags/arn")
 _SHUTDOWN_POLL_S: Final = 0.02
 _QUOTA_ERRORS: Final = frozenset(
     {"ClientLimitExceededException", "ConnectionLimitExceededException", "ThrottlingException"}
@@ -94,6 +96,14 @@ class LocalApplication:
         self.watcher: Watcher | None = None
         self.is_stopping = threading.Event()
         self.invocations: dict[str, Invocation] = {}
+        self.test_cases = TestCases(
+            clock,
+            lambda: kvs.faults,
+            lambda call: place(call, kvs, connect),
+            lambda call: connect.register(call, is_streamed=False),
+            lambda name, event: self.invocations[name](event),
+            self._prefix_of,
+        )
         self.moto_faults = MotoFaults(self._call_moto)
         self._routes: dict[tuple[str, str], tuple[str, Handler]] = {
             ("POST", "/getDataEndpoint"): ("GetDataEndpoint", self._get_data_endpoint),
@@ -131,7 +141,8 @@ class LocalApplication:
             return dict(self._refusals)
 
     def reset(self) -> None:
-        """Forgets the counts, and what moto holds."""
+        """Forgets the counts, test cases, and what moto holds."""
+        self.test_cases.reset()
         self.moto_faults.faults = ()
         with self._lock:
             self._counts.clear()
@@ -208,6 +219,8 @@ class LocalApplication:
             return "DescribeContact", self._describe_contact
         if method == "GET" and is_connect and (known := self._route_instance(path)):
             return known
+        if is_connect and path.startswith(_TEST_CASE_PATHS):
+            return "TestCases", self._test_case
         return _name_other_call(environ), None
 
     def _route_instance(self, path: str) -> tuple[str, Handler] | None:
@@ -277,6 +290,17 @@ class LocalApplication:
         instance_id, _, contact_id = request.path.removeprefix("/contacts/").partition("/")
         contact = self._connect.describe_contact(instance_id, contact_id)
         return self._json_answer("DescribeContact", contact)
+
+    def _test_case(self, request: Request) -> Response:
+        answer = self.test_cases.answer(request.method, request.path, _body(request))
+        if answer is None:
+            raise ServiceError(404, "ResourceNotFoundException", request.path)
+        return _json_response(answer)
+
+    def _prefix_of(self, instance_id: str) -> str:
+        configs = self._connect.instances.storage.get(instance_id) or [{}]
+        video = configs[0].get("KinesisVideoStreamConfig") or {}
+        return str(video.get("Prefix", "call-archive-connect-demo-contact-"))
 
     def _json_answer(self, api: Api, answer: Json) -> Response:
         """An answer in JSON, with the faults of its body."""

@@ -48,6 +48,12 @@ def rehearse(
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove what earlier rehearsals left, and nothing else.")
     ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate", help="Let Amazon Connect simulate the contact, with a flow of its own."
+        ),
+    ] = False,
     patience: Annotated[
         float, typer.Option("--wait", min=1, metavar="SECONDS", help="For the manifest, at most.")
     ] = 300,
@@ -80,13 +86,14 @@ def rehearse(
     session = session_of(context)
     setup = read_setup(session, instance_arn)
     if clean:
-        _clean(session, setup)
+        _clean(session, setup, with_simulations=simulate)
         return
     from call_archive_cli.rehearsal.journey import Journey, Options
     from call_archive_cli.rehearsal.plan import make_plan
+    from call_archive_cli.rehearsal.simulation import Simulation
 
     plan = make_plan(setup, session.stack)
-    _introduce(plan, fast=fast, as_json=as_json)
+    _introduce(plan, fast=fast, simulate=simulate, as_json=as_json)
     if dry_run:
         if plan.obstacles:
             raise typer.Exit(FOUND_WRONG)
@@ -98,7 +105,11 @@ def rehearse(
     with _terminated_as_interrupted(), _progress() as audience:
         if observe is not None:
             audience.observed = _observer(plan, observe, contact or "").keep
-        report = Journey(plan, options, audience).run()
+        report = (
+            Simulation(plan, audience, patience).run()
+            if simulate
+            else Journey(plan, options, audience).run()
+        )
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
@@ -109,18 +120,23 @@ def rehearse(
         raise typer.Exit(FOUND_WRONG)
 
 
-def _clean(session: Session, setup: Any) -> None:  # noqa: ANN401 - loaded late
+def _clean(session: Session, setup: Any, *, with_simulations: bool) -> None:  # noqa: ANN401 - late
     from call_archive_cli.console import messages, results
     from call_archive_cli.rehearsal.leftovers import clean
     from call_archive_cli.rehearsal.plan import place_of
+    from call_archive_cli.rehearsal.simulation import clean_simulations
     from call_archive_cli.rehearsal.steps import StepError
 
     if not setup.instance_arn:
         raise CommandError("the stack serves any instance: give --instance-arn", USAGE)
+    place = place_of(setup, session.stack)
+    if with_simulations:
+        count = clean_simulations(setup, place)
+        results().print(f"{count} flows and test cases removed", soft_wrap=True)
     try:
         told = clean(
             session.clients,
-            place_of(setup, session.stack),
+            place,
             tell=lambda text: messages.print(text, soft_wrap=True, markup=False),
         )
     except StepError as error:
@@ -128,11 +144,12 @@ def _clean(session: Session, setup: Any) -> None:  # noqa: ANN401 - loaded late
     results().print(told, soft_wrap=True, markup=False)
 
 
-def _introduce(plan: "Plan", *, fast: bool, as_json: bool) -> None:
+def _introduce(plan: "Plan", *, fast: bool, simulate: bool, as_json: bool) -> None:
     from call_archive_cli.console import messages, results
 
     console = messages if as_json else results()
-    console.print(f"rehearse {plan.sentence(fast=fast)}", soft_wrap=True, markup=False)
+    sentence = plan.simulation_sentence if simulate else plan.sentence(fast=fast)
+    console.print(f"rehearse {sentence}", soft_wrap=True, markup=False)
     if plan.lock:
         console.print(
             f"The bucket's default lock keeps both objects ({plan.lock}): they cannot be removed "
@@ -187,7 +204,7 @@ def _progress() -> Iterator[Any]:
     from rich.status import Status
 
     from call_archive_cli.console import messages
-    from call_archive_cli.rehearsal.journey import Audience
+    from call_archive_cli.rehearsal.recorder import Audience
 
     status = Status("", console=messages)
     name = ""

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_archive.errors import ArchiveError
 from call_archive.fields import instance_id_of
 from call_archive.job import ArchiveJob, build_job_message
 from call_archive.keys import manifest_key, recording_key
 from call_archive_cli.backfill import PastContact, build_event
 from call_archive_cli.doctor import FORBIDDEN, Verdict
-from call_archive_cli.errors import describe
 from call_archive_cli.rehearsal.comparison import Archived, compare
 from call_archive_cli.rehearsal.flow_event import Streamed, build_flow_event
 from call_archive_cli.rehearsal.leftovers import TAG, clean, clean_command
@@ -29,6 +26,13 @@ from call_archive_cli.rehearsal.matroska import build_head
 from call_archive_cli.rehearsal.observation import Questions
 from call_archive_cli.rehearsal.put_media import PATIENCE_S as SILENCE_S
 from call_archive_cli.rehearsal.put_media import PutMediaError, Taken, Target, put_media
+from call_archive_cli.rehearsal.recorder import (
+    POLICY,
+    Audience,
+    NotedError,
+    Recorder,
+    as_step_error,
+)
 from call_archive_cli.rehearsal.script import (
     FAST_S,
     FRAGMENT_MS,
@@ -52,8 +56,6 @@ PATIENCE_S: Final = 300.0
 _POLL_S: Final = 1.0
 LOOK_S: Final = 5.0
 _CONNECTION_TRIES: Final = 5
-_POLICY: Final = "give your role docs/policies/rehearse.json"
-_KEY_ERRORS: Final = range(4500, 4507)
 _MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
 
 
@@ -81,23 +83,6 @@ class Options:
 
 
 @dataclass(slots=True)
-class Audience:
-    """Who is told.
-
-    Attributes:
-        begun: a step begins; its name.
-        progressed: something to say while one waits; "" is nothing.
-        done: a step is over.
-        observed: a file for `--observe`: its name and what is in it.
-    """
-
-    begun: Callable[[str], None] = lambda _: None
-    progressed: Callable[[str], None] = lambda _: None
-    done: Callable[[Step], None] = lambda _: None
-    observed: Callable[[str, Any], None] = lambda _name, _content: None
-
-
-@dataclass(slots=True)
 class Journey:
     """One run of a plan."""
 
@@ -107,6 +92,7 @@ class Journey:
     sleep: Callable[[float], None] = time.sleep
     report: Report = field(init=False)
     script: Script = field(init=False)
+    _recorder: Recorder = field(init=False)
     _stream_arn: str = ""
     _endpoints: dict[str, str] = field(default_factory=dict)
     _is_begun: bool = False
@@ -115,6 +101,7 @@ class Journey:
     def __post_init__(self) -> None:
         self._write_script()
         self.report = Report(self.plan.place.stack, self.script.archived.contact_id)
+        self._recorder = Recorder(self.report, self.audience)
 
     def run(self) -> Report:
         """The whole of it; never raises what a step can say."""
@@ -137,7 +124,7 @@ class Journey:
     # ------------------------------------------------------------------------------------- steps
 
     def _look(self) -> None:
-        with self._step("set-up", "as doctor wants it") as step:
+        with self._recorder.step("set-up", "as doctor wants it") as step:
             wrong = self.plan.wrong
             doubtful = [each for each in self.plan.findings if each.verdict is not Verdict.GOOD]
             step.seen = f"{len(self.plan.findings) - len(doubtful)} of {len(self.plan.findings)}"
@@ -146,7 +133,7 @@ class Journey:
                 step.seen += f"; {finding.subject}: {finding.text}"
                 step.fix = step.fix or finding.mend
             if wrong:
-                raise _NotedError(
+                raise NotedError(
                     step.seen,
                     wrong[0].subject,
                     wrong[0].mend,
@@ -158,7 +145,7 @@ class Journey:
     def _make_stream(self) -> None:
         plan = self.plan
         kinesis_video = self._kinesis_video()
-        with self._step("stream", f"ACTIVE, {plan.retention_hours} h, tagged") as step:
+        with self._recorder.step("stream", f"ACTIVE, {plan.retention_hours} h, tagged") as step:
             request: dict[str, Any] = {
                 "StreamName": plan.stream_name,
                 "DataRetentionInHours": plan.retention_hours,
@@ -179,7 +166,7 @@ class Journey:
                     raise StepError(
                         f"the stream is {status} after {ACTIVE_S:.0f} s", "Kinesis Video Streams"
                     )
-                self.audience.progressed(f"the stream is {status}")
+                self._recorder.audience.progressed(f"the stream is {status}")
                 self.sleep(_POLL_S)
             step.seen = "ACTIVE"
             self._observe("secondsToActive", round(time.monotonic() - began, 2))
@@ -193,7 +180,7 @@ class Journey:
         self._write_script()
         everything = Taken()
         count = sum(len(call.timecodes_ms) for call in self.script.calls)
-        with self._step("speak", f"{count} fragments of 3 contacts persisted") as step:
+        with self._recorder.step("speak", f"{count} fragments of 3 contacts persisted") as step:
             target = Target(
                 self._endpoint("PUT_MEDIA"),
                 self.plan.place.region,
@@ -204,7 +191,7 @@ class Journey:
                 taken = self._say(
                     target,
                     call,
-                    lambda taken: self.audience.progressed(
+                    lambda taken: self._recorder.audience.progressed(
                         f"{len(everything.persisted) + len(taken.persisted)} of {count} persisted"
                     ),
                 )
@@ -256,7 +243,7 @@ class Journey:
     def _await_listing(self, taken: Taken) -> Streamed:
         calls = self.script.calls
         wanted = set(taken.numbers.values())
-        with self._step("listed", f"{len(wanted)} fragments") as step:
+        with self._recorder.step("listed", f"{len(wanted)} fragments") as step:
             began = time.monotonic()
             while True:
                 listed = self._list(calls[0].starts_ms, calls[-1].ends_ms)
@@ -268,18 +255,20 @@ class Journey:
                         "Kinesis Video Streams",
                         "run rehearse again; the archive waits up to 25 minutes for a listing",
                     )
-                self.audience.progressed(f"{len(wanted & listed.keys())} of {len(wanted)} listed")
+                self._recorder.audience.progressed(
+                    f"{len(wanted & listed.keys())} of {len(wanted)} listed"
+                )
                 self.sleep(_POLL_S)
             step.seen = f"{len(listed)} listed"
             self._observe("secondsToListed", round(time.monotonic() - began, 2))
             if self.options.observes:
-                self.audience.progressed("asking what only a real account can answer")
+                self._recorder.audience.progressed("asking what only a real account can answer")
                 Questions(
                     self.plan.setup.clients,
                     self.plan.place.region,
                     self._stream_arn,
                     self._endpoint,
-                    self.audience.observed,
+                    self._recorder.audience.observed,
                 ).ask(
                     list(listed.values()), _ms(min(e["ServerTimestamp"] for e in listed.values()))
                 )
@@ -316,7 +305,7 @@ class Journey:
             )
         )
         entries = [entry for page in pages for entry in page.get("Fragments") or []]
-        self.audience.observed("list-fragments.json", entries)
+        self._recorder.audience.observed("list-fragments.json", entries)
         return {entry["FragmentNumber"]: entry for entry in entries}
 
     def _invoke(self, streamed: Streamed) -> None:
@@ -327,21 +316,21 @@ class Journey:
             ("flow, after Start", False, {"mediaStreaming": "STARTED", "archiveStatus": "PENDING"}),
             ("flow, after Stop", True, {"mediaStreaming": "STOPPED", "archiveStatus": "QUEUED"}),
         ):
-            with self._step(name, ", ".join(wanted.values())) as step:
+            with self._recorder.step(name, ", ".join(wanted.values())) as step:
                 try:
                     event = build_flow_event(streamed, is_stopped=is_stopped)
-                    self.audience.observed(
+                    self._recorder.audience.observed(
                         f"flow-event-{'stop' if is_stopped else 'start'}.json", event
                     )
                     answer = self._call_flow_function(event)
-                    self.audience.observed(
+                    self._recorder.audience.observed(
                         f"flow-answer-{'stop' if is_stopped else 'start'}.json", dict(answer)
                     )
                 except ClientError as error:
                     if error.response["Error"]["Code"] not in FORBIDDEN:
                         raise
                     step.seen = "your credentials do not allow Invoke of FlowFunction"
-                    step.fix, step.verdict = _POLICY, Verdict.UNKNOWN
+                    step.fix, step.verdict = POLICY, Verdict.UNKNOWN
                     if is_stopped:
                         self._queue(build_job_message(self._job(streamed)))
                         step.seen += "; the job was queued without it"
@@ -391,7 +380,7 @@ class Journey:
 
     def _await_manifest(self, streamed: Streamed) -> bytes:
         key = manifest_key(self._prefix, self._job(streamed))
-        with self._step("archived", "a manifest that says complete") as step:
+        with self._recorder.step("archived", "a manifest that says complete") as step:
             facts = Facts(log_group=self.plan.setup.resources.get("ArchiveLogGroup", ""))
             facts.failed_before = self._messages("FailedJobsQueue")[0]
             began = looked = time.monotonic()
@@ -404,7 +393,7 @@ class Journey:
                 if time.monotonic() - looked >= self.options.look_s:
                     looked = time.monotonic()
                     self._collect(facts, streamed.contact_id, since_ms)
-                    self.audience.progressed(f"{waited_s:.0f} s; {facts.progress}")
+                    self._recorder.audience.progressed(f"{waited_s:.0f} s; {facts.progress}")
                 if facts.failure is not None or waited_s > self.options.patience_s:
                     self._collect(facts, streamed.contact_id, since_ms)
                     raise diagnose(facts, waited_s)
@@ -488,15 +477,15 @@ class Journey:
             )
         except (ClientError, BotoCoreError, OSError) as error:
             step = Step("recording", "both objects can be read")
-            step.fail(_as_step_error(error))
-            self._record(step, began)
+            step.fail(as_step_error(error))
+            self._recorder.record(step, began)
             raise StepError(step.seen) from error
         for check in checks:
             step = Step(check.name, check.expected, check.seen, fix=check.fix)
             step.convicts = check.convicts
             if not check.is_good:
                 step.verdict = Verdict.UNKNOWN if check.is_good is None else Verdict.WRONG
-            self._record(step, began)
+            self._recorder.record(step, began)
             began = time.monotonic()
 
     def _fetch(self, job: ArchiveJob, manifest: bytes) -> Archived:
@@ -526,7 +515,7 @@ class Journey:
 
     def _hang_up(self, contact_id: str) -> None:
         """A real contact, as if its caller had hung up: its contact event goes into the queue."""
-        with self._step("hang-up", "an archived contact") as step:
+        with self._recorder.step("hang-up", "an archived contact") as step:
             arn = self.plan.setup.instance_arn
             connect = self.plan.setup.clients.connect(self.plan.place.region)
             contact = connect.describe_contact(
@@ -550,12 +539,12 @@ class Journey:
                     facts = Facts(log_group=self.plan.setup.resources.get("ArchiveLogGroup", ""))
                     self._collect(facts, contact_id, time.time_ns() // 1_000_000 - 600_000)
                     raise diagnose(facts, waited_s)
-                self.audience.progressed(f"{waited_s:.0f} s")
+                self._recorder.audience.progressed(f"{waited_s:.0f} s")
                 self.sleep(_POLL_S)
             step.seen = f"s3://{self.plan.place.bucket}/{keys[0]}"
 
     def _observe_contact(self, contact: Any) -> None:  # noqa: ANN401 - DescribeContact's answer
-        self.audience.observed("describe-contact.json", contact)
+        self._recorder.audience.observed("describe-contact.json", contact)
 
     def _manifests_of(self, contact_id: str, day: Any) -> list[str]:  # noqa: ANN401 - a date
         listed = self.plan.setup.clients.s3().list_objects_v2(
@@ -570,14 +559,14 @@ class Journey:
         if not self._is_begun:
             return
         stack = self.plan.place.stack
-        with self._step("cleaned up", "nothing is left", is_last=True) as step:
+        with self._recorder.step("cleaned up", "nothing is left", is_last=True) as step:
             try:
                 step.seen = clean(
                     self.plan.setup.clients,
                     self.plan.place,
                     self.plan.run_id,
                     sleep=self.sleep,
-                    tell=self.audience.progressed,
+                    tell=self._recorder.audience.progressed,
                 )
             except ClientError:
                 # What may not be listed may still be deleted.
@@ -620,85 +609,7 @@ class Journey:
         return self._endpoints[api]
 
     def _observe(self, name: str, value: object) -> None:
-        self.audience.observed("observations.json", {name: value})
-
-    @contextmanager
-    def _step(self, name: str, expected: str, *, is_last: bool = False) -> Iterator[Step]:
-        """Records a step; a failure ends the run, but for the last step's."""
-        step = Step(name, expected)
-        began = time.monotonic()
-        self.audience.begun(name)
-        try:
-            yield step
-        except _NotedError as noted:
-            step.fail(noted)
-            if noted.is_fatal:
-                raise
-        except StepError as error:
-            step.fail(error)
-            if not is_last:
-                raise
-        except (ClientError, BotoCoreError, OSError, PutMediaError, ArchiveError) as error:
-            failure = _as_step_error(error)
-            step.fail(failure)
-            if not is_last:
-                raise failure from error
-        except KeyboardInterrupt:
-            step.fail(StepError("interrupted"))
-            if not is_last:
-                raise
-            self.report.was_interrupted = True
-            step.fix = clean_command(self.plan.place.stack)
-        finally:
-            self._record(step, began)
-
-    def _record(self, step: Step, began: float) -> None:
-        step.seconds = round(time.monotonic() - began, 1)
-        self.report.steps.append(step)
-        self.audience.done(step)
-
-
-class _NotedError(StepError):
-    """A step has failed; the run goes on unless that is fatal."""
-
-    def __init__(self, seen: str, convicts: str, fix: str, *, is_fatal: bool) -> None:
-        super().__init__(seen, convicts, fix)
-        self.is_fatal = is_fatal
-
-
-def _as_step_error(error: Exception) -> StepError:
-    """What a refusal, a lost connection or PutMedia's answer says of the set-up."""
-    if isinstance(error, PutMediaError):
-        return _of_put_media(error)
-    if isinstance(error, ClientError):
-        code = error.response["Error"]["Code"]
-        if code in FORBIDDEN:
-            return StepError(
-                f"your credentials do not allow {error.operation_name}",
-                "your permissions",
-                _POLICY,
-            )
-        return StepError(describe(error), error.operation_name)
-    if isinstance(error, OSError):
-        return StepError(
-            f"the connection was lost: {describe(error) or type(error).__name__}",
-            "the network between this machine and AWS",
-            "run rehearse again",
-        )
-    return StepError(describe(error))
-
-
-def _of_put_media(error: PutMediaError) -> StepError:
-    if error.code in FORBIDDEN:
-        return StepError("your credentials do not allow PutMedia", "your permissions", _POLICY)
-    if error.error_id in _KEY_ERRORS:
-        return StepError(
-            str(error),
-            "the key of the streams",
-            "KMS console, the key: enable it, and let your role use it (kms:GenerateDataKey, "
-            "kms:Decrypt)",
-        )
-    return StepError(str(error), "PutMedia", "run rehearse again; docs/rehearsal.md names the ids")
+        self._recorder.audience.observed("observations.json", {name: value})
 
 
 def _ms(moment: datetime) -> int:

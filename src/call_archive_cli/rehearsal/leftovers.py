@@ -157,6 +157,20 @@ def remove(
     return problems
 
 
+def remove_contact(clients: Clients, place: Place, contact_id: str) -> None:
+    """Removes every version of one contact's recording and manifest, of today and yesterday.
+
+    Raises:
+        ClientError: S3 refuses.
+        StepError: something stays.
+    """
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=ago) for ago in (0, 1)]
+    objects = list(_objects(clients, place, f"{contact_id}/", days))
+    if problems := list(_remove_objects(clients, place, objects)):
+        raise StepError("; ".join(problems), "the bucket keeps its objects")
+
+
 def _streams(clients: Clients, place: Place, run_id: str) -> Iterator[Leftover]:
     kinesis_video = clients.kinesis_video(place.region)
     pages = kinesis_video.get_paginator("list_streams").paginate(

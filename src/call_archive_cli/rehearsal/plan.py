@@ -97,6 +97,16 @@ class Plan:
         """What makes it pointless to go on."""
         return [finding for finding in self.wrong if finding.subject in _FATAL]
 
+    @property
+    def simulation_sentence(self) -> str:
+        """What `--simulate` does, in one line."""
+        return (
+            f"creates a flow and a test case in the instance {self.instance_id}, lets Amazon "
+            "Connect simulate one contact with it (no number is dialled; 5 minutes at most; by "
+            "documentation only: nobody has run it yet), and follows that contact to its "
+            "recording; then deletes flow, test case and recording"
+        )
+
     def sentence(self, *, fast: bool) -> str:
         """In one line: what is made, what it costs, what is deleted."""
         seconds = 7 if fast else round(duration_ms() / 1000)

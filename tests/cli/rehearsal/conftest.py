@@ -12,8 +12,9 @@ from moto.sqs.models import sqs_backends
 
 from call_archive_cli.clients import Clients
 from call_archive_cli.doctor import Setup, read_setup
-from call_archive_cli.rehearsal.journey import Audience, Journey, Options
-from call_archive_cli.rehearsal.plan import make_plan
+from call_archive_cli.rehearsal.journey import Journey, Options
+from call_archive_cli.rehearsal.plan import Plan, make_plan
+from call_archive_cli.rehearsal.recorder import Audience
 from call_archive_cli.rehearsal.steps import Report, Step
 from call_archive_cli.session import Session
 from local.authorization import Authorization
@@ -55,11 +56,16 @@ class World:
     def setup(self) -> Setup:
         return read_setup(Session(self.clients, NAME), None)
 
-    def journey(self, audience: Audience | None = None, **options: Any) -> Journey:
+    def plan(self) -> Plan:
+        return make_plan(self.setup(), NAME)
+
+    def journey(
+        self, audience: Audience | None = None, plan: Plan | None = None, **options: Any
+    ) -> Journey:
         """A journey at once; only what runs in other processes takes time."""
         chosen = {"fast": True, "fast_s": 0.0, "patience_s": 60.0, "look_s": 0.5, **options}
         return Journey(
-            make_plan(self.setup(), NAME),
+            plan or self.plan(),
             Options(**chosen),
             audience or Audience(),
             sleep=lambda seconds: time.sleep(min(seconds, 0.02)),

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from call_archive_cli.app import app
 from call_archive_cli.doctor import Verdict
-from call_archive_cli.rehearsal.journey import Audience, Journey
+from call_archive_cli.rehearsal.journey import Journey
 from call_archive_cli.rehearsal.leftovers import TAG, clean, find
 from call_archive_cli.rehearsal.plan import place_of
+from call_archive_cli.rehearsal.recorder import Audience
 from call_archive_cli.rehearsal.steps import Report, Step
 from local.behaviour import CallFault, PutMediaFault
 from local.call import simulate_call

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from call_archive_cli.app import app
-from call_archive_cli.rehearsal.journey import Audience
 from call_archive_cli.rehearsal.observation import Observer
+from call_archive_cli.rehearsal.recorder import Audience
 from call_archive_cli.rehearsal.redaction import Names, redact
 from local.call import simulate_call
 from local.contact import ACCOUNT, CALLER_NUMBER, SERVICE_NUMBER
@@ -109,10 +109,10 @@ def observed(world: World, tmp_path: Path) -> Path:
         attributes={"customerName": "Jane Doe"},
     )
     world.aws.place(call, ended_s_ago=None)
-    journey = world.journey(contact_id=CONTACT_ID, observes=True, patience_s=15.0)
-    observer = Observer(tmp_path / "seen", Names(frozenset((*journey.plan.names, CONTACT_ID))))
-    journey.audience = Audience(observed=observer.keep)
-    report = journey.run()
+    plan = world.plan()
+    observer = Observer(tmp_path / "seen", Names(frozenset((*plan.names, CONTACT_ID))))
+    audience = Audience(observed=observer.keep)
+    report = world.journey(audience, plan, contact_id=CONTACT_ID, observes=True).run()
     assert report.is_good, [s.seen for s in report.steps if s.verdict == "wrong"]
     return tmp_path / "seen"
 
