@@ -56,6 +56,7 @@ PATIENCE_S: Final = 300.0
 _POLL_S: Final = 1.0
 LOOK_S: Final = 5.0
 _CONNECTION_TRIES: Final = 5
+_PASSING: Final = frozenset(("ConnectionLimitExceededException", "ResourceNotFoundException"))
 _MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
 
 
@@ -124,7 +125,9 @@ class Journey:
     # ------------------------------------------------------------------------------------- steps
 
     def _look(self) -> None:
-        with self._recorder.step("set-up", "as doctor wants it") as step:
+        with self._recorder.step(
+            "set-up", "as doctor wants it", spent_s=self.plan.looked_s
+        ) as step:
             wrong = self.plan.wrong
             doubtful = [each for each in self.plan.findings if each.verdict is not Verdict.GOOD]
             step.seen = f"{len(self.plan.findings) - len(doubtful)} of {len(self.plan.findings)}"
@@ -204,7 +207,10 @@ class Journey:
         return everything
 
     def _say(self, target: Target, call: Said, on_taken: Callable[[Taken], None]) -> Taken:
-        """One call. KVS may take a moment to notice that the session before has ended."""
+        """One call. KVS may take a moment to notice that the session before has ended.
+
+        It may also not know a stream yet that it has just called ACTIVE.
+        """
         for tries_left in reversed(range(_CONNECTION_TRIES)):
             try:
                 return put_media(
@@ -216,7 +222,7 @@ class Journey:
                     on_taken=on_taken,
                 )
             except PutMediaError as error:
-                if error.code != "ConnectionLimitExceededException" or not tries_left:
+                if error.code not in _PASSING or not tries_left:
                     raise
                 self.sleep(_POLL_S)
         raise AssertionError
@@ -232,13 +238,14 @@ class Journey:
         """When each piece of a call is due, by the monotonic clock."""
         yield 0.0, build_head(bytes.fromhex(self.plan.run_id.replace("-", "")))
         offset_s = time.monotonic() - time.time()
-        fast_from = time.monotonic()
+        began = time.monotonic()
         for index, piece in enumerate(call.fragments()):
-            if self.options.fast:
-                yield fast_from + index * self.options.fast_s, piece
-            else:
+            # KVS takes five fragments a second, also of a call that begins too late.
+            due = began + index * self.options.fast_s
+            if not self.options.fast:
                 # A fragment is whole when its last block has been spoken.
-                yield (call.timecodes_ms[index] + FRAGMENT_MS) / 1000 + offset_s, piece
+                due = max(due, (call.timecodes_ms[index] + FRAGMENT_MS) / 1000 + offset_s)
+            yield due, piece
 
     def _await_listing(self, taken: Taken) -> Streamed:
         calls = self.script.calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,7 @@ class Plan:
         findings: what `doctor` says.
         lock: how the bucket would keep what is in it, in words; "" if it does not.
         media_bytes: what is sent.
+        looked_s: how long the look at all of this took.
     """
 
     setup: Setup
@@ -51,6 +53,7 @@ class Plan:
     findings: list[Finding]
     lock: str
     media_bytes: int
+    looked_s: float
     cost: Cost = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +131,7 @@ def make_plan(setup: Setup, stack: str) -> Plan:
     """
     if not setup.instance_arn:
         raise CommandError("the stack serves any instance: give --instance-arn", USAGE)
+    began = time.monotonic()
     findings = list(examine(setup))
     video = _video(setup)
     run_id = str(uuid.uuid4())
@@ -143,6 +147,7 @@ def make_plan(setup: Setup, stack: str) -> Plan:
         findings,
         _lock(setup, place.bucket),
         sum(len(fragment) for call in script.calls for fragment in call.fragments()),
+        time.monotonic() - began,
     )
 
 

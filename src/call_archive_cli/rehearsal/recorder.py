@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 POLICY: Final = "give your role docs/policies/rehearse.json"
+_QUEUE_ROLE: Final = "use the role that the stack's parameter RedriveRoleArn names"
 _KEY_ERRORS: Final = range(4500, 4507)
 
 
@@ -48,15 +49,23 @@ class Recorder:
     audience: Audience
 
     @contextmanager
-    def step(self, name: str, expected: str, *, is_last: bool = False) -> Iterator[Step]:
+    def step(
+        self, name: str, expected: str, *, is_last: bool = False, spent_s: float = 0.0
+    ) -> Iterator[Step]:
         """Records a step; a failure ends the run, but for the last step's.
+
+        Args:
+            name: of the step.
+            expected: what should be seen.
+            is_last: it is the cleaning.
+            spent_s: what was spent on it before.
 
         Raises:
             StepError: the step has failed.
             KeyboardInterrupt: somebody ended it.
         """
         step = Step(name, expected)
-        began = time.monotonic()
+        began = time.monotonic() - spent_s
         self.audience.begun(name)
         try:
             yield step
@@ -107,7 +116,7 @@ def as_step_error(error: Exception) -> StepError:
             return StepError(
                 f"your credentials do not allow {error.operation_name}",
                 "your permissions",
-                POLICY,
+                _QUEUE_ROLE if error.operation_name == "SendMessage" else POLICY,
             )
         return StepError(describe(error), error.operation_name)
     if isinstance(error, OSError):

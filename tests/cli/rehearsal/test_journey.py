@@ -196,6 +196,33 @@ def test_each_fault_is_named_and_nothing_is_left(
     assert world.is_clean()
 
 
+def test_a_stream_that_is_not_known_yet_is_asked_again(world: World) -> None:
+    fault = CallFault("PutMedia", "ResourceNotFoundException", 404, "not yet", times=2)
+    world.aws.behaviour = replace(QUICK, call_faults=(fault,))
+    assert step_of(world.rehearse(), "speak").verdict is Verdict.GOOD
+
+
+def test_a_hang_up_without_the_queues_role_says_which_role(world: World) -> None:
+    now_ms = world.aws.clock.now_ms()
+    call = simulate_call(
+        synthetic_pcm(2, 1),
+        None,
+        contact_id="7b1b1f0e-6d1f-4c58-9a5e-0d6a4d1f7c22",
+        instance_arn=INSTANCE_ARN,
+        stream_arn=f"{STREAM}/{now_ms - 3_600_000}",
+        start_ms=now_ms - 40_000,
+    )
+    world.aws.place(call, ended_s_ago=None)
+
+    def deny(name: str) -> None:
+        if name == "hang-up":
+            world.aws.moto_faults = (MotoFault("SendMessage", "AccessDenied", times=None),)
+
+    step = step_of(world.journey(Audience(begun=deny), contact_id=call.contact_id).run(), "hang-up")
+    assert "do not allow SendMessage" in step.seen
+    assert "RedriveRoleArn" in step.fix
+
+
 def test_what_may_not_be_looked_at_is_said_and_the_rest_goes_on(world: World) -> None:
     _deny("ListInstanceStorageConfigs")(world)
     report = world.rehearse()
@@ -376,7 +403,12 @@ def test_a_stale_rehearsal_does_not_disturb_the_next_one(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
+    ("number", "exit_code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.long),
+        (signal.SIGKILL, -9),
+    ],
 )
 def test_a_process_that_is_ended_while_it_speaks(
     world: World, number: signal.Signals, exit_code: int
