@@ -98,6 +98,17 @@ def test_answer_without_fragments_is_an_empty_page(pages: list[Mapping[str, obje
     assert numbers(Kvs(pages)) == []
 
 
+@pytest.mark.parametrize("fragments", [{}, {"Fragments": None}])
+def test_an_answer_whose_headers_were_cut_is_no_empty_page(fragments: dict[str, None]) -> None:
+    """What botocore makes of it: 200, no members, and not the id that every answer has."""
+    cut = {**fragments, "ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {}}}
+    with pytest.raises(StreamFaultError) as caught:
+        numbers(Kvs([{"Fragments": [entry(1)], "NextToken": "1"}, cut]))
+    assert caught.value.code == "KVS_MALFORMED_ANSWER"
+    whole = {**fragments, "ResponseMetadata": {"HTTPStatusCode": 200, "RequestId": "1"}}
+    assert numbers(Kvs([{"Fragments": [entry(1)], "NextToken": "1"}, whole])) == [1]
+
+
 def test_listing_goes_on_behind_an_empty_page() -> None:
     pages = [
         {"Fragments": [entry(1)], "NextToken": "1"},

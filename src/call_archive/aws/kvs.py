@@ -157,8 +157,7 @@ class StreamReader:
         while True:
             with translated(self._listing_fault):
                 page = self._list_page(client, request)
-                # No Fragments is an empty page; botocore leaves out what the answer says is null.
-                listed = list(map(_listed, page.get("Fragments") or ()))
+                listed = list(map(_listed, _entries(page)))
             self.check_time()
             yield from listed
             if not page.get("NextToken"):
@@ -185,6 +184,20 @@ class StreamReader:
     def _listing_fault(self, error: Exception) -> StreamFaultError:
         self.endpoints.forget(self.stream_arn)
         return stream_fault("ListFragments", error)
+
+
+def _entries(page: ListFragmentsOutputTypeDef) -> Sequence[FragmentTypeDef]:
+    """A page's entries. No Fragments is an empty page; botocore leaves out what is null.
+
+    An answer whose headers were cut off looks the same, and lacks the request's id as well.
+
+    Raises:
+        ValueError: it is no whole answer.
+    """
+    entries = page.get("Fragments") or ()
+    if not entries and not page.get("ResponseMetadata", {"RequestId": "-"}).get("RequestId"):
+        raise ValueError("an answer without Fragments and without a request id")
+    return entries
 
 
 def _listed(entry: FragmentTypeDef) -> ListedFragment:
