@@ -400,9 +400,30 @@ def plays_and_seeks(page: Page) -> None:
 def test_folder_plays_from_the_disk(folder: Path, browser: BrowserContext) -> None:
     page = open_page(folder / "index.html", browser)
     plays_and_seeks(page)
-    expect(page.locator("#audio-note")).to_contain_text("web server")
     expect(page.locator("#audio-note")).to_contain_text("audio/0001-0f0e0d0c")
     expect(page.locator("#download")).to_be_hidden()
+
+
+def test_folder_on_the_disk_mixes_the_file_that_is_chosen(
+    folder: Path, browser: BrowserContext, tmp_path: Path
+) -> None:
+    page = open_page(folder / "index.html", browser)
+    page.keyboard.press("6")
+    expect(page.locator("#voices")).to_be_disabled()
+    chosen = page.get_by_label("choose that file")
+    chosen.set_input_files(write_wav(tmp_path / "other.wav", tone(1, 0.3)))
+    expect(page.locator("#message")).to_contain_text("This is another file")
+    expect(page.locator("#voices")).to_be_disabled()
+    (recording,) = (folder / "audio").iterdir()
+    chosen.set_input_files(recording)
+    expect(page.locator("#choice")).to_be_hidden()
+    page.locator("#voices").select_option("swapped")
+    assert now(page) == 12
+    page.locator("#play").click()
+    until(page, "player.isPlaying")
+    left, right = loudness(page)
+    assert right > 0.2
+    assert left < 0.001
 
 
 def test_folder_plays_and_mixes_from_a_web_server(folder: Path, chromium: Browser) -> None:

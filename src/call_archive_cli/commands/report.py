@@ -52,7 +52,7 @@ def report(
 
     from call_archive_cli.console import messages, print_warning
     from call_archive_cli.report.audio import Form
-    from call_archive_cli.report.page import Cover, write_file, write_folder
+    from call_archive_cli.report.page import Cover, is_page_folder, write_file, write_folder
     from call_archive_cli.report.sources import Problem, Recording, find_recordings
     from call_archive_cli.words import count
 
@@ -61,6 +61,8 @@ def report(
         raise CommandError(f"{output} is a directory: give another -o", USAGE)
     if not is_file and output.is_file():
         raise CommandError(f"{output} is a file: give -o PAGE.html, or a directory", USAGE)
+    if output.is_dir() and any(output.iterdir()) and not is_page_folder(output):
+        raise CommandError(f"{output} holds other files: give -o PAGE.html, or a directory", USAGE)
     with tempfile.TemporaryDirectory(prefix="call-archive-") as scratch:
         found: list[Recording] = []
         problems: list[Problem] = []

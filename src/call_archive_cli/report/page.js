@@ -88,17 +88,35 @@ function showManifest() {
 function showPlayer() {
   const isStereo = current.sides.length > 1;
   document.querySelector(".voices").hidden = !isStereo;
-  find("voices").disabled = !player.canRoute;
-  find("mutes").replaceChildren(...(isStereo ? current.sides.map((side, index) => muteButton(side, index)) : []));
+  showVoices();
   const isOnDisk = Boolean(current.audio.src) && location.protocol === "file:";
   find("audio-note").textContent = [
     current.audio.note,
     isOnDisk ? `The recording is ${current.audio.src}, in the folder of this page.` : "",
-    isOnDisk && isStereo ? "To mix, swap or mute its sides, open the folder through a web server that answers range requests." : "",
   ].filter(Boolean).join(" ");
+  find("choice").hidden = !isOnDisk || !isStereo;
+  find("chosen").value = "";
   find("download").hidden = isOnDisk || current.audio.type === "audio/ogg";
   find("playing-title").textContent = shortName(current);
   say("");
+}
+
+function showVoices() {
+  find("voices").disabled = !player.canRoute;
+  find("mutes").replaceChildren(...(current.sides.length > 1 ? current.sides.map((side, index) => muteButton(side, index)) : []));
+}
+
+// What a page on the disk may not read itself, a person can give it.
+function choose(file) {
+  if (!file) return;
+  if (file.size !== current.audio.bytes) {
+    say(`This is another file: it has ${file.size} bytes, the recording has ${current.audio.bytes}`);
+    return;
+  }
+  player.use(file);
+  find("choice").hidden = true;
+  showVoices();
+  update();
 }
 
 function muteButton(side, index) {
@@ -333,6 +351,7 @@ for (const button of document.querySelectorAll("[data-jump]")) {
 find("speed").addEventListener("change", (event) => player.setSpeed(Number(event.target.value)));
 find("volume").addEventListener("input", (event) => { player.media.volume = event.target.value / 100; });
 find("voices").addEventListener("change", (event) => player.setVoices(event.target.value));
+find("chosen").addEventListener("change", (event) => choose(event.target.files[0]));
 find("zoom-in").addEventListener("click", () => wave.zoom(ZOOM_STEP));
 find("zoom-out").addEventListener("click", () => wave.zoom(1 / ZOOM_STEP));
 find("zoom-all").addEventListener("click", () => wave.zoom(1 / current.durationMs));

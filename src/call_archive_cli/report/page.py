@@ -36,7 +36,9 @@ PIECE: Final = 3 * 65_536
 
 MINUS: Final = "\N{MINUS SIGN}"
 SCRIPTS: Final = ("waveform.js", "player.js", "list.js", "page.js")
+PAGE_NAME: Final = "index.html"
 AUDIO_FOLDER: Final = "audio"
+_AUDIO_NAME: Final = re.compile(r"\d{4,}-[A-Za-z0-9-]+\.wav")
 
 BADGES: Final = {
     State.COMPLETE: "complete",
@@ -91,14 +93,29 @@ def write_file(recordings: Sequence[Recording], cover: Cover, target: Path) -> F
 
 
 def write_folder(recordings: Sequence[Recording], cover: Cover, folder: Path) -> Path:
-    """Writes a folder: `index.html`, and the recordings themselves in `audio/`.
+    """Writes a folder: `index.html`, and the recordings themselves in `audio/`, no others.
 
     Raises:
         OSError, soundfile.LibsndfileError: a recording cannot be read, or the page not written.
     """
-    (folder / AUDIO_FOLDER).mkdir(parents=True, exist_ok=True)
-    _write(recordings, cover, folder / "index.html", Form.WAV)
-    return folder / "index.html"
+    page, audio = folder / PAGE_NAME, folder / AUDIO_FOLDER
+    audio.mkdir(parents=True, exist_ok=True)
+    before = [path for path in audio.iterdir() if _AUDIO_NAME.fullmatch(path.name)]
+    _write(recordings, cover, page, Form.WAV)
+    names = {_audio_name(call, place) for place, call in enumerate(_in_order(recordings), start=1)}
+    for path in before:
+        if path.name not in names:
+            path.unlink()
+    return page
+
+
+def is_page_folder(folder: Path) -> bool:
+    """Whether an earlier page is there, which a new one may replace."""
+    return (folder / PAGE_NAME).is_file() and (folder / AUDIO_FOLDER).is_dir()
+
+
+def _audio_name(call: Call, place: int) -> str:
+    return f"{place:04}-{_slug(call.title)}.wav"
 
 
 def _write(recordings: Sequence[Recording], cover: Cover, target: Path, form: Form) -> None:
@@ -128,7 +145,7 @@ class _Audio:
     def put(self, call: Call, place: int, page: TextIO) -> str:
         """Puts a call's audio where the page finds it; its address, "" if the page holds it."""
         if self.form is Form.WAV:
-            name = f"{place:04}-{_slug(call.title)}.wav"
+            name = _audio_name(call, place)
             write_audio(call.recording.wav, self.folder / name, self.form)
             return f"{AUDIO_FOLDER}/{name}"
         encoded = self.scratch / "audio"
@@ -277,9 +294,10 @@ def _side_names(recording: Recording) -> list[str]:
     return [f"channel {number}" for number in range(1, recording.channels + 1)]
 
 
-def _audio_facts(call: Call, form: Form, address: str) -> dict[str, str]:
+def _audio_facts(call: Call, form: Form, address: str) -> dict[str, str | int]:
     """How the page's script gets the audio, and what a person has to know of it."""
     name = Path(call.recording.name).name
+    size_bytes = call.recording.wav.stat().st_size
     note = ""
     if form is Form.VORBIS:
         described = call.recording.described
@@ -289,7 +307,7 @@ def _audio_facts(call: Call, form: Form, address: str) -> dict[str, str]:
             "The audio in this page is compressed (Vorbis), the sides apart. "
             f"The {what if described else 'recording'} is {call.recording.name}{sha256}."
         )
-    return {"type": form, "src": address, "note": note, "fileName": name}
+    return {"type": form, "src": address, "note": note, "fileName": name, "bytes": size_bytes}
 
 
 def _percent(part: int, whole: int) -> float:
@@ -323,7 +341,8 @@ def _script_json(value: object) -> str:
 
 def _policy(style: str, scripts: str, form: Form) -> str:
     """Nothing is loaded but the page's own audio; nothing runs but the page's own script."""
-    media = "'self'" if form is Form.WAV else "blob:"
+    # Of a folder's page on the disk, a person may choose the recording: then it is a blob, too.
+    media = "'self' blob:" if form is Form.WAV else "blob:"
     return (
         f"default-src 'none'; script-src '{_hash(scripts)}'; style-src '{_hash(style)}'; "
         f"media-src {media}; base-uri 'none'; form-action 'none'"

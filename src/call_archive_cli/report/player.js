@@ -17,15 +17,25 @@ class Player extends EventTarget {
 
   // The audio is read when somebody first listens: a page of many calls opens at once.
   open(call) {
+    this.call = call;
+    this.muted = [false, false];
+    this.restart(null, 0);
+    this.route();
+  }
+
+  // Goes on with a file that holds the same audio.
+  use(file) {
+    this.restart(file, this.nowMs);
+  }
+
+  restart(file, ms) {
     this.media.pause();
     if (this.blobUrl) URL.revokeObjectURL(this.blobUrl);
     this.blobUrl = null;
     this.media.removeAttribute("src");
-    this.call = call;
-    this.askedMs = 0;
+    this.file = file;
+    this.askedMs = ms;
     this.loading = null;
-    this.muted = [false, false];
-    this.route();
   }
 
   get nowMs() {
@@ -38,7 +48,7 @@ class Player extends EventTarget {
 
   // A page from a file may play another file, but not look into it: no mixing there.
   get canRoute() {
-    return this.call.sides.length > 1 && !(this.call.audio.src && location.protocol === "file:");
+    return this.call.sides.length > 1 && (Boolean(this.file) || !this.call.audio.src || location.protocol !== "file:");
   }
 
   get isLoaded() {
@@ -55,8 +65,10 @@ class Player extends EventTarget {
         finish(resolve);
       }, { signal: done.signal });
       this.media.addEventListener("error", () => finish(reject, this.media.error), { signal: done.signal });
-      if (!src) this.blobUrl = URL.createObjectURL(new Blob([embedded(`audio-${this.call.id}`)], { type }));
-      this.media.src = src || this.blobUrl;
+      if (this.file || !src) {
+        this.blobUrl = URL.createObjectURL(this.file || new Blob([embedded(`audio-${this.call.id}`)], { type }));
+      }
+      this.media.src = this.blobUrl || src;
       this.media.playbackRate = this.media.defaultPlaybackRate;
     });
     return this.loading;
