@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from call_archive_cli.app import app
 from tests.report.conftest import tone, write_call, write_wav

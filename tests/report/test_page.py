@@ -189,8 +189,12 @@ def loudness(page: Page) -> tuple[float, float]:
           });
           const largest = [0, 0];
           const samples = new Float32Array(2048);
-          for (let i = 0; i < 30; i += 1) {
+          // A busy machine is late with its sound: half a second from the first of it, or three.
+          const began = performance.now();
+          let heard = null;
+          while (performance.now() - (heard ?? began + 2500) < 500) {
             await new Promise(requestAnimationFrame);
+            if (heard === null && Math.max(...largest) > 0.01) heard = performance.now();
             meters.forEach((meter, ear) => {
               meter.getFloatTimeDomainData(samples);
               largest[ear] = Math.max(largest[ear], ...samples.map(Math.abs));
@@ -374,6 +378,7 @@ def test_compressed_page_keeps_the_sides_apart(tmp_path: Path, browser: BrowserC
     page.locator("#play").click()
     until(page, "player.isPlaying")
     page.evaluate("player.seek(306000)")
+    until(page, "player.media.currentTime > 306.3")
     left, right = loudness(page)
     assert right > 0.3
     assert left < 0.001
@@ -437,6 +442,7 @@ def test_folder_plays_and_mixes_from_a_web_server(folder: Path, chromium: Browse
         page.locator("h1").click()
         plays_and_seeks(page)
         page.evaluate("player.seek(11000)")
+        until(page, "player.media.currentTime > 11.3")
         left, right = loudness(page)
         assert right > 0.2
         assert left < 0.001

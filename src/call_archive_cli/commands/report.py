@@ -1,12 +1,16 @@
 """`report`: recordings → a page to look at and to listen to."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError
 from call_archive_cli.session import session_of
+
+if TYPE_CHECKING:
+    from call_archive_cli.clients import Clients
+    from call_archive_cli.report.sources import Problem, Recording
 
 
 def report(
@@ -50,32 +54,15 @@ def report(
 
     from soundfile import LibsndfileError
 
-    from call_archive_cli.console import messages, print_warning
+    from call_archive_cli.console import messages
     from call_archive_cli.report.audio import Form
-    from call_archive_cli.report.page import Cover, is_page_folder, write_file, write_folder
-    from call_archive_cli.report.sources import Problem, Recording, find_recordings
+    from call_archive_cli.report.page import Cover, write_file, write_folder
     from call_archive_cli.words import count
 
     is_file = output.suffix.lower() in (".html", ".htm")
-    if is_file and output.is_dir():
-        raise CommandError(f"{output} is a directory: give another -o", USAGE)
-    if not is_file and output.is_file():
-        raise CommandError(f"{output} is a file: give -o PAGE.html, or a directory", USAGE)
-    if output.is_dir() and any(output.iterdir()) and not is_page_folder(output):
-        raise CommandError(f"{output} holds other files: give -o PAGE.html, or a directory", USAGE)
+    _check_output(output, is_file=is_file)
     with tempfile.TemporaryDirectory(prefix="call-archive-") as scratch:
-        found: list[Recording] = []
-        problems: list[Problem] = []
-        for one in find_recordings(session_of(context).clients, recordings, Path(scratch)):
-            if isinstance(one, Recording):
-                found.append(one)
-                if one.damage:
-                    print_warning(f"{one.name}: {one.damage}")
-            else:
-                problems.append(one)
-                print_warning(f"{one.name}: {one.text}")
-        if not found:
-            raise CommandError("there is no recording for a page", FOUND_WRONG)
+        found, problems = _gather(session_of(context).clients, recordings, Path(scratch))
         cover = Cover(made_at=datetime.now(UTC), note=note, problems=problems)
         try:
             if is_file:
@@ -93,3 +80,45 @@ def report(
     )
     if browse:
         webbrowser.open(page.resolve().as_uri())
+
+
+def _check_output(output: Path, *, is_file: bool) -> None:
+    """Refuses to write over anything but an earlier page.
+
+    Raises:
+        CommandError: something else is there.
+    """
+    from call_archive_cli.report.page import is_page_folder
+
+    if is_file and output.is_dir():
+        raise CommandError(f"{output} is a directory: give another -o", USAGE)
+    if not is_file and output.is_file():
+        raise CommandError(f"{output} is a file: give -o PAGE.html, or a directory", USAGE)
+    if not is_file and output.is_dir() and any(output.iterdir()) and not is_page_folder(output):
+        raise CommandError(f"{output} holds other files: give -o PAGE.html or another one", USAGE)
+
+
+def _gather(
+    clients: "Clients", names: list[str], scratch: Path
+) -> tuple[list["Recording"], list["Problem"]]:
+    """The recordings, and the problems, which are said at once.
+
+    Raises:
+        CommandError: no recording is left.
+    """
+    from call_archive_cli.console import print_warning
+    from call_archive_cli.report.sources import Problem, find_recordings
+
+    found: list[Recording] = []
+    problems: list[Problem] = []
+    for one in find_recordings(clients, names, scratch):
+        if isinstance(one, Problem):
+            problems.append(one)
+            print_warning(f"{one.name}: {one.text}")
+            continue
+        found.append(one)
+        if one.damage:
+            print_warning(f"{one.name}: {one.damage}")
+    if not found:
+        raise CommandError("there is no recording for a page", FOUND_WRONG)
+    return found, problems
