@@ -11,6 +11,7 @@ import pytest
 from call_archive import __version__
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
+from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.media.pcm import Direction, FragmentAudio, Span
 from call_archive.reasons import Code, Reason
 from call_archive.recording.knowledge import Held, Knowledge, Run
@@ -234,6 +235,12 @@ def test_a_missing_key_is_named(key: str) -> None:
 def test_counts_are_counts(key: str, value: object) -> None:
     counts = older_manifest()["fragments"] | {key: value}
     assert key in str(refusal(json.dumps(older_manifest(fragments=counts)).encode()))
+
+
+def test_a_time_has_a_zone_and_a_manifest_a_size() -> None:
+    document = older_manifest(startedAt="2022-01-04T16:05:55.374")
+    assert "startedAt" in str(refusal(json.dumps(document).encode()))
+    assert "bytes" in str(refusal(b" " * (MAX_MANIFEST_BYTES + 1)))
 
 
 @pytest.mark.parametrize("version", [0, 2, 10**30])

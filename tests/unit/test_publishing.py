@@ -1,0 +1,305 @@
+"""What a run does next, one answer of S3 at a time."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from call_archive.errors import StorageFaultError
+from call_archive.job import ArchiveJob, Trigger, decode_job
+from call_archive.media.pcm import Direction
+from call_archive.reasons import Code, Reason, Service
+from call_archive.reasons import Refusal as RefusedCode
+from call_archive.recording.knowledge import Held, Knowledge, Run
+from call_archive.recording.manifest import (
+    FragmentCounts,
+    Manifest,
+    RecordedCall,
+    StoredRecording,
+    build_manifest,
+)
+from call_archive.recording.publishing import (
+    ORPHAN_AGE_MS,
+    Answer,
+    Command,
+    FindRecording,
+    Kept,
+    Look,
+    Own,
+    Published,
+    PutManifest,
+    PutRecording,
+    Refusal,
+    Seen,
+    SeenManifest,
+    SeenRecording,
+    Tag,
+    publish,
+    tell,
+)
+from call_archive.worker import Done, Failed
+from tests.support.bucket import finish
+from tests.support.stretch import Kind, Media, Stream, body_of, new_world
+
+JOB: ArchiveJob = decode_job(json.loads(body_of(Kind.STOP_NUMBER, Media.WHOLE)))
+START = JOB.start_fragment_number
+TOLD = Knowledge(frozenset((START + 20,)), JOB.stop_timestamp_ms)
+STORED = StoredRecording("s3://b/k", "ours", 1044, "ab" * 32)
+GONE = (Reason(Code.GONE, "something"),)
+
+
+def call(
+    *runs: tuple[int, int], samples: int | None = None, is_complete: bool = True
+) -> RecordedCall:
+    """A call that holds fragments START + first to START + last."""
+    held = tuple(Run(START + first, START + last) for first, last in runs)
+    count = sum(run.last - run.first + 1 for run in held)
+    return RecordedCall(
+        tracks=(Direction.FROM_CUSTOMER,),
+        started_at_ms=JOB.start_timestamp_ms,
+        samples=count * 8000 if samples is None else samples,
+        fragments=FragmentCounts(count, count, count, 0, 0, (), held[-1].last),
+        gaps=(),
+        overlaps=(),
+        clock_jumps=0,
+        reasons=() if is_complete else GONE,
+        may_improve=not is_complete,
+        held=Held(held, count),
+    )
+
+
+def own(recorded: RecordedCall, told: Knowledge = TOLD) -> Own:
+    return Own(
+        job=JOB,
+        call=recorded,
+        told=told,
+        size_bytes=44 + 2 * recorded.samples,
+        searched_to_ms=JOB.end_bound_ms,
+        trigger=Trigger.FLOW,
+        now_ms=JOB.end_bound_ms + 60_000,
+    )
+
+
+def manifest_of(recorded: RecordedCall, told: Knowledge = TOLD) -> Manifest:
+    return build_manifest(
+        JOB,
+        recorded,
+        STORED,
+        told=told,
+        range_end_ms=None if told.stops else JOB.end_bound_ms,
+        trigger=Trigger.FLOW,
+        archived_at_ms=JOB.end_bound_ms,
+    )
+
+
+def seen(manifest: Manifest, *, etag: str = "theirs") -> Seen:
+    return Seen(SeenRecording(etag, manifest.size_bytes, 0), SeenManifest("m", "theirs", manifest))
+
+
+def answering(*answers: Answer) -> tuple[Callable[[Command], Answer], list[Command]]:
+    """S3, by its answers in order; and what it was asked."""
+    left, asked = list(answers), list[Command]()
+
+    def do(command: Command) -> Answer:
+        asked.append(command)
+        return left.pop(0)
+
+    return do, asked
+
+
+def overtaken(error: StorageFaultError) -> bool:
+    return error.code == Code.PUBLISHED_MEANWHILE and error.retryable
+
+
+# ------------------------------------------------------------------ one way after the other
+
+
+def test_first_recording_is_published_if_nothing_is_there() -> None:
+    do, asked = answering(STORED, True, "ours")
+    result = finish(publish(own(call((0, 20))), Seen()), do)
+    assert isinstance(result, Published)
+    assert result.manifest.is_complete
+    assert asked == [
+        PutRecording("", is_complete=True),
+        PutManifest(result.manifest, "ours", ""),
+        FindRecording(),
+    ]
+
+
+def test_failure_of_the_tag_is_told_when_the_manifest_is_there() -> None:
+    stored = replace(STORED, needs_tag=True)
+    fault = StorageFaultError(RefusedCode(Service.S3, "AccessDenied"), "no tags")
+    do, asked = answering(stored, fault, True, "ours")
+    result = finish(publish(own(call((0, 20))), Seen()), do)
+    assert isinstance(result, Published)
+    assert result.fault is fault
+    assert asked[1] == Tag(stored, is_complete=True)
+
+
+def test_conflict_voids_the_upload_and_the_run_comes_back() -> None:
+    do, asked = answering(Refusal.CONFLICT)
+    with pytest.raises(StorageFaultError) as caught:
+        finish(publish(own(call((0, 20))), Seen()), do)
+    assert overtaken(caught.value)
+    assert len(asked) == 1
+
+
+def test_run_that_is_refused_again_and_again_comes_back() -> None:
+    there = seen(manifest_of(call((0, 3), is_complete=False)))
+    do, asked = answering(*(Refusal.CONDITION, there) * 3)
+    with pytest.raises(StorageFaultError) as caught:
+        finish(publish(own(call((0, 20))), Seen()), do)
+    assert overtaken(caught.value)
+    assert [type(command) for command in asked] == [PutRecording, Look] * 3
+    assert asked[2] == PutRecording("theirs", is_complete=True)
+
+
+def test_manifest_that_is_refused_again_and_again_comes_back() -> None:
+    ours = Seen(SeenRecording("ours", 1044, 0))
+    do, _ = answering(STORED, *(False, ours) * 3)
+    with pytest.raises(StorageFaultError) as caught:
+        finish(publish(own(call((0, 20))), Seen()), do)
+    assert overtaken(caught.value)
+
+
+def test_manifest_whose_answer_was_lost_is_written_over() -> None:
+    mine = manifest_of(call((0, 20)))
+    there = Seen(SeenRecording("ours", 1044, 0), SeenManifest("m2", "ours", mine))
+    do, asked = answering(STORED, False, there, True, "ours")
+    assert isinstance(finish(publish(own(call((0, 20))), Seen()), do), Published)
+    assert isinstance(asked[3], PutManifest)
+    assert asked[3].replaces == "m2"
+
+
+def test_who_was_told_more_meanwhile_is_not_written_over() -> None:
+    more = manifest_of(call((0, 20)), Knowledge(frozenset((START + 20, START + 25))))
+    there = Seen(SeenRecording("ours", 1044, 0), SeenManifest("m2", "before", more))
+    do, _ = answering(STORED, False, there)
+    with pytest.raises(StorageFaultError) as caught:
+        finish(publish(own(call((0, 20))), Seen()), do)
+    assert overtaken(caught.value)
+
+
+def test_telling_is_refused_if_another_was_faster() -> None:
+    manifest = manifest_of(call((0, 20)))
+    do, asked = answering(False)
+    with pytest.raises(StorageFaultError) as caught:
+        finish(tell(manifest, seen(manifest)), do)
+    assert overtaken(caught.value)
+    assert asked == [PutManifest(manifest, "theirs", "m")]
+
+
+def test_what_is_kept_learns_although_another_wrote_meanwhile() -> None:
+    theirs = manifest_of(call((0, 20)), Knowledge(end_ms=JOB.end_bound_ms))
+    shorter = own(call((0, 3), (5, 20), is_complete=False))
+    do, asked = answering(False, seen(theirs), True)
+    result = finish(publish(shorter, seen(theirs)), do)
+    assert isinstance(result, Kept)
+    assert result.manifest.knowledge == TOLD
+    assert [type(command) for command in asked] == [PutManifest, Look, PutManifest]
+
+
+# ------------------------------------------------------------------ which of two stays
+
+
+def decided(ours: RecordedCall, theirs: RecordedCall, known: Knowledge = TOLD) -> Command | Kept:
+    """The first command, or that the earlier recording is kept as it is."""
+    steps = publish(own(ours), seen(manifest_of(theirs, known)))
+    try:
+        return steps.send(None)
+    except StopIteration as end:
+        return Kept(end.value.manifest)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "replaces"),
+    [
+        (call((0, 20)), call((0, 3), (5, 20), is_complete=False), True),
+        (call((0, 3), (5, 20), is_complete=False), call((0, 20)), False),
+        (call((0, 20)), call((0, 20)), False),
+        (call((0, 20), samples=9), call((0, 20), samples=9, is_complete=False), True),
+        (call((0, 20), samples=9, is_complete=False), call((0, 20), samples=9), False),
+        (call((0, 20), samples=90_000), call((0, 20), samples=80_000), True),
+        (call((0, 20), samples=80_000), call((0, 20), samples=90_000), False),
+        # Neither holds all of the other: the start, then more audio.
+        (call((0, 9), is_complete=False), call((2, 20), is_complete=False), True),
+        (call((2, 20), is_complete=False), call((0, 9), is_complete=False), False),
+        (call((0, 3), (5, 20), is_complete=False), call((0, 4), is_complete=False), True),
+        (call((0, 4), is_complete=False), call((0, 3), (5, 20), is_complete=False), False),
+        # What is behind the stop is not of the stretch.
+        (call((0, 20)), call((0, 24)), True),
+        (call((1, 20), is_complete=False), call((0, 24)), False),
+    ],
+)
+def test_the_better_recording_stays(
+    ours: RecordedCall, theirs: RecordedCall, replaces: bool
+) -> None:
+    command = decided(ours, theirs)
+    assert isinstance(command, PutRecording) is replaces
+    if isinstance(command, PutRecording):
+        assert command.replaces == "theirs"
+
+
+def test_new_knowledge_takes_complete_away() -> None:
+    by_time = Knowledge(end_ms=JOB.end_bound_ms)
+    incomplete = replace(
+        call((0, 19), is_complete=False),
+        fragments=FragmentCounts(20, 20, 20, 0, 0, (START + 20,), START + 19),
+    )
+    command = decided(incomplete, call((0, 19)), by_time)
+    assert command == PutRecording("theirs", is_complete=False)
+    command = decided(replace(incomplete, held=call((0, 18)).held), call((0, 19)), by_time)
+    assert isinstance(command, PutManifest)
+    assert not command.manifest.is_complete
+    assert command.manifest.fragments.missing == (START + 20,)
+    assert command.manifest.reasons == ("GONE: something",)
+
+
+@pytest.mark.parametrize(
+    ("ours", "orphan", "replaces"),
+    [
+        (call((0, 20)), SeenRecording("o", 336_044, 0), True),
+        (call((0, 20)), SeenRecording("o", 400_044, 0), True),
+        (call((0, 20)), SeenRecording("o", 400_044, 0, frozenset((START + 20,))), True),
+        (call((0, 20)), SeenRecording("o", 400_044, 0, frozenset((START + 21,))), False),
+        (call((0, 20), is_complete=False), SeenRecording("o", 400_044, 10**9), False),
+        (call((0, 20), is_complete=False), SeenRecording("o", 336_044, ORPHAN_AGE_MS), False),
+        (call((0, 20), is_complete=False), SeenRecording("o", 336_044, ORPHAN_AGE_MS + 1), True),
+    ],
+)
+def test_recording_without_a_manifest_is_judged_by_length_and_stop(
+    ours: RecordedCall, orphan: SeenRecording, replaces: bool
+) -> None:
+    do, asked = answering(Seen(orphan), STORED, True, "ours")
+    steps = publish(own(ours), Seen(orphan))
+    if replaces:
+        assert isinstance(finish(steps, do), Published)
+        assert asked[1] == PutRecording("o", is_complete=ours.is_complete)
+    else:
+        with pytest.raises(StorageFaultError) as caught:
+            finish(steps, do)
+        assert overtaken(caught.value)
+
+
+def test_what_the_other_held_is_named() -> None:
+    world = new_world(Media.LATE_MISSING, (Direction.FROM_CUSTOMER,))
+    world.stream = Stream(Media.WHOLE, removed=4)
+    assert isinstance(world.play(Kind.STOP_NUMBER), Failed)
+    world.stream = Stream(Media.LATE_MISSING)
+    assert isinstance(world.play(Kind.STOP_NUMBER), Failed)
+    manifest = world.archive.bucket.manifest
+    assert manifest is not None
+    (named,) = (reason for reason in manifest["reasons"] if reason.startswith("HELD_BY_ANOTHER"))
+    assert "held fragments that this one lacks" in named
+    world.stream = Stream(Media.WHOLE)
+    assert isinstance(world.play(Kind.STOP_NUMBER), Done)
+
+
+@pytest.mark.parametrize("wrong", [None, "etag", STORED])
+def test_an_answer_to_another_question_is_a_bug(wrong: Answer) -> None:
+    do, _ = answering(Refusal.CONDITION, wrong)
+    with pytest.raises(TypeError):
+        finish(publish(own(call((0, 20))), Seen()), do)
+    with pytest.raises(ValueError, match="Seen"):
+        finish(tell(manifest_of(call((0, 20))), Seen()), do)
