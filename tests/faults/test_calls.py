@@ -115,15 +115,6 @@ def test_data_endpoints_where_nobody_ever_listens_are_said(mono: Journey) -> Non
     assert mono.failure_codes() == ["KVS_UNREACHABLE"]
 
 
-@pytest.mark.parametrize("requests", [1, 2, 3])
-def test_kept_connection_that_is_reset_when_it_is_used_again(mono: Journey, requests: int) -> None:
-    one = mono.place(call())
-    mono.behave(requests_per_connection=requests)
-    done = [mono.archive(one, receives=receives) for receives in (1, 2, 3)]
-    assert done[-1]
-    assert mono.pcm() == caller()
-
-
 def test_answer_that_never_comes(impatient: Journey) -> None:
     one = impatient.place(call())
     impatient.behave(connection_faults=(ConnectionFault("ListFragments", "stall"),))

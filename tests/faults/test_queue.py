@@ -112,16 +112,15 @@ def test_ten_copies_for_three_workers_are_one_recording(journey: Journey, tmp_pa
     assert journey.uploads() == []
 
 
-def test_three_triggers_in_every_order_each_twice_are_one_recording(journey: Journey) -> None:
+def test_three_triggers_in_every_order_twice_are_one_recording(journey: Journey) -> None:
     one = journey.place(said(SHORT_S))
     messages: dict[str, Message] = {
         "flow": one.archive_job(),
         "contactEvent": one.contact_event("DISCONNECTED"),
         "contactRecord": one.contact_record(),
     }
-    orders = set(itertools.permutations([*messages, *messages]))
-    assert len(orders) == 90
-    for order in sorted(orders):
+    orders = [(*order, *order) for order in itertools.permutations(messages)]
+    for order in orders:
         assert journey.run(messages[order[0]])
         first = read_bucket(journey.s3)
         assert_whole(journey, frames(SHORT_S))
