@@ -145,7 +145,7 @@ def make_plan(setup: Setup, stack: str) -> Plan:
         max(LEAST_HOURS, int(video.get("RetentionPeriodHours") or _DEFAULT_HOURS)),
         "" if key.endswith(_MANAGED_KEY) else key,
         findings,
-        _lock(setup, place.bucket),
+        lock_of(setup, place.bucket),
         sum(len(fragment) for call in script.calls for fragment in call.fragments()),
         time.monotonic() - began,
     )
@@ -183,7 +183,7 @@ def _video(setup: Setup) -> Mapping[str, Any]:
     return configs[0].get("KinesisVideoStreamConfig", {}) if configs else {}
 
 
-def _lock(setup: Setup, bucket: str) -> str:
+def lock_of(setup: Setup, bucket: str) -> str:
     """How long the bucket keeps what somebody deletes; "" if it does not."""
     try:
         found = setup.client("s3").get_object_lock_configuration(Bucket=bucket)

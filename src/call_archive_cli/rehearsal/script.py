@@ -2,8 +2,8 @@
 
 Every fragment holds 16 blocks of both tracks, 1.024 s, so that the three calls end with whole
 fragments and the recording can be compared sample by sample. The middle contact is the one to
-archive; the others are there to be left out, and speak backwards, so that nothing of theirs is
-also the middle one's.
+archive; the others are there to be left out. The one before speaks backwards and the one behind has
+its samples inverted, so that no two of them have a second in common.
 """
 
 import wave
@@ -37,6 +37,9 @@ FAST_S: Final = 0.22
 """Between two fragments with --fast: KVS takes five a second."""
 
 _PAUSE_MS: Final = 500
+_INVERTED: Final = bytes(range(255, -1, -1))
+"""Every bit of a sample turned over: its negative, less one."""
+
 _FIRST_FRAGMENT: Final = (2, 0, 5)
 
 
@@ -131,10 +134,14 @@ def duration_ms() -> int:
 
 def build_script(voices: Voices, run_id: str, instance_id: str, starts_ms: int) -> Script:
     """The calls of one run, the first of which begins at `starts_ms`."""
-    backwards = Voices(_reverse(voices.customer), _reverse(voices.agent))
+    spoken = (
+        Voices(_reverse(voices.customer), _reverse(voices.agent)),
+        voices,
+        Voices(voices.customer.translate(_INVERTED), voices.agent.translate(_INVERTED)),
+    )
     calls = []
     for place, (contact_id, count) in enumerate(zip(contact_ids(run_id), FRAGMENTS, strict=True)):
-        speaking = voices if place == ARCHIVED else backwards
+        speaking = spoken[place]
         start = _FIRST_FRAGMENT[place] * FRAGMENT_BYTES
         stop = start + count * FRAGMENT_BYTES
         cut = Voices(speaking.customer[start:stop], speaking.agent[start:stop])
