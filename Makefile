@@ -35,11 +35,14 @@ help: ## List the targets
 .PHONY: setup
 setup: $(STAMP) ## Make .venv from uv.lock (fetches uv and Python 3.13 where they are missing)
 
-$(STAMP): $(filter .tools/%,$(UV)) pyproject.toml uv.lock .python-version
-	$(UV) sync --locked --all-extras
+# pyenv's 3.13, if it has one, else whatever uv finds or fetches. Not by a .python-version: inside the repository pyenv would
+# then hide every command of its other Pythons, `aws` for one.
+$(STAMP): $(filter .tools/%,$(UV)) pyproject.toml uv.lock
+	@python=$$(PYENV_VERSION=3.13 pyenv which python3.13 2>/dev/null) || python=; \
+	$(UV) sync --locked --all-extras $${python:+--python "$$python"}
 	@touch $@
 
-# A python3 that is a pyenv shim refuses to start when .python-version is not installed: try the system's too.
+# A python3 that is a pyenv shim may refuse to start: try the system's too.
 .tools/uv-env/bin/uv:
 	@for python in python3 /usr/bin/python3 python; do \
 	  $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || continue; \
@@ -177,7 +180,7 @@ test-sam: $(STAMP) ## Run only the tests of both functions in Lambda containers,
 BENCH_STAMP := .bench/venv/.synced
 
 $(BENCH_STAMP): $(STAMP)
-	UV_PROJECT_ENVIRONMENT=.bench/venv $(UV) sync --locked --only-group bench
+	UV_PROJECT_ENVIRONMENT=.bench/venv $(UV) sync --locked --python .venv/bin/python --only-group bench
 	@touch $@
 
 .PHONY: bench
@@ -206,7 +209,7 @@ FUZZ_STAMP := .fuzz/venv/.synced
 SECONDS ?= 60
 
 $(FUZZ_STAMP): $(STAMP)
-	UV_PROJECT_ENVIRONMENT=.fuzz/venv $(UV) sync --locked --only-group fuzz
+	UV_PROJECT_ENVIRONMENT=.fuzz/venv $(UV) sync --locked --python .venv/bin/python --only-group fuzz
 	@touch $@
 
 .PHONY: fuzz

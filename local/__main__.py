@@ -160,9 +160,17 @@ def _describe(
     resources: Resources,
     environment: Path | None,
 ) -> str:
+    own, containers = server.endpoint_url(hosts[0]), _container_url(server, hosts)
     lines = [
-        "Connect, Kinesis Video Streams, S3 and SQS are here, in eu-west-2, for any credentials:",
-        *(f"  export AWS_ENDPOINT_URL={server.endpoint_url(host)}" for host in hosts),
+        "Connect, Kinesis Video Streams, S3 and SQS are here, in eu-west-2, for any credentials.",
+        "For commands on this machine (aws, call-archive):",
+        f"  export AWS_ENDPOINT_URL={own}",
+        "  export AWS_DEFAULT_REGION=eu-west-2 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any",
+    ]
+    if environment:
+        lines.append(f"For functions in containers, which `sam local` reads from {environment}:")
+        lines.append(f"  {containers}")
+    lines += [
         "On the stream, between the calls of two other contacts:",
         f"  contact   {call.contact_id}",
         f"  instance  {call.instance_arn}",
@@ -173,10 +181,15 @@ def _describe(
         "Empty, for the recording and the jobs:",
         f"  bucket    {resources.bucket}",
         f"  queues    {resources.queue}, {resources.failed_queue}",
+        "Controls:",
+        "  PUT  /_local/behaviour   how the services behave: a JSON object of fields of Behaviour",
+        "                           (local/behaviour.py); the other fields get their defaults:",
+        f"    curl -X PUT {own}/_local/behaviour -d '{{\"listing_delay_ms\": 60000}}'",
+        f"    curl -X PUT {own}/_local/behaviour -d '{{}}'      # back to the defaults",
+        "  GET  /_local/requests    the requests to Connect and Kinesis Video Streams so far",
+        "  POST /_local/calls       a call that has just ended, as JSON:",
+        "                           contactId, instanceArn, streamArn, seconds",
     ]
-    if environment:
-        lines.append(f"Variables for sam local: {environment}")
-    lines.append("Controls: PUT /_local/behaviour, GET /_local/requests, POST /_local/calls")
     return "\n".join(lines)
 
 

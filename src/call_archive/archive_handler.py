@@ -50,8 +50,11 @@ def _is_done(record: Mapping[str, object], context: LambdaContext) -> bool:
     report(message, outcome)
     try:
         return ports.carry_out(message, outcome)
-    except QueueFaultError:
-        logger.exception("the message comes back after the queue's own visibility timeout")
+    except QueueFaultError as error:
+        logger.warning(
+            "the message comes back after the queue's own visibility timeout",
+            extra={"code": error.code, "reason": str(error.reason)},
+        )
         return False
 
 

@@ -145,7 +145,9 @@ def test_older_python_is_refused_before_pip_looks_for_dependencies(version: str)
 
 def test_functions_are_built_with_the_python_of_their_runtime() -> None:
     (runtime,) = re.findall(r"Runtime: python(\S+)", (ROOT / "template.yaml").read_text())
-    assert (ROOT / ".python-version").read_text().strip() == runtime
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["tool"]["uv"]["dependency-groups"]
+    assert {group["requires-python"] for group in groups.values()} == {f"=={runtime}.*"}
     assert f"PYTHON_VERSION := {runtime}\n" in (ROOT / "src" / "Makefile").read_text()
 
 
