@@ -250,6 +250,11 @@ def raw_service(answer: Callable[[socket.socket], None]) -> Iterator[str]:
             with connection:
                 connection.recv(65536)
                 answer(connection)
+                # What is still unread would make the end a reset, and take the answer along.
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass
 
         thread = threading.Thread(target=serve)
         thread.start()
