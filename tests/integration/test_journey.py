@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -34,15 +35,12 @@ from tests.integration.journey import (
 from tests.support.sqs import messages_in, pass_time
 
 EVENTS = Path(__file__).parents[2] / "events"
-REAL_CALL = Path(__file__).parents[3] / "shared" / "calls"
-
-PAIRS = {
-    "committed_sample": (VOICES / "caller.wav", VOICES / "agent.wav"),
-    "real_call": (
-        REAL_CALL / "auto-repairs-caller.wav",
-        REAL_CALL / "auto-repairs-agent.wav",
-    ),
-}
+PAIRS = {"committed_sample": (VOICES / "caller.wav", VOICES / "agent.wav")}
+# Calls of one's own: a folder of NAME-caller.wav and NAME-agent.wav.
+if OWN_CALLS := os.environ.get("CALL_ARCHIVE_CALLS"):
+    for own in sorted(Path(OWN_CALLS).glob("*-caller.wav")):
+        name = own.name.removesuffix("-caller.wav")
+        PAIRS[name] = (own, own.with_name(f"{name}-agent.wav"))
 
 
 @pytest.fixture(params=PAIRS)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from call_archive.aws.clients import check_listings
 from call_archive.aws.ports import AwsPorts, read_terms
 from call_archive.config import read_archive_settings
 from call_archive.errors import QueueFaultError
@@ -54,7 +55,9 @@ class WireClients:
         return self._client("kinesisvideo")
 
     def archived_media_client(self, region: str, data_endpoint: str) -> Any:
-        return self._client("kinesis-video-archived-media", data_endpoint)
+        client = self._client("kinesis-video-archived-media", data_endpoint)
+        check_listings(client)
+        return client
 
 
 class InProcessFunction:

@@ -6,10 +6,14 @@ boto3 is imported on first use, because the flow function answers most events wi
 
 from __future__ import annotations
 
+import json
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from boto3.session import Session
     from botocore.config import Config
     from mypy_boto3_connect import ConnectClient
@@ -75,12 +79,37 @@ def kinesis_video_client(region: str) -> KinesisVideoClient:
 @lru_cache(maxsize=16)
 def archived_media_client(region: str, data_endpoint: str) -> KinesisVideoArchivedMediaClient:
     """The KVS archived media API behind one data endpoint."""
-    return _session().client(
+    client = _session().client(
         "kinesis-video-archived-media",
         region_name=region,
         endpoint_url=data_endpoint,
         config=_config(),
     )
+    check_listings(client)
+    return client
+
+
+def check_listings(client: KinesisVideoArchivedMediaClient) -> None:
+    """Makes a damaged answer of ListFragments an error: botocore takes it for an empty page.
+
+    An empty page ends a listing, and a recording could be called complete without the rest.
+    """
+    client.meta.events.register(
+        "before-parse.kinesis-video-archived-media.ListFragments",
+        _refuse_damaged_json,
+        unique_id="check-listings",
+    )
+
+
+def _refuse_damaged_json(response_dict: Mapping[str, Any], **_: object) -> None:
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - cold start of FlowFunction
+
+    if response_dict["status_code"] != HTTPStatus.OK:
+        return
+    try:
+        json.loads(response_dict["body"])
+    except ValueError as error:
+        raise ResponseParserError("ListFragments: the answer is no JSON") from error
 
 
 def _config() -> Config:
