@@ -242,6 +242,10 @@ test-emulators: $(EMULATORS_STAMP) ## Deploy the stack to MiniStack with four se
 load: $(STAMP) ## Archive many calls at once and write docs/capacity.md (JOBS="1 10 100 1000" WORKERS=10)
 	python -m bench.load --write docs/capacity.md $(if $(JOBS),--jobs $(JOBS)) $(if $(WORKERS),--workers $(WORKERS))
 
+.PHONY: latency
+latency: $(STAMP) ## Simulate how soon a recording is there, and write the tables into docs/capacity.md
+	python -m bench.latency --write docs/capacity.md
+
 .PHONY: build
 build: $(STAMP) ## Build the deployment packages into .aws-sam
 	sam build

@@ -46,14 +46,14 @@ calls. With {streamed:.0%} of the contacts streamed, calls a second = contacts a
 ({streamed} + {others:.1f} × looks) / 3600; the quota is {limit}:"""
 
 
-def write_blocks(document: str, blocks: Mapping[str, str]) -> str:
+def write_blocks(document: str, blocks: Mapping[str, str], command: str = "make load") -> str:
     """The document with the text between each block's markers replaced.
 
     Raises:
         ValueError: the document has no such markers.
     """
     for name, text in blocks.items():
-        begin, end = f"<!-- {name}: written by make load -->", f"<!-- end of {name} -->"
+        begin, end = f"<!-- {name}: written by {command} -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
         if not pattern.search(document):
             raise ValueError(f"the document has no block {name}")

@@ -29,6 +29,7 @@ from call_archive.intake.flow_event import (
 from call_archive.keys import recording_key
 from call_archive.moments import now_ms
 from call_archive.observability import MetricUnit, logger, metrics
+from call_archive.retry import first_delay_s
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -91,7 +92,8 @@ def answer_event(event: object, account_id: str, settings: FlowSettings) -> Flow
         return FlowAnswer(archiveStatus="REJECTED", reason=str(refusal.reason))
     wants_job = streaming.is_stopped or streaming.archive_now
     if wants_job:
-        ArchiveQueue(clients.flow_sqs_client(), settings.archive_queue_url).send(job)
+        queue = ArchiveQueue(clients.flow_sqs_client(), settings.archive_queue_url)
+        queue.send(job, _first_delay_s(job))
     return _describe(streaming, job, settings.location, "QUEUED" if wants_job else "PENDING")
 
 
@@ -109,6 +111,12 @@ def _describe(
         archiveStatus=archive_status,
         archiveUri=f"s3://{location.bucket}/{recording_key(location.prefix, job)}",
     )
+
+
+def _first_delay_s(job: ArchiveJob) -> int | None:
+    """Until the tail of a stopped call is worth looking for; the queue's own delay if it is not."""
+    stopped_ms = job.stop_timestamp_ms
+    return None if stopped_ms is None else first_delay_s(stopped_ms, now_ms())
 
 
 def _account_of(context: LambdaContext) -> str:

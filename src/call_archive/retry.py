@@ -10,6 +10,15 @@ The delays were chosen against a model of the services: `python -m bench.latency
 
 from dataclasses import dataclass
 
+FIRST_RUN_S = 2
+"""How long after a stop the first run of its job is worth it: most tails are listed by then."""
+
+
+def first_delay_s(stopped_ms: int, now_ms: int) -> int:
+    """How long the job of a stop that Connect has named stays away, in whole seconds."""
+    wait_ms = stopped_ms + FIRST_RUN_S * 1000 - now_ms
+    return max(0, min(FIRST_RUN_S, -(-wait_ms // 1000)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:

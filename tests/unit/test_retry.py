@@ -5,7 +5,7 @@ from itertools import accumulate
 import pytest
 
 from call_archive.intake.contact import LOOKS, RECORDINGS_WAIT_MS
-from call_archive.retry import POLICY, RetryPolicy
+from call_archive.retry import POLICY, RetryPolicy, first_delay_s
 from tests.template.cloudformation import deploy
 
 
@@ -75,3 +75,15 @@ def test_a_policy_is_a_value() -> None:
     assert [eager.delay_s(receives, retryable=True) for receives in (1, 2, 3)] == [1, 1, None]
     assert not eager.accepts_partial(1)
     assert eager.accepts_partial(2)
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "delay_s"),
+    [(0, 2), (1, 2), (999, 2), (1_000, 1), (1_999, 1), (2_000, 0), (9_999, 0)],
+)
+def test_the_first_run_waits_for_the_tail_and_no_longer(now_ms: int, delay_s: int) -> None:
+    assert first_delay_s(0, now_ms) == delay_s
+
+
+def test_a_clock_that_is_behind_does_not_keep_a_job_away() -> None:
+    assert first_delay_s(60_000, 0) == 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from call_archive.aws.faults import queue_fault, translated
 from call_archive.job import ArchiveJob, build_job_message
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from call_archive.errors import ArchiveError
 
 
+class _Delay(TypedDict, total=False):
+    DelaySeconds: int
+
+
 @dataclass(frozen=True, slots=True)
 class ArchiveQueue:
     """Where FlowFunction puts archive jobs."""
@@ -28,15 +32,20 @@ class ArchiveQueue:
     client: SQSClient
     url: str
 
-    def send(self, job: ArchiveJob) -> None:
+    def send(self, job: ArchiveJob, delay_s: int | None = None) -> None:
         """Queues the job.
+
+        Args:
+            job: what to archive.
+            delay_s: when it may be delivered; None leaves that to the queue.
 
         Raises:
             QueueFaultError: SQS did not take it.
         """
+        delay: _Delay = {} if delay_s is None else {"DelaySeconds": delay_s}
         with translated(queue_fault(Code.JOB_NOT_QUEUED, "SendMessage")):
             self.client.send_message(
-                QueueUrl=self.url, MessageBody=json.dumps(build_job_message(job))
+                QueueUrl=self.url, MessageBody=json.dumps(build_job_message(job)), **delay
             )
 
 

@@ -107,4 +107,4 @@ def test_settings_are_the_templates() -> None:
     settings = read_settings()
     assert settings.maximum_concurrency >= 2
     assert {settings.archive_memory_mb, settings.flow_memory_mb} <= set(range(128, 10_241))
-    assert settings.queue_delay_s == 10
+    assert settings.queue_delay_s == 2
