@@ -7,7 +7,6 @@ comes back for ever without somebody being told.
 import itertools
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -174,21 +173,20 @@ def test_message_that_becomes_visible_while_its_first_run_still_works(
 # ------------------------------------------------------------------ too little time
 
 
-def test_run_whose_time_is_nearly_over_keeps_nothing_and_comes_back(
-    journey: Journey, second_function: Function
-) -> None:
+def test_run_whose_time_is_nearly_over_keeps_nothing_and_comes_back(journey: Journey) -> None:
     one = journey.place(said(LONGER_S))
     seen: list[Step] = []
 
     def wait_out_the_time(step: Step) -> None:
         seen.append(step)
         if step == Step("CreateMultipartUpload", has_effect=True):
-            time.sleep(4.5)
+            journey.function.clock.sleep(50)
 
     journey.aws.watcher = wait_out_the_time
-    second_function.timeout_s = 64
-    assert not deliver(second_function, one.archive_job())
+    journey.function.timeout_s = 100
+    assert not journey.archive(one)
     journey.aws.watcher = None
+    journey.function.timeout_s = 600
     assert Step("AbortMultipartUpload", has_effect=True) in seen
     assert journey.keys() == []
     assert journey.uploads() == []
@@ -196,14 +194,11 @@ def test_run_whose_time_is_nearly_over_keeps_nothing_and_comes_back(
     assert_whole(journey, frames(LONGER_S))
 
 
-def test_call_that_is_too_long_for_every_run_is_told(
-    journey: Journey, second_function: Function
-) -> None:
+def test_call_that_is_too_long_for_every_run_is_told(journey: Journey) -> None:
     one = journey.place(said(SHORT_S))
-    second_function.timeout_s = 30
-    done = [
-        deliver(second_function, one.archive_job(), receives) for receives in range(1, GIVES_UP + 1)
-    ]
+    journey.function.timeout_s = 30
+    done = [journey.archive(one, receives) for receives in range(1, GIVES_UP + 1)]
+    journey.function.timeout_s = 600
     assert done == [False] * (GIVES_UP - 1) + [True]
     assert journey.keys() == []
     (failed,) = journey.failed_jobs()
