@@ -25,6 +25,9 @@ PARAMETERS: Final = {
     "ArchivePrefix": PREFIX,
     "ArchiveKmsKeyArn": "",
     "Tracks": "customer",
+    "AlarmEmail": "",
+    "AlarmTopicArn": "",
+    "RedriveRoleArn": "",
 }
 
 

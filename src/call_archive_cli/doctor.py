@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
 from call_archive.fields import instance_id_of
+from call_archive_cli.errors import is_about_credentials
 from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from call_archive_cli.clients import Clients
     from call_archive_cli.session import Session
@@ -27,9 +29,35 @@ ADVISED_RETENTION_HOURS: Final = 24
 FORBIDDEN: Final = frozenset(
     ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "403")
 )
+_GONE: Final = frozenset(
+    (
+        "404",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchBucket",
+        "NotFound",
+        "NotFoundException",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    )
+)
+_BUSY: Final = frozenset(("RequestLimitExceeded", "SlowDown", "TooManyRequestsException"))
+NOT_OF_A_CALL: Final = frozenset(("alarms", "existing streams", "redrive role"))
+"""Checks of what a call does not go through."""
+
+_SERVER_ERROR: Final = 500
+STREAMS_QUOTA: Final = 10_000
+"""Streams of an account in a region (Kinesis Video Streams quotas, the default)."""
+
+_CLOSE_TO_QUOTA: Final = 0.8
+_RESTORE: Final = (
+    "somebody deleted or changed it by hand, and CloudFormation believes that it is there: the "
+    "same deployment again does nothing; a change set with REVERT_DRIFT restores it "
+    "(docs/runbook.md, Restore what was changed by hand)"
+)
 _NEEDED: Final = frozenset(
     ("ArchiveFunction", "ArchiveQueue", "DisconnectRule", "FailedJobsQueue", "FlowFunction")
 )
+_ARN_OPERATORS: Final = frozenset(("ArnEquals", "ArnLike", "StringEquals", "StringLike"))
 _STORAGE: Final = "Amazon Connect console, the instance, Data storage, Live media streaming"
 
 
@@ -90,9 +118,16 @@ def read_setup(session: Session, instance_arn: str | None) -> Setup:
     )
 
 
-def examine(setup: Setup) -> Iterator[Finding]:
-    """Every finding, in the order in which a call goes through the parts."""
+def examine(setup: Setup, leave_out: Collection[str] = ()) -> Iterator[Finding]:
+    """Every finding, in the order in which a call goes through the parts.
+
+    Args:
+        setup: what is looked at.
+        leave_out: names of checks that are not made.
+    """
     for subject, check in _CHECKS:
+        if subject in leave_out:
+            continue
         try:
             yield from check(setup)
         except ClientError as error:
@@ -100,7 +135,10 @@ def examine(setup: Setup) -> Iterator[Finding]:
 
 
 def _refused(subject: str, error: ClientError) -> Finding:
-    code = error.response["Error"]["Code"]
+    code = error.response["Error"].get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if is_about_credentials(error):
+        raise error
     if code in FORBIDDEN:
         return Finding(
             subject,
@@ -108,12 +146,20 @@ def _refused(subject: str, error: ClientError) -> Finding:
             f"your credentials do not allow {error.operation_name}",
             "ask with a role that may read it",
         )
+    if code in _GONE:
+        return _gone(subject, f"it is not there ({error.operation_name} answered {code})")
+    busy = status >= _SERVER_ERROR or "Throttl" in code or code in _BUSY
     return Finding(
         subject,
-        Verdict.WRONG,
+        Verdict.UNKNOWN,
         f"{error.operation_name} answered {code}",
-        "look whether somebody has deleted it, and deploy the stack again",
+        "AWS was busy: ask again" if busy else "look into it: this says nothing about the set-up",
     )
+
+
+def _gone(subject: str, text: str) -> Finding:
+    """What somebody deleted or changed by hand; deploying the same again does nothing."""
+    return Finding(subject, Verdict.WRONG, text, _RESTORE)
 
 
 def _check_streaming(setup: Setup) -> Iterator[Finding]:
@@ -140,10 +186,76 @@ def _check_streaming(setup: Setup) -> Iterator[Finding]:
         return
     video = configs[0].get("KinesisVideoStreamConfig", {})
     yield _judge_retention(video.get("RetentionPeriodHours", 0))
-    yield from _judge_prefix(video.get("Prefix", ""), setup.parameters.get("StreamPrefix", "*"))
+    prefix = video.get("Prefix", "")
+    yield from _judge_prefix(prefix, setup.parameters.get("StreamPrefix", "*"))
     key = video.get("EncryptionConfig", {}).get("KeyId", "")
     if key:
         yield from _judge_key(setup, key)
+
+
+def _check_streams(setup: Setup) -> Iterator[Finding]:
+    """Settings are for streams that Connect makes from now on; old ones keep theirs."""
+    prefix = setup.parameters.get("StreamPrefix", "*")
+    begins = "" if prefix == "*" else f"{prefix}-connect-"
+    total, short, other_key = 0, list[str](), list[str]()
+    pages = setup.client("kinesisvideo").get_paginator("list_streams").paginate()
+    for stream in (stream for page in pages for stream in page["StreamInfoList"]):
+        total += 1
+        name = stream["StreamName"]
+        if "-connect-" not in name or not name.startswith(begins):
+            continue
+        if stream["DataRetentionInHours"] < ADVISED_RETENTION_HOURS:
+            short.append(f"{name} ({stream['DataRetentionInHours']} h)")
+        key = stream.get("KmsKeyId", "")
+        if key and "alias/aws/" not in key and not _is_key(setup.parameters, key):
+            other_key.append(name)
+    yield from _judge_streams(short, other_key)
+    yield _judge_quota(total)
+
+
+def _is_key(parameters: Mapping[str, str], key: str) -> bool:
+    allowed = parameters.get("MediaKmsKeyArn", "")
+    return bool(allowed) and (key == allowed or allowed.endswith(f"/{key}"))
+
+
+def _judge_streams(short: list[str], other_key: list[str]) -> Iterator[Finding]:
+    subject = "existing streams"
+    if short:
+        yield Finding(
+            subject,
+            Verdict.DOUBTFUL,
+            f"{count(len(short), 'stream')} keep audio for less than {ADVISED_RETENTION_HOURS} h, "
+            f"whatever the instance says now: {_some(short)}",
+            "aws kinesisvideo update-data-retention (docs/runbook.md, The retention is too short)",
+        )
+    if other_key:
+        yield Finding(
+            subject,
+            Verdict.DOUBTFUL,
+            f"{count(len(other_key), 'stream')} have a key of which the stack knows nothing: "
+            f"{_some(other_key)}",
+            "allow ArchiveRole kms:Decrypt with that key, or deploy with MediaKmsKeyArn",
+        )
+    if not short and not other_key:
+        yield Finding(subject, Verdict.GOOD, "retention and key as they have to be")
+
+
+def _judge_quota(total: int) -> Finding:
+    subject = "stream quota"
+    text = (
+        f"{count(total, 'stream')} in this account and region; the default quota is "
+        f"{STREAMS_QUOTA:,}. Connect needs more streams than there are concurrent calls, of all "
+        "its instances together"
+    )
+    if total >= STREAMS_QUOTA * _CLOSE_TO_QUOTA:
+        advice = "look at Service Quotas, Amazon Kinesis Video Streams, and ask for more in time"
+        return Finding(subject, Verdict.DOUBTFUL, text, advice)
+    return Finding(subject, Verdict.GOOD, text)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _judge_retention(hours: int) -> Finding:
@@ -183,9 +295,10 @@ def _judge_key(setup: Setup, key: str) -> Iterator[Finding]:
     subject = "media key"
     described = setup.client("kms").describe_key(KeyId=key)["KeyMetadata"]
     if not described["Enabled"]:
-        yield Finding(
-            subject, Verdict.WRONG, f"{key} is {described['KeyState']}", "enable the key in KMS"
-        )
+        enable = f"enable the key: aws kms enable-key --key-id {key}"
+        if described["KeyState"] == "PendingDeletion":
+            enable = f"first aws kms cancel-key-deletion --key-id {key}, then {enable}"
+        yield Finding(subject, Verdict.WRONG, f"{key} is {described['KeyState']}", enable)
     elif (
         described.get("KeyManager") == "CUSTOMER"
         and setup.parameters.get("MediaKmsKeyArn") != described["Arn"]
@@ -234,42 +347,80 @@ def _check_permission(setup: Setup) -> Iterator[Finding]:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
         policy = {"Statement": []}
-    if any(_lets_in(statement, setup.instance_arn) for statement in policy["Statement"]):
+    statements = policy["Statement"]
+    if any(_lets_in(statement, setup.instance_arn) for statement in statements):
         yield Finding(subject, Verdict.GOOD, "Amazon Connect may invoke FlowFunction")
-    else:
+    elif any(_lets_in(statement, "") for statement in statements):
         yield Finding(
             subject,
             Verdict.WRONG,
-            "Amazon Connect may not invoke FlowFunction",
-            "deploy the stack again, with ConnectInstanceArn of this instance",
+            "only another instance of Amazon Connect may invoke FlowFunction",
+            f"deploy with ConnectInstanceArn={setup.instance_arn}",
         )
+    else:
+        yield _gone(subject, "Amazon Connect may not invoke FlowFunction")
 
 
 def _lets_in(statement: Mapping[str, Any], instance_arn: str) -> bool:
     """Whether Connect, of this instance where it is known, may invoke the function."""
     principal = statement.get("Principal", {})
     services = principal.get("Service", []) if isinstance(principal, dict) else []
-    source = statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", instance_arn)
     return (
         statement["Effect"] == "Allow"
         and "connect.amazonaws.com" in services
-        and (not instance_arn or source == instance_arn)
+        and (not instance_arn or all(_matches(instance_arn, s) for s in _sources(statement)))
     )
 
 
-def _check_queues(setup: Setup) -> Iterator[Finding]:
-    sqs = setup.client("sqs")
-    attributes = sqs.get_queue_attributes(
-        QueueUrl=setup.resources["ArchiveQueue"], AttributeNames=["All"]
-    )["Attributes"]
-    waiting = int(attributes["ApproximateNumberOfMessages"])
+def _sources(statement: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The patterns of each condition on the source's ARN."""
+    for operator, keys in statement.get("Condition", {}).items():
+        if operator.removesuffix("IfExists") in _ARN_OPERATORS:
+            for key, patterns in keys.items():
+                if key.lower() == "aws:sourcearn":
+                    yield [patterns] if isinstance(patterns, str) else patterns
+
+
+def _matches(arn: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(arn, pattern.replace("[", "[[]")) for pattern in patterns)
+
+
+def _check_functions(setup: Setup) -> Iterator[Finding]:
+    for logical_id in ("FlowFunction", "ArchiveFunction"):
+        try:
+            function = _function(setup, logical_id)
+        except ClientError as error:
+            yield _refused(logical_id, error)
+        else:
+            yield judge_function(logical_id, function)
+
+
+def judge_function(logical_id: str, function: Mapping[str, Any]) -> Finding:
+    """Whether a function may run, by what GetFunction says of it."""
+    configuration = function["Configuration"]
+    state = configuration.get("State", "Active")
+    if function.get("Concurrency", {}).get("ReservedConcurrentExecutions") == 0:
+        return Finding(
+            logical_id,
+            Verdict.WRONG,
+            "it may not run: its reserved concurrency is 0",
+            f"aws lambda delete-function-concurrency --function-name "
+            f"{configuration['FunctionName']}, or put back what the stack reserves "
+            "(docs/runbook.md, Restore what was changed by hand)",
+        )
+    if state == "Failed":
+        reason = configuration.get("StateReason", "")
+        return Finding(logical_id, Verdict.WRONG, f"it is in state {state}: {reason}", _RESTORE)
+    return Finding(logical_id, Verdict.GOOD, "it is there, and may run")
+
+
+def _check_archive_queue(setup: Setup) -> Iterator[Finding]:
+    waiting = _messages(setup, "ArchiveQueue")
     yield Finding("archive queue", Verdict.GOOD, f"{count(waiting, 'job')} waiting")
-    failed = int(
-        sqs.get_queue_attributes(
-            QueueUrl=setup.resources["FailedJobsQueue"],
-            AttributeNames=["ApproximateNumberOfMessages"],
-        )["Attributes"]["ApproximateNumberOfMessages"]
-    )
+
+
+def _check_failed_jobs(setup: Setup) -> Iterator[Finding]:
+    failed = _messages(setup, "FailedJobsQueue")
     if failed:
         yield Finding(
             "failed jobs",
@@ -279,6 +430,68 @@ def _check_queues(setup: Setup) -> Iterator[Finding]:
         )
     else:
         yield Finding("failed jobs", Verdict.GOOD, "none")
+
+
+def _messages(setup: Setup, logical_id: str) -> int:
+    """Visible, and received by somebody a short time ago."""
+    attributes = setup.client("sqs").get_queue_attributes(
+        QueueUrl=setup.resources[logical_id], AttributeNames=["All"]
+    )["Attributes"]
+    in_flight = attributes.get("ApproximateNumberOfMessagesNotVisible", "0")
+    return int(attributes["ApproximateNumberOfMessages"]) + int(in_flight)
+
+
+def _check_redrive_role(setup: Setup) -> Iterator[Finding]:
+    subject = "redrive role"
+    role = setup.parameters.get("RedriveRoleArn", "")
+    if not role:
+        yield Finding(
+            subject,
+            Verdict.DOUBTFUL,
+            "nobody may put jobs into the queue: redrive and backfill will be refused",
+            "deploy with RedriveRoleArn=ROLE_ARN, a role that operators assume",
+        )
+        return
+    try:
+        setup.client("iam").get_role(RoleName=role.rpartition("/")[2])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchEntity":
+            raise
+        yield Finding(
+            subject, Verdict.WRONG, f"{role} is not there", "deploy with another RedriveRoleArn"
+        )
+    else:
+        yield Finding(subject, Verdict.GOOD, f"{role} may redrive and backfill")
+
+
+def _check_alarms(setup: Setup) -> Iterator[Finding]:
+    subject = "alarms"
+    topic = setup.parameters.get("AlarmTopicArn") or setup.resources.get("AlarmTopic", "")
+    if not topic:
+        yield Finding(
+            subject, Verdict.DOUBTFUL, "they tell nobody", "deploy with AlarmEmail or AlarmTopicArn"
+        )
+        return
+    pages = (
+        setup.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    )
+    subscriptions = [entry for page in pages for entry in page["Subscriptions"]]
+    confirmed = [s for s in subscriptions if s["SubscriptionArn"].startswith("arn:")]
+    waiting = [s["Endpoint"] for s in subscriptions if s not in confirmed]
+    if waiting:
+        yield Finding(
+            subject,
+            Verdict.DOUBTFUL if confirmed else Verdict.WRONG,
+            f"{_some(waiting)} did not confirm the subscription, and gets nothing",
+            "open the link in the message of AWS Notifications; it expires after two days: then "
+            "subscribe again (SNS console, the topic)",
+        )
+    elif confirmed:
+        yield Finding(subject, Verdict.GOOD, f"{count(len(confirmed), 'subscriber')} of {topic}")
+    else:
+        yield Finding(
+            subject, Verdict.WRONG, f"nobody is subscribed to {topic}", "subscribe in SNS"
+        )
 
 
 def _check_event_source(setup: Setup) -> Iterator[Finding]:
@@ -308,7 +521,10 @@ def _check_contact_events(setup: Setup) -> Iterator[Finding]:
             subject,
             Verdict.DOUBTFUL,
             "the rule is disabled: calls whose caller hangs up are not archived",
-            "deploy with ArchiveOnDisconnect=true, unless contact records are used",
+            "deploy with ArchiveOnDisconnect=true, unless contact records are used"
+            if setup.parameters.get("ArchiveOnDisconnect") == "false"
+            else f"aws events enable-rule --name {rule}: somebody disabled it by hand, and the "
+            "same deployment again does nothing",
         )
 
 
@@ -319,7 +535,7 @@ def _check_bucket(setup: Setup) -> Iterator[Finding]:
     client.head_bucket(Bucket=bucket)
     yield Finding(subject, Verdict.GOOD, f"{bucket} is there")
     yield from _judge_public_access(client, bucket)
-    yield from _judge_lifecycle(client, bucket)
+    yield from _judge_lifecycle(client, bucket, setup.parameters.get("ArchivePrefix", ""))
 
 
 def _judge_public_access(client: Any, bucket: str) -> Iterator[Finding]:  # noqa: ANN401 - boto3
@@ -341,7 +557,11 @@ def _judge_public_access(client: Any, bucket: str) -> Iterator[Finding]:  # noqa
         )
 
 
-def _judge_lifecycle(client: Any, bucket: str) -> Iterator[Finding]:  # noqa: ANN401 - boto3
+def _judge_lifecycle(
+    client: Any,  # noqa: ANN401 - boto3
+    bucket: str,
+    prefix: str,
+) -> Iterator[Finding]:
     subject = "unfinished uploads"
     try:
         rules = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
@@ -349,7 +569,7 @@ def _judge_lifecycle(client: Any, bucket: str) -> Iterator[Finding]:  # noqa: AN
         if error.response["Error"]["Code"] != "NoSuchLifecycleConfiguration":
             raise
         rules = []
-    if any("AbortIncompleteMultipartUpload" in rule for rule in rules):
+    if any(_removes_uploads(rule, f"{prefix}recordings/") for rule in rules):
         yield Finding(subject, Verdict.GOOD, "removed by a lifecycle rule")
     else:
         yield Finding(
@@ -358,6 +578,18 @@ def _judge_lifecycle(client: Any, bucket: str) -> Iterator[Finding]:  # noqa: AN
             "what a killed run leaves behind stays, and costs",
             "add a lifecycle rule: abort incomplete multipart uploads after 1 day",
         )
+
+
+def _removes_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a rule is in force, for keys that begin so."""
+    narrow = rule.get("Filter", {})
+    narrow = narrow.get("And", narrow)
+    of_prefix = narrow.get("Prefix", rule.get("Prefix", ""))
+    return (
+        "AbortIncompleteMultipartUpload" in rule
+        and rule["Status"] == "Enabled"
+        and prefix.startswith(of_prefix)
+    )
 
 
 def _function(setup: Setup, logical_id: str) -> Mapping[str, Any]:
@@ -369,10 +601,15 @@ def _function(setup: Setup, logical_id: str) -> Mapping[str, Any]:
 
 _CHECKS: Final[tuple[tuple[str, Callable[[Setup], Iterator[Finding]]], ...]] = (
     ("media streaming", _check_streaming),
+    ("existing streams", _check_streams),
+    ("functions", _check_functions),
     ("association", _check_association),
     ("permission", _check_permission),
-    ("queues", _check_queues),
+    ("archive queue", _check_archive_queue),
+    ("failed jobs", _check_failed_jobs),
+    ("redrive role", _check_redrive_role),
     ("event source", _check_event_source),
     ("contact events", _check_contact_events),
     ("bucket", _check_bucket),
+    ("alarms", _check_alarms),
 )

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from call_archive_cli.doctor import _lets_in, judge_function
 from local.behaviour import CallFault
 from local.demo_call import INSTANCE_ARN
 from local.server import LocalAws
 from tests.cli.archive import Archive
 from tests.cli.conftest import Run
 from tests.cli.stack import BUCKET, INSTANCE_ID, NAME, PREFIX, Stack, deploy
+from tests.integration.journey import call
 
 type Break = Callable[[Stack], Any]
 
@@ -20,21 +22,30 @@ ALL_GOOD = [
     "retention",
     "stream prefix",
     "media key",
+    "existing streams",
+    "stream quota",
+    "FlowFunction",
+    "ArchiveFunction",
     "association",
     "permission",
     "archive queue",
     "failed jobs",
+    "redrive role",
     "event source",
     "contact events",
     "bucket",
     "public access",
     "unfinished uploads",
+    "alarms",
 ]
 
 
 @pytest.fixture
 def stack(aws: LocalAws) -> Stack:
-    deployed = deploy(aws)
+    topic = aws.client("sns").create_topic(Name="alarms")["TopicArn"]
+    aws.client("sns").subscribe(TopicArn=topic, Protocol="sms", Endpoint="+441234567890")
+    role = aws.client("iam").create_role(RoleName="operators", AssumeRolePolicyDocument="{}")
+    deployed = deploy(aws, AlarmTopicArn=topic, RedriveRoleArn=role["Role"]["Arn"])
     key = deployed.client("kms").create_key()["KeyMetadata"]["Arn"]
     give_key(deployed, key, parameter=key)
     return deployed
@@ -126,6 +137,45 @@ def _delete_queue(stack: Stack) -> None:
     stack.client("sqs").delete_queue(QueueUrl=stack.resources["ArchiveQueue"])
 
 
+def _delete_key(stack: Stack) -> None:
+    key = stack.client("kms").create_key()["KeyMetadata"]
+    stack.client("kms").schedule_key_deletion(KeyId=key["KeyId"])
+    give_key(stack, key["Arn"], parameter=key["Arn"])
+
+
+def _place_stream(stack: Stack) -> None:
+    stack.aws.place(call(), retention_hours=1)
+
+
+def _delete_function(stack: Stack) -> None:
+    stack.client("lambda").delete_function(FunctionName=stack.resources["ArchiveFunction"])
+
+
+def _delete_role(stack: Stack) -> None:
+    stack.client("iam").delete_role(RoleName="operators")
+
+
+def _unsubscribe(stack: Stack) -> None:
+    sns = stack.client("sns")
+    for subscription in sns.list_subscriptions()["Subscriptions"]:
+        sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+
+
+def _lifecycle(**changes: Any) -> Break:
+    def change(stack: Stack) -> None:
+        rule = {
+            "ID": "abort",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        }
+        stack.client("s3").put_bucket_lifecycle_configuration(
+            Bucket=BUCKET, LifecycleConfiguration={"Rules": [rule | changes]}
+        )
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("subject", "verdict", "break_it", "mend"),
     [
@@ -151,10 +201,22 @@ def _delete_queue(stack: Stack) -> None:
             lambda stack: stack.aws.connect.instances.functions.clear(),
             "add it",
         ),
-        ("permission", "wrong", _remove_permission, "deploy the stack again"),
-        ("permission", "wrong", _permit_another_instance, "deploy the stack again"),
+        ("permission", "wrong", _remove_permission, "REVERT_DRIFT"),
+        ("permission", "wrong", _permit_another_instance, "deploy with ConnectInstanceArn"),
         ("failed jobs", "wrong", _fail_a_job, "redrive"),
-        ("queues", "wrong", _delete_queue, "deploy the stack again"),
+        ("archive queue", "wrong", _delete_queue, "REVERT_DRIFT"),
+        ("media key", "wrong", _delete_key, "first aws kms cancel-key-deletion"),
+        ("existing streams", "doubtful", _place_stream, "update-data-retention"),
+        ("ArchiveFunction", "wrong", _delete_function, "REVERT_DRIFT"),
+        ("redrive role", "wrong", _delete_role, "another RedriveRoleArn"),
+        ("alarms", "wrong", _unsubscribe, "subscribe in SNS"),
+        ("unfinished uploads", "doubtful", _lifecycle(Status="Disabled"), "lifecycle rule"),
+        (
+            "unfinished uploads",
+            "doubtful",
+            _lifecycle(Filter={"Prefix": "logs/"}),
+            "abort incomplete multipart uploads",
+        ),
         ("event source", "wrong", _disable_mapping, "enable it"),
         (
             "contact events",
@@ -162,13 +224,13 @@ def _delete_queue(stack: Stack) -> None:
             lambda stack: stack.client("events").disable_rule(
                 Name=stack.resources["DisconnectRule"]
             ),
-            "ArchiveOnDisconnect=true",
+            "aws events enable-rule",
         ),
         (
             "bucket",
             "wrong",
             lambda stack: stack.client("s3").delete_bucket(Bucket=BUCKET),
-            "deploy the stack again",
+            "REVERT_DRIFT",
         ),
         (
             "public access",
@@ -208,6 +270,61 @@ def test_what_may_not_be_asked_is_said_and_the_rest_goes_on(run: Run, stack: Sta
     assert "ListInstanceStorageConfigs" in found["media streaming"]["text"]
     assert found["association"]["verdict"] == "unknown"
     assert found["bucket"]["verdict"] == "good"
+
+
+def test_throttled_question_says_nothing_about_the_set_up(run: Run, stack: Stack) -> None:
+    throttled = CallFault("ListInstanceStorageConfigs", "TooManyRequestsException", 429, times=None)
+    stack.aws.behaviour = replace(stack.aws.behaviour, call_faults=(throttled,))
+    exit_code, found = findings(run)
+    assert exit_code == 0
+    assert found["media streaming"]["verdict"] == "unknown"
+    assert "ask again" in found["media streaming"]["mend"]
+
+
+def test_expired_credentials_are_no_finding(run: Run, stack: Stack) -> None:
+    expired = CallFault(
+        "ListInstanceStorageConfigs", "ExpiredTokenException", 403, "no", times=None
+    )
+    stack.aws.behaviour = replace(stack.aws.behaviour, call_faults=(expired,))
+    result = run("--stack", NAME, "doctor")
+    assert result.exit_code == 3
+    assert "aws sso login" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("condition", "lets_in"),
+    [
+        ({"ArnLike": {"AWS:SourceArn": INSTANCE_ARN}}, True),
+        ({"ArnLike": {"aws:SourceArn": INSTANCE_ARN[:-3] + "*"}}, True),
+        ({"ArnLikeIfExists": {"aws:SourceArn": ["arn:x", INSTANCE_ARN[:-1] + "?"]}}, True),
+        ({"ArnEquals": {"aws:SourceArn": INSTANCE_ARN[:-1] + "0"}}, False),
+        ({"StringEquals": {"aws:SourceAccount": "123456789012"}}, True),
+        ({}, True),
+    ],
+)
+def test_permission_is_read_as_iam_reads_it(condition: Any, lets_in: bool) -> None:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "connect.amazonaws.com"},
+        "Condition": condition,
+    }
+    assert _lets_in(statement, INSTANCE_ARN) is lets_in
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ({"Concurrency": {"ReservedConcurrentExecutions": 0}}, "wrong"),
+        ({"Concurrency": {"ReservedConcurrentExecutions": 2}}, "good"),
+        ({}, "good"),
+    ],
+)
+def test_reserved_concurrency_of_0_runs_nothing(answer: Any, verdict: str) -> None:
+    # moto's GetFunction leaves it out.
+    configuration = {"FunctionName": "stack-ArchiveFunction", "State": "Active"}
+    found = judge_function("ArchiveFunction", {"Configuration": configuration, **answer})
+    assert found.verdict == verdict
+    assert ("delete-function-concurrency" in found.mend) is (verdict == "wrong")
 
 
 def test_functions_are_looked_for_on_every_page(run: Run, stack: Stack) -> None:

@@ -189,7 +189,7 @@ def test_retention_of_0_is_the_finding(run: Run, aws: LocalAws) -> None:
     ("arguments", "exit_code", "words"),
     [
         (("gone.mkv",), 3, "gone.mkv: there is no such file"),
-        ((".",), 3, "directory"),
+        ((".",), 2, "there is no .mkv file in it"),
         (("arn:aws:nonsense",), 2, "StreamARN must look like"),
         ((STREAM_ARN,), 3, "ResourceNotFoundException"),
         ((STREAM_ARN, "--from", "noon"), 2, "2026-11-23T09:30:00Z"),

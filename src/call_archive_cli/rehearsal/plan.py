@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from call_archive.fields import account_of, instance_id_of, region_of
-from call_archive_cli.doctor import FORBIDDEN, Finding, Setup, Verdict, examine
+from call_archive_cli.doctor import FORBIDDEN, NOT_OF_A_CALL, Finding, Setup, Verdict, examine
 from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.rehearsal.costs import Cost, estimate
 from call_archive_cli.rehearsal.leftovers import NAME_INFIX, Place
@@ -132,7 +132,7 @@ def make_plan(setup: Setup, stack: str) -> Plan:
     if not setup.instance_arn:
         raise CommandError("the stack serves any instance: give --instance-arn", USAGE)
     began = time.monotonic()
-    findings = list(examine(setup))
+    findings = list(examine(setup, leave_out=NOT_OF_A_CALL))
     video = _video(setup)
     run_id = str(uuid.uuid4())
     place = place_of(setup, stack, video)
