@@ -1,7 +1,8 @@
 """`python -m bench.page`: what a page of recordings costs to make, to open and to hear.
 
-The hour is two voices in turn over the noise of a line. Making is measured by processes, as in
-every other section; opening, sorting and the first sound by the page's own clock in Chromium.
+The hour is two voices in turn, the caller's over the noise of a line. Making is measured by
+processes, as in every other section; opening, sorting and the first sound by the page's own clock
+in Chromium.
 """
 
 import argparse
@@ -40,10 +41,10 @@ FILE, FOLDER, LONG, MANY = "1 hour, one file", "1 hour, folder", "3 hours, folde
 
 _TEXT: Final = """\
 `call-archive report`, and its page in headless Chromium {version}. The hour is stereo: the demo's \
-two voices in turn, over noise of {noise} dBFS; the 200 calls are of 8 to 40 s. Opening is from \
-the start of the navigation until the second frame after the load event, sorting from the click \
-until the second frame after it, the first sound from the key until the player's clock runs. \
-{rounds} rounds. By `python -m bench.page --write docs/benchmarks.md`."""
+two voices in turn, the caller's over noise of {noise} dBFS; the 200 calls are of 8 to 40 s. \
+Opening is from the start of the navigation until the second frame after the load event, sorting \
+from the click until the second frame after it, the first sound from the key until the player's \
+clock runs. {rounds} rounds. By `python -m bench.page --write docs/benchmarks.md`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _build_cases(directory: Path) -> list[Case]:
 
 
 def _write_call(path: Path, seconds: int) -> None:
-    """Two voices in turn; the noise differs all the time, as on a line."""
+    """Two voices in turn; a caller's line has noise, an agent's has none, as in a real call."""
     random = np.random.default_rng(seconds)
     voices = [_voice(name) for name in ("caller", "agent")]
     with wave.open(str(path), "wb") as recording:
@@ -154,7 +155,7 @@ def _write_call(path: Path, seconds: int) -> None:
         for start_s in range(0, seconds, PIECE_S):
             samples = RATE_HZ * min(PIECE_S, seconds - start_s)
             at = start_s * RATE_HZ + np.arange(samples)
-            noise = random.normal(0, 32768 * 10 ** (NOISE_DBFS / 20), (samples, 2))
+            noise = random.normal(0, 32768 * 10 ** (NOISE_DBFS / 20), (samples, 2)) * (1, 0)
             spoken = np.column_stack([voice[at % len(voice)] for voice in voices])
             recording.writeframes(
                 np.clip(np.round(spoken + noise), -32768, 32767).astype("<i2").tobytes()

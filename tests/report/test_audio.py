@@ -1,5 +1,6 @@
 """A page's audio: lossless, or compressed with the sides apart; memory that does not grow."""
 
+import io
 import resource
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 
 from call_archive_cli.report.audio import VORBIS_COMPRESSION, Form, write_audio
+from call_archive_cli.report.ogg import OggError, shorten_pages
 from local.demo_call import VOICES
 from tests.report.conftest import RATE_HZ, Samples, write_wav
 
@@ -129,3 +131,22 @@ def test_three_hours_do_not_fill_the_memory(tmp_path: Path) -> None:
     peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     if peak_bytes > MOST_RESIDENT_BYTES:
         pytest.fail(f"{peak_bytes:,} bytes")
+
+
+def test_short_pages_hold_the_same_packets(tmp_path: Path) -> None:
+    spoken = np.concatenate([voice("caller", 20), np.zeros(RATE_HZ * 40, dtype=np.int16)])
+    soundfile.write(tmp_path / "long.ogg", spoken, RATE_HZ, format="OGG", subtype="VORBIS")
+    with (tmp_path / "long.ogg").open("rb") as source, (tmp_path / "o.ogg").open("wb") as target:
+        shorten_pages(source, target)
+    assert np.array_equal(decoded(tmp_path / "long.ogg"), decoded(tmp_path / "o.ogg"))
+    long_pages, short_pages = (
+        (tmp_path / name).read_bytes().count(b"OggS") for name in ("long.ogg", "o.ogg")
+    )
+    # 256 samples a packet, four packets a page.
+    assert short_pages >= len(spoken) / 1024 > 5 * long_pages
+
+
+@pytest.mark.parametrize("content", [b"no Ogg at all" * 9, b"OggS"])
+def test_what_is_no_vorbis_is_refused(content: bytes) -> None:
+    with pytest.raises(OggError):
+        shorten_pages(io.BytesIO(content), io.BytesIO())

@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from call_archive_cli.report.page import Cover, write_folder
 from tests.report.conftest import (
     MADE_AT,
+    RATE_HZ,
     STARTED_MS,
     find,
     fragment_number,
@@ -382,6 +383,36 @@ def test_compressed_page_keeps_the_sides_apart(tmp_path: Path, browser: BrowserC
     left, right = loudness(page)
     assert right > 0.3
     assert left < 0.001
+
+
+def test_compressed_page_plays_what_it_shows(tmp_path: Path, browser: BrowserContext) -> None:
+    """Every second has its own pitch, and half of every minute is silent."""
+    second = np.arange(RATE_HZ * 620) // RATE_HZ
+    phase = np.cumsum(300 + 4 * second) / RATE_HZ
+    pitches = np.where(second % 61 < 30, 0.3 * 32767 * np.sin(2 * np.pi * phase), 0)
+    write_call(tmp_path, "long", np.round(pitches).astype(np.int16), silence(620))
+    page = open_page(write_page(tmp_path), browser)
+    page.locator("#voices").select_option("middle")
+    page.locator("#play").click()
+    for second_s in (310, 10, 306):
+        page.evaluate(f"player.seek({second_s * 1000})")
+        until(page, f"player.media.currentTime > {second_s + 1} && !player.media.seeking")
+        clock_s, pitch_hz = page.evaluate(
+            """async () => {
+              const { context, merger } = player.graph;
+              const meter = context.createAnalyser();
+              Object.assign(meter, { fftSize: 16384, smoothingTimeConstant: 0 });
+              merger.connect(meter);
+              await new Promise((resolve) => setTimeout(resolve, 500));
+              const loud = new Float32Array(meter.frequencyBinCount);
+              meter.getFloatFrequencyData(loud);
+              const now = player.media.currentTime;
+              merger.disconnect(meter);
+              return [now, (loud.indexOf(Math.max(...loud)) * context.sampleRate) / 16384];
+            }"""
+        )
+        # What is heard is of the last third of a second; the pitch is exact to half a second.
+        assert (pitch_hz - 300) / 4 == pytest.approx(clock_s - 0.4, abs=1.2)
 
 
 @pytest.fixture

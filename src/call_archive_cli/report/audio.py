@@ -1,7 +1,7 @@
 """A WAV → the form in which a page holds its audio; constant memory.
 
 * `FLAC`: lossless, half of a WAV. For pages of up to ten minutes.
-* `VORBIS`: compressed, for a longer page in one file; 13 to 18 MB an hour of two sides.
+* `VORBIS`: compressed, for a longer page in one file.
 * `WAV`: the recording itself, in the page's folder.
 
 A page must not lie about who speaks, so the sides are never joint stereo. libvorbis couples the
@@ -22,6 +22,8 @@ from typing import Final
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+
+from call_archive_cli.report.ogg import shorten_pages
 
 BLOCK: Final = 65_536
 FLAC_LIMIT_MS: Final = 10 * 60 * 1000
@@ -62,7 +64,17 @@ def write_audio(wav: Path, target: Path, form: Form) -> None:
     """
     if form is Form.WAV:
         shutil.copyfile(wav, target)
-        return
+    elif form is Form.FLAC:
+        _encode(wav, target, form)
+    else:
+        encoded = target.with_name(f"{target.name}.long-pages")
+        _encode(wav, encoded, form)
+        with encoded.open("rb") as long_pages, target.open("wb") as short_pages:
+            shorten_pages(long_pages, short_pages)
+        encoded.unlink()
+
+
+def _encode(wav: Path, target: Path, form: Form) -> None:
     codec = _CODECS[form]
     with soundfile.SoundFile(wav) as source:
         is_apart = form is Form.VORBIS and source.channels == STEREO
