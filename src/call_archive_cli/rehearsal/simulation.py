@@ -64,7 +64,9 @@ class Simulation:
     _contact_id: str = ""
 
     def __post_init__(self) -> None:
-        self.report = Report(self.plan.place.stack, "")
+        self.report = Report(
+            self.plan.place.stack, "", proved="No recording was made of the simulated contact"
+        )
         self._recorder = Recorder(self.report, self.audience)
 
     def run(self) -> Report:
@@ -196,6 +198,7 @@ class Simulation:
                 self.sleep(_POLL_S)
             manifest = found[0]
             step.seen = f"{manifest.get('durationMs')} ms, trigger {manifest.get('trigger')}"
+            self.report.proved = "The simulated contact was archived, and its manifest is complete"
             if manifest.get("complete") is not True:
                 raise StepError(
                     f"incomplete: {'; '.join(map(str, manifest.get('reasons') or ()))}",

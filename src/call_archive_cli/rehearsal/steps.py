@@ -58,12 +58,14 @@ class Report:
     Attributes:
         contact_id: of the contact that was to be archived.
         was_interrupted: somebody ended it before its end.
+        proved: what a run without a failure has shown.
     """
 
     stack: str
     contact_id: str
     steps: list[Step] = field(default_factory=list)
     was_interrupted: bool = False
+    proved: str = "The call was archived exactly as it was spoken"
 
     @property
     def is_good(self) -> bool:
@@ -84,10 +86,10 @@ class Report:
         doubts = sum(step.verdict is not Verdict.GOOD for step in self.steps)
         if doubts:
             return (
-                "The call was archived exactly as it was spoken; "
-                f"{doubts} of {len(self.steps)} steps could not be proved or ask for a look."
+                f"{self.proved}; {doubts} of {len(self.steps)} steps could not be proved or ask "
+                "for a look."
             )
-        return "The call was archived exactly as it was spoken, and nothing is left behind."
+        return f"{self.proved}, and nothing is left behind."
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""

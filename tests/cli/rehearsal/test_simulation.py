@@ -57,6 +57,7 @@ def test_a_simulated_contact_is_followed_to_its_recording(simulated: World) -> N
         "simulated recording": Verdict.GOOD,
         "cleaned up": Verdict.GOOD,
     }
+    assert report.verdict.startswith("The simulated contact was archived")
     assert "trigger flow" in step_of(report, "simulated recording").seen
     assert things(simulated) == []
     assert simulated.objects() == []
@@ -70,6 +71,7 @@ def test_no_media_is_an_observation_and_nobodys_fault(simulated: World, tmp_path
     assert step.verdict is Verdict.UNKNOWN
     assert "no MediaStreams in a simulated contact" in step.seen
     assert report.is_good
+    assert report.verdict.startswith("No recording was made of the simulated contact; 1 of 4")
     assert json.loads((tmp_path / "observations.json").read_text())["simulatedMedia"] is False
     assert things(simulated) == []
 
