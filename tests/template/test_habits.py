@@ -1,0 +1,49 @@
+"""CI, hooks, templates and release notes name only what exists, and the version has one source."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from call_archive import __version__
+
+ROOT = Path(__file__).parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+HABITS = [
+    *sorted((ROOT / ".github").rglob("*.*")),
+    *(ROOT / name for name in (".pre-commit-config.yaml", "RELEASING.md", "CONTRIBUTING.md")),
+]
+
+
+@pytest.mark.parametrize("file", HABITS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_exist(file: Path) -> None:
+    called = re.findall(r"(?:`|run: |entry: )make((?: [a-z-]+)+)(?![a-z=-])", file.read_text())
+    assert {target for words in called for target in words.split()} <= TARGETS
+
+
+@pytest.mark.parametrize("file", [path for path in HABITS if path.suffix in (".yml", ".yaml")])
+def test_files_are_yaml(file: Path) -> None:
+    assert yaml.safe_load(file.read_text())
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    used = re.findall(r"uses: (.+)", workflow)
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", action) for action in used)
+
+
+def test_the_version_has_one_source() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert "version" not in project["project"]
+    assert project["tool"]["hatch"]["version"] == {"path": "src/call_archive/__init__.py"}
+
+
+def test_the_changelog_has_a_section_for_the_version() -> None:
+    sections = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = [name for name in sections if name != "Unreleased"]
+    assert released[0] == __version__
