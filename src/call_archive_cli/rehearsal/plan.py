@@ -137,6 +137,15 @@ def make_plan(setup: Setup, stack: str) -> Plan:
     run_id = str(uuid.uuid4())
     place = place_of(setup, stack, video)
     script = build_script(read_voices(), run_id, instance_id_of(setup.instance_arn), 0)
+    try:
+        lock = lock_of(setup, place.bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in FORBIDDEN:
+            raise
+        text = f"your credentials do not allow {error.operation_name}"
+        advice = "give your role docs/policies/rehearse.json"
+        findings.append(Finding("bucket lock", Verdict.UNKNOWN, text, advice))
+        lock = ""
     key = str((video.get("EncryptionConfig") or {}).get("KeyId") or "")
     return Plan(
         setup,
@@ -145,7 +154,7 @@ def make_plan(setup: Setup, stack: str) -> Plan:
         max(LEAST_HOURS, int(video.get("RetentionPeriodHours") or _DEFAULT_HOURS)),
         "" if key.endswith(_MANAGED_KEY) else key,
         findings,
-        lock_of(setup, place.bucket),
+        lock,
         sum(len(fragment) for call in script.calls for fragment in call.fragments()),
         time.monotonic() - began,
     )
@@ -190,8 +199,6 @@ def lock_of(setup: Setup, bucket: str) -> str:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in ("ObjectLockConfigurationNotFoundError", "NoSuchBucket"):
-            return ""
-        if code in FORBIDDEN:
             return ""
         raise
     retention = found["ObjectLockConfiguration"].get("Rule", {}).get("DefaultRetention")

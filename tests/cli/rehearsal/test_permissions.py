@@ -118,7 +118,7 @@ def test_without_one_action_it_says_which(person: Any, action: str) -> None:
         "s3:ListBucketVersions": "ListObjectVersions",
         "s3:GetBucketPublicAccessBlock": "GetPublicAccessBlock",
         "s3:GetLifecycleConfiguration": "GetBucketLifecycleConfiguration",
-        "s3:GetBucketObjectLockConfiguration": "",
+        "s3:GetBucketObjectLockConfiguration": "GetObjectLockConfiguration",
         "s3:DeleteObjectVersion": "DeleteObject",
         "kms:GenerateDataKey": "PutMedia",
         "kms:Decrypt": "GetObject",
