@@ -47,3 +47,19 @@ def test_the_changelog_has_a_section_for_the_version() -> None:
     sections = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     released = [name for name in sections if name != "Unreleased"]
     assert released[0] == __version__
+
+
+DECISIONS = ROOT / "docs/decisions"
+NOTES = sorted(DECISIONS.glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda path: path.stem)
+def test_a_decision_has_a_title_a_status_a_date_and_a_row(note: Path) -> None:
+    title, _, status, *_ = note.read_text().splitlines()
+    assert re.fullmatch(rf"# {note.name[:4]}: \S.+", title)
+    found = re.fullmatch(
+        r"Status: (proposed|accepted|declined|replaced by \d{4})\. Date: \d{4}-\d\d-\d\d\.", status
+    )
+    assert found
+    row = f"| [{title.removeprefix('# ')}]({note.name}) | {found[1]} |"
+    assert row in (DECISIONS / "README.md").read_text().splitlines()
