@@ -11,6 +11,7 @@ from call_archive.limits import MAX_PREFIX_CHARACTERS
 from call_archive.reasons import Code
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_KEY_ARN = re.compile(r"|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+")
 _PREFIX = re.compile(
     rf"|[A-Za-z0-9!_.*'()=-][A-Za-z0-9!_.*'()=/-]{{0,{MAX_PREFIX_CHARACTERS - 1}}}"
 )
@@ -51,12 +52,16 @@ class ArchiveSettings:
 
     Attributes:
         region: the function's own, as Lambda sets it; "" elsewhere.
+        kms_key_arn: the key that every object is written with; "" for the bucket's default.
+        encryption_header: AES256 if every write has to name S3's own keys; "" otherwise.
     """
 
     location: ArchiveLocation
     failed_jobs_queue_url: str
     tracks: Tracks
     region: str
+    kms_key_arn: str = ""
+    encryption_header: str = ""
 
 
 def read_flow_settings(environment: Mapping[str, str] = os.environ) -> FlowSettings:
@@ -85,6 +90,8 @@ def read_archive_settings(environment: Mapping[str, str] = os.environ) -> Archiv
         failed_jobs_queue_url=_read_url(environment, "FAILED_JOBS_QUEUE_URL"),
         tracks=Tracks(tracks),
         region=environment.get("AWS_REGION", ""),
+        kms_key_arn=_read_key_arn(environment),
+        encryption_header=_read_encryption_header(environment),
     )
 
 
@@ -98,6 +105,24 @@ def _read_location(environment: Mapping[str, str]) -> ArchiveLocation:
     return ArchiveLocation(
         bucket=bucket, prefix=prefix, instance_arn=environment.get("CONNECT_INSTANCE_ARN", "")
     )
+
+
+def _read_key_arn(environment: Mapping[str, str]) -> str:
+    key_arn = environment.get("ARCHIVE_KMS_KEY_ARN", "")
+    if not _KEY_ARN.fullmatch(key_arn):
+        raise ConfigurationError(
+            Code.CONFIGURATION, "ARCHIVE_KMS_KEY_ARN must be empty or the ARN of a KMS key"
+        )
+    return key_arn
+
+
+def _read_encryption_header(environment: Mapping[str, str]) -> str:
+    header = environment.get("ARCHIVE_ENCRYPTION_HEADER", "")
+    if header not in ("", "AES256"):
+        raise ConfigurationError(
+            Code.CONFIGURATION, "ARCHIVE_ENCRYPTION_HEADER must be empty or AES256"
+        )
+    return header
 
 
 def _read_url(environment: Mapping[str, str], name: str) -> str:

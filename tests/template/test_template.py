@@ -139,6 +139,8 @@ class TestFunctions:
             "ARCHIVE_QUEUE_URL": "<ArchiveQueue>"
         }
         assert functions["ArchiveFunction"]["Environment"]["Variables"] == shared | {
+            "ARCHIVE_KMS_KEY_ARN": ARCHIVE_KEY,
+            "ARCHIVE_ENCRYPTION_HEADER": "",
             "FAILED_JOBS_QUEUE_URL": "<FailedJobsQueue>",
             "MALLOC_ARENA_MAX": "1",
         }

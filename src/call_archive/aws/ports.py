@@ -14,6 +14,7 @@ from call_archive.aws.kvs import StreamReader
 from call_archive.aws.pace import MediaPace
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
 from call_archive.aws.s3_archive import S3Archive, exists
+from call_archive.aws.s3_recording import build_encryption
 from call_archive.config import Tracks
 from call_archive.fields import account_of, instance_id_of, region_of
 from call_archive.keys import hold_key, manifest_key, recording_key, tombstone_key
@@ -110,6 +111,7 @@ class AwsPorts:
             recording_key(location.prefix, job),
             manifest_key(location.prefix, job),
             instance_id_of(job.instance_arn),
+            build_encryption(self.settings.kms_key_arn, self.settings.encryption_header),
         )
 
     def is_erased(self, job: ArchiveJob) -> bool:

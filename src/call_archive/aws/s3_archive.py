@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from call_archive.aws.faults import failures, refusal_code, storage_fault
 from call_archive.aws.s3_recording import (
     STOPS,
+    Encryption,
     S3Object,
     S3Recording,
     build_condition,
@@ -49,6 +50,7 @@ class S3Archive:
 
     Attributes:
         instance_id: of the Connect instance, the value of a tag.
+        encryption: what writes ask of S3.
     """
 
     client: S3Client
@@ -56,6 +58,7 @@ class S3Archive:
     recording_key: str
     manifest_key: str
     instance_id: str
+    encryption: Encryption = field(default_factory=Encryption)
 
     def look(self) -> Seen:
         """Both objects, as they are now.
@@ -80,7 +83,12 @@ class S3Archive:
         """A new recording; leaving before it is published leaves no trace."""
         recording = S3Recording(
             S3Object.of_run(
-                self.client, self.bucket, self.recording_key, self.instance_id, told.stops
+                self.client,
+                self.bucket,
+                self.recording_key,
+                self.instance_id,
+                told.stops,
+                self.encryption,
             )
         )
         try:
@@ -104,6 +112,7 @@ class S3Archive:
                 ContentType="application/json",
                 Metadata={_RECORDING_ETAG: command.recording_etag},
                 Tagging=urlencode(tags),
+                **self.encryption,
                 **build_condition(command.replaces),
             )
         except _FAILURES as error:

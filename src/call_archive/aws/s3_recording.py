@@ -17,7 +17,7 @@ import uuid
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, TypedDict
+from typing import IO, TYPE_CHECKING, Literal, TypedDict
 from urllib.parse import urlencode
 
 from call_archive.aws.faults import failures, refusal_code, storage_fault
@@ -66,6 +66,24 @@ class Condition(TypedDict, total=False):
     IfNoneMatch: str
 
 
+class Encryption(TypedDict, total=False):
+    """What a write asks of S3; nothing leaves it to the bucket's default encryption.
+
+    A policy that demands an encryption header is judged on the request: the bucket's default does
+    not satisfy it.
+    """
+
+    ServerSideEncryption: Literal["AES256", "aws:kms"]
+    SSEKMSKeyId: str
+
+
+def build_encryption(kms_key_arn: str, header: str) -> Encryption:
+    """With this KMS key, or with the header of S3's own keys; neither for ""."""
+    if kms_key_arn:
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
+    return {"ServerSideEncryption": "AES256"} if header else {}
+
+
 def build_condition(replaces: str) -> Condition:
     """The object with this ETag has to be there; for "" none may be."""
     return {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
@@ -85,6 +103,7 @@ class S3Object:
 
     Attributes:
         instance_id: the value of a tag.
+        encryption: what the write asks of S3.
         metadata: what is written with it; known when the writing begins.
     """
 
@@ -92,16 +111,23 @@ class S3Object:
     bucket: str
     key: str
     instance_id: str
+    encryption: Encryption
     metadata: dict[str, str]
 
     @classmethod
     def of_run(
-        cls, client: S3Client, bucket: str, key: str, instance_id: str, stops: Iterable[int]
+        cls,
+        client: S3Client,
+        bucket: str,
+        key: str,
+        instance_id: str,
+        stops: Iterable[int],
+        encryption: Encryption,
     ) -> S3Object:
         """The recording of a new run, which knows these stop fragments."""
         named = ",".join(str(stop) for stop in sorted(stops))
         metadata = {RUN_ID: str(uuid.uuid4())} | ({STOPS: named} if named else {})
-        return cls(client, bucket, key, instance_id, metadata)
+        return cls(client, bucket, key, instance_id, encryption, metadata)
 
     def put(self, content: IO[bytes], tags: dict[str, str], condition: Condition) -> _Version:
         """Writes it by one call."""
@@ -113,6 +139,7 @@ class S3Object:
             ContentType="audio/wav",
             Metadata=self.metadata,
             Tagging=urlencode(tags),
+            **self.encryption,
             **condition,
         )
         return _Version(answer["ETag"], answer.get("VersionId", ""))
@@ -231,7 +258,8 @@ class S3Recording:
         if self._is_sealed:
             return
         self._parts.flush()
-        self._send_part()
+        if not self._parts.is_latest_empty:
+            self._send_part()
         self._parts.first.seek(0)
         self._parts.first.write(header)
         if self._upload.has_begun:
@@ -276,6 +304,11 @@ class _PartFiles:
     @property
     def latest(self) -> IO[bytes]:
         return self._files[-1]
+
+    @property
+    def is_latest_empty(self) -> bool:
+        """Whether the part before it ended exactly where the recording does."""
+        return not self._part_bytes
 
     def write(self, pcm: bytes | bytearray) -> bool:
         """Takes PCM; whether the part is full."""
@@ -389,6 +422,7 @@ class _MultipartUpload:
                 Metadata=target.metadata,
                 # Whether it is complete is not known yet.
                 Tagging=urlencode(build_tags(target.instance_id, is_complete=None)),
+                **target.encryption,
             )["UploadId"]
         except _FAILURES as error:
             raise storage_fault("CreateMultipartUpload", error) from error
