@@ -188,6 +188,8 @@ def loudness(page: Page) -> tuple[float, float]:
             splitter.connect(meter, ear);
             return meter;
           });
+          // What was on its way before a change is not measured.
+          await new Promise((resolve) => setTimeout(resolve, 300));
           const largest = [0, 0];
           const samples = new Float32Array(2048);
           // A busy machine is late with its sound: half a second from the first of it, or three.

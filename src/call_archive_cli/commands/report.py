@@ -69,7 +69,7 @@ def report(
                 page, form = output, write_file(found, cover, output)
             else:
                 page, form = write_folder(found, cover, output), Form.WAV
-        except LibsndfileError as error:
+        except (LibsndfileError, ValueError) as error:
             raise CommandError(str(error)) from error
     compressed = ", its audio compressed: -o DIRECTORY keeps it lossless"
     messages.print(
