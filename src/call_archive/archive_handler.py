@@ -16,7 +16,7 @@ from call_archive.intake.message import contact_of
 from call_archive.moments import now_ms
 from call_archive.observability import logger, metrics
 from call_archive.reasons import Code
-from call_archive.report import report
+from call_archive.report import report, report_unchanged_queue
 from call_archive.worker import TimeCheck, decode_record, fail, unforeseen, work
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def _is_done(record: Mapping[str, object], context: LambdaContext) -> bool:
     try:
         return ports.carry_out(message, outcome)
     except QueueFaultError as error:
-        logger.warning(
-            "the message comes back after the queue's own visibility timeout",
-            extra={"code": error.code, "reason": str(error.reason)},
-        )
+        report_unchanged_queue(error)
         return False
 
 

@@ -1,5 +1,6 @@
 """What became of a message → log lines and metrics; only the entrypoint of the worker uses it."""
 
+from call_archive.errors import QueueFaultError
 from call_archive.observability import MetricUnit, logger, metrics
 from call_archive.reasons import Code
 from call_archive.worker import (
@@ -33,6 +34,14 @@ def report(message: Message, outcome: Outcome) -> None:
         },
     )
     metrics.add_metric("JobsRetried" if comes_back else "JobsFailed", MetricUnit.Count, 1)
+
+
+def report_unchanged_queue(error: QueueFaultError) -> None:
+    """Logs that a queue did not take what was decided: the message comes back by itself."""
+    logger.warning(
+        "the message comes back after the queue's own visibility timeout",
+        extra={"code": error.code, "reason": str(error.reason)},
+    )
 
 
 def _report_fact(fact: Fact) -> None:
