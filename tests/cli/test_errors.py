@@ -1,9 +1,11 @@
 """What goes wrong outside this program: one clear line, the documented exit code, no traceback."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from call_archive_cli import exits
 from call_archive_cli.clients import Clients
 from local.behaviour import CallFault
 from local.demo_call import INSTANCE_ARN, STREAM_ARN
-from local.server import LocalAws
+from local.server import LocalAws, Step
 from tests.cli.archive import Archive, Queues
 from tests.cli.conftest import Run
 from tests.integration.journey import CONTACT_ID, RESOURCES, call
@@ -239,6 +241,33 @@ def test_interrupt_is_one_word(aws: LocalAws) -> None:
         told = process.stderr.read()
     assert process.returncode == 130
     assert told == "interrupted\n"
+
+
+def test_interrupted_verify_says_what_it_has(aws: LocalAws, archive: Archive) -> None:
+    archive.put()
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold(step: Step) -> None:
+        if step.api == "GetObject" and not step.has_effect:
+            held.set()
+            go_on.wait(60)
+
+    aws.watcher = hold
+    options = ("--bucket", RESOURCES.bucket, "--day", "2026-01-01", "--json")
+    command = [sys.executable, "-m", "call_archive_cli", "verify", *options]
+    try:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            held.wait(60)
+            process.send_signal(signal.SIGINT)
+            told, errors = process.communicate()
+    finally:
+        aws.watcher = None
+        go_on.set()
+    assert process.returncode == 130
+    assert errors == ""
+    assert json.loads(told)["interrupted"] is True
 
 
 def test_output_that_nobody_reads(aws: LocalAws, archive: Archive) -> None:
