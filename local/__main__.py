@@ -8,6 +8,7 @@ run, and the clock is the machine's.
 """
 
 import argparse
+import errno
 import json
 import signal
 import sys
@@ -37,8 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _write_events(options)
         return _serve(options)
     except (OSError, ValueError) as error:
-        print(f"local: {error}", file=sys.stderr, flush=True)
+        print(f"local: {error}{_advice(error)}", file=sys.stderr, flush=True)
         return 1
+
+
+def _advice(error: Exception) -> str:
+    """Whom to look for, if somebody else has the port."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return (
+            "; perhaps another `make local-aws`: `ss -ltnp` or `lsof -iTCP -sTCP:LISTEN` shows who "
+            "has it; end that, or give another --port"
+        )
+    return ""
 
 
 def _build_parser() -> argparse.ArgumentParser:

@@ -458,6 +458,7 @@ def test_an_address_in_use_is_an_error_message() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("local: ")
     assert "Address already in use" in done.stderr
+    assert "shows who has it" in done.stderr
 
 
 def test_what_another_local_aws_left_is_forgotten() -> None:
