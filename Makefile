@@ -22,7 +22,7 @@ $(foreach name,$(TEXTS),$(eval override $(name) := $$(value $(name))))
 export $(TEXTS)
 
 # What exists of these; bench/ and fuzz/ are optional.
-PYTHON_DIRS = $(wildcard src local flows tests bench fuzz)
+PYTHON_DIRS = $(wildcard src local flows tests bench fuzz tools)
 DOCKER_ANSWERS = docker info >/dev/null 2>&1
 # This machine as containers see it. Older engines name the bridge's subnet only; it has the first address.
 BRIDGE_GATEWAY = docker network inspect bridge -f '{{with index .IPAM.Config 0}}{{or .Gateway .Subnet}}{{end}}' \
@@ -81,9 +81,10 @@ format: $(STAMP) ## Format the code and apply the safe lint fixes
 	ruff check --fix $(PYTHON_DIRS)
 
 .PHONY: lint
-lint: $(STAMP) ## Check format and lint
+lint: $(STAMP) ## Check format and lint, and the English of documents, help and template
 	ruff format --check $(PYTHON_DIRS)
 	ruff check $(PYTHON_DIRS)
+	python tools/prose.py
 
 .PHONY: types
 types: $(STAMP) ## Type-check (mypy --strict)

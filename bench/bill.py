@@ -82,8 +82,8 @@ _AFTER: Final = """\
   for 10,000 requests.
 * Athena: 5 USD a TB of manifests read, at least 10 MB a query. The table and the saved queries
   cost nothing.
-* The alarms' topic and its key (1 USD a month), with `AlarmEmail`; S3 requests and transfer of
-  whoever reads.
+* The alarms' topic and its key (1 USD a month), with `AlarmEmail`; S3 requests and transfer of the
+  readers.
 * Contact records as a trigger: EventBridge Pipes, 0.40 USD a million requests, and the Kinesis
   data stream.
 

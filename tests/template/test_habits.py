@@ -1,6 +1,8 @@
 """CI, hooks, templates and release notes name only what exists, and the version has one source."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -63,3 +65,15 @@ def test_a_decision_has_a_title_a_status_a_date_and_a_row(note: Path) -> None:
     assert found
     row = f"| [{title.removeprefix('# ')}]({note.name}) | {found[1]} |"
     assert row in (DECISIONS / "README.md").read_text().splitlines()
+
+
+def test_the_prose_check_reads_prose_and_not_code(tmp_path: Path) -> None:
+    document = tmp_path / "document.md"
+    document.write_text("# Title\n\n`whoever`\n\n```text\nmend\n```\n\nWhoever mends it.\n")
+    command = [sys.executable, str(ROOT / "tools/prose.py"), str(document)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 1
+    found = [
+        line.removeprefix(f"{document}:").split(":")[0] for line in checked.stdout.splitlines()
+    ]
+    assert found == ["9", "9"]

@@ -30,7 +30,7 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the set-up with your credentials; each finding comes with its mend. Changes nothing.
+    """Check the set-up with your credentials; each finding says how to fix it. Changes nothing.
 
     Looks at media streaming, retention, key, association, permission, queues, event source,
     contact events and the bucket. Exit code 1: something is wrong.

@@ -1,0 +1,108 @@
+"""Documents, help and template → what is not plain English in them; exit code 1 if there is any.
+
+`make lint` runs it. Code, in fences and in backticks, is not prose. Two judges: our own list below,
+and proselint's rules that fit technical texts. A word that has to be named, as here, is named in
+code. Run on files by name, it reads those only: `.venv/bin/python tools/prose.py docs/flows.md`.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from proselint.checks import __register__
+from proselint.config import DEFAULT, Config
+from proselint.registry import CheckRegistry
+from proselint.tools import LintFile
+from typer.main import get_command
+
+from call_archive_cli.app import app
+
+ROOT: Final = Path(__file__).parents[1]
+BANNED: Final = {
+    r"whoever": "name the person: the deployer, the engineer on call",
+    r"anew": "again",
+    r"mend(s|ed|ing)?": "fix",
+    r"none such": "none",
+    r"what there is": "say what it is",
+    r"(lie|lies|lay|lying) in": "is in",
+    r"(stand|stands|stood) in": "is in, or replaces",
+    r"as above": "say it again, or link to it",
+    r"no one's voice": "nobody's voice",
+    r"to be had": "available",
+    r"should (Connect|KVS|S3|SQS|Lambda|AWS)\b[^.?]{0,40}\b(not|refuse)": "if it does",
+    r"other(s)? are other(s)?": "say which",
+    r"works? off": "processes",
+    r"reckons? with": "assumes",
+    r"be content with": "accept",
+    r"utilis?ze?s?": "use",
+    r"simply|obviously|of course": "leave it out",
+}
+OWN: Final = re.compile(
+    "|".join(rf"(?P<w{n}>\b(?:{words})\b)" for n, words in enumerate(BANNED)), re.IGNORECASE
+)
+# Quotes and spaces are code's here, tables repeat words, and blanked code leaves gaps.
+LEFT_OUT: Final = ("typography", "lexical_illusions", "misc.illogic", "dates_times", "redundancy")
+RULES: Final[Config] = {
+    "max_errors": 1000,
+    "checks": DEFAULT["checks"] | dict.fromkeys(LEFT_OUT, False),
+}
+CODE: Final = re.compile(
+    r"^ *```.*?^ *```|`[^`\n]*`|<!--.*?-->|\]\([^)\s]*\)", re.MULTILINE | re.DOTALL
+)
+
+
+def main(names: list[str]) -> int:
+    """Prints `file:line: what`, and returns the exit status."""
+    CheckRegistry().register_many(__register__)
+    found = 0
+    for name, text in _texts(names):
+        prose = CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+        for line, what in sorted({*_own(prose), *_proselint(name, prose)}):
+            print(f"{name}:{line}: {what}")
+            found += 1
+    if found:
+        print(f"{found} found. The list is in tools/prose.py.", file=sys.stderr)
+    return min(found, 1)
+
+
+def _texts(names: list[str]) -> Iterator[tuple[str, str]]:
+    if names:
+        yield from ((name, Path(name).read_text(encoding="utf-8")) for name in names)
+        return
+    tracked = ["git", "ls-files", "*.md", "template.yaml", "samconfig.toml", ".github"]
+    for name in sorted({*subprocess.check_output(tracked, cwd=ROOT, text=True).splitlines()}):
+        yield name, (ROOT / name).read_text(encoding="utf-8")
+    yield from _help()
+
+
+def _help() -> Iterator[tuple[str, str]]:
+    """What each command prints for --help."""
+    group = get_command(app)
+    with group.make_context("call-archive", [], resilient_parsing=True) as context:
+        yield "call-archive --help", group.get_help(context)
+        for name in group.list_commands(context):  # type: ignore[attr-defined] # it is a group
+            command = group.get_command(context, name)  # type: ignore[attr-defined] # the same
+            with command.make_context(name, [], context, resilient_parsing=True) as inner:
+                yield f"call-archive {name} --help", command.get_help(inner)
+
+
+def _own(prose: str) -> Iterator[tuple[int, str]]:
+    for match in OWN.finditer(prose):
+        advice = [*BANNED.values()][int(str(match.lastgroup)[1:])]
+        yield _line(prose, match.start()), f"“{' '.join(match[0].split())}”: {advice}"
+
+
+def _proselint(name: str, prose: str) -> Iterator[tuple[int, str]]:
+    for result in LintFile(name, prose).lint(RULES):
+        yield result.pos[0], f"{result.check_result.check_path}: {result.check_result.message}"
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
