@@ -1,7 +1,7 @@
 """`python -m bench.latency`: how soon a recording is there, by a model of the services; arithmetic.
 
 Simulated are the services' delays, with a fixed seed; the schedule is the deployed one, the retry
-policy, the looks at a contact, and the queue's delay from template.yaml. Prints the same on every
+policy and the queue's delay from template.yaml. Prints the same on every
 machine, and takes a few seconds.
 """
 
@@ -20,7 +20,6 @@ from bench.load.model import percentile
 from bench.load.report import write_blocks
 from bench.load.settings import read_settings
 from bench.report import Table
-from call_archive.intake.contact import LOOKS
 from call_archive.retry import POLICY, RetryPolicy, first_delay_s
 
 _NORMAL: Final = NormalDist()
@@ -49,16 +48,15 @@ BEFORE_DELAY_S: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a message is delivered, and when a contact is looked at."""
+    """When a message is delivered."""
 
     name: str
     queue_delay_s: int
     first_delay_s: Callable[[float], float]
     policy: RetryPolicy
-    look_s: Callable[[int, float], float]
 
-    def media_delay_s(self, receives: int) -> float:
-        """After a run that missed a fragment."""
+    def delay_s(self, receives: int) -> float:
+        """After a run that missed a fragment, or found no recording."""
         return self.policy.delay_s(receives, retryable=True) or math.inf
 
 
@@ -97,7 +95,7 @@ def archive_stopped(schedule: Schedule, generator: random.Random) -> Archived:
     at_s = seen_s + schedule.first_delay_s(seen_s) + POLL_S
     runs = 1
     while at_s < listed_s:
-        at_s += schedule.media_delay_s(runs) + POLL_S
+        at_s += schedule.delay_s(runs) + POLL_S
         runs += 1
     return Archived(at_s + RUN_S, runs)
 
@@ -108,17 +106,13 @@ def archive_hung_up(schedule: Schedule, generator: random.Random) -> Archived:
     at_s = schedule.queue_delay_s + POLL_S
     runs = 1
     while at_s < filled_s:
-        at_s += schedule.look_s(runs, at_s) + POLL_S
+        at_s += schedule.delay_s(runs) + POLL_S
         runs += 1
     looks = runs
     while at_s < listed_s:
-        at_s += schedule.media_delay_s(runs) + POLL_S
+        at_s += schedule.delay_s(runs) + POLL_S
         runs, looks = runs + 1, looks + 1
     return Archived(at_s + RUN_S - filled_s, runs, looks)
-
-
-def _look_s(_: int, age_s: float) -> float:
-    return next((delay_s for until_ms, delay_s in LOOKS if age_s * 1000 < until_ms), math.inf)
 
 
 def schedules() -> tuple[Schedule, Schedule]:
@@ -128,14 +122,12 @@ def schedules() -> tuple[Schedule, Schedule]:
         BEFORE_DELAY_S,
         lambda _: BEFORE_DELAY_S,
         BEFORE,
-        lambda receives, _: BEFORE.delay_s(receives, retryable=True) or math.inf,
     )
     deployed = Schedule(
         "deployed",
         read_settings().queue_delay_s,
         lambda seen_s: first_delay_s(0, round(seen_s * 1000)),
         POLICY,
-        _look_s,
     )
     return before, deployed
 

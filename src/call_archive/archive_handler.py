@@ -46,7 +46,7 @@ def _is_done(record: Mapping[str, object], context: LambdaContext) -> bool:
         outcome = work(message, ports, terms, now_ms=now_ms, check_time=time_left)
     except Exception as error:  # noqa: BLE001 - an entrypoint: an unforeseen error loses no job
         logger.exception("unforeseen error")
-        outcome = fail(message, unforeseen(error), terms.policy, now_ms())
+        outcome = fail(message, unforeseen(error), terms.policy)
     report(message, outcome)
     try:
         return ports.carry_out(message, outcome)

@@ -64,7 +64,6 @@ class Message:
     Attributes:
         receives: how often it was delivered, this time included.
         sent_ms: when it was first sent; None if SQS does not say.
-        first_received_ms: when it was first delivered; None if SQS does not say.
         queue_arn: where it came from.
     """
 
@@ -72,15 +71,8 @@ class Message:
     message_id: str = ""
     receives: int = 1
     sent_ms: int | None = None
-    first_received_ms: int | None = None
     queue_arn: str = ""
     receipt_handle: str = ""
-
-    def age_s(self, now_ms: int) -> float | None:
-        """Since it was first delivered; None if that is not known, or cannot be."""
-        if self.first_received_ms is None or now_ms < self.first_received_ms:
-            return None
-        return (now_ms - self.first_received_ms) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +192,6 @@ def decode_record(record: Mapping[str, object]) -> Message:
         message_id=str(record.get("messageId", "")),
         receives=_count(known.get("ApproximateReceiveCount")) or 1,
         sent_ms=_count(known.get("SentTimestamp")),
-        first_received_ms=_count(known.get("ApproximateFirstReceiveTimestamp")),
         queue_arn=str(record.get("eventSourceARN", "")),
         receipt_handle=str(record.get("receiptHandle", "")),
     )
@@ -239,7 +230,6 @@ def fail(
     message: Message,
     failure: ArchiveError,
     policy: RetryPolicy,
-    now_ms: int,
     facts: tuple[Fact, ...] = (),
 ) -> ComesBack | Failed:
     """What becomes of a message whose run failed."""
@@ -247,7 +237,6 @@ def fail(
     delay_s = policy.delay_s(
         message.receives,
         retryable=failure.retryable,
-        age_s=message.age_s(now_ms),
         asked_s=asked_s,
     )
     if delay_s is None:
@@ -344,12 +333,11 @@ class _Run:
         return other if is_elsewhere else job
 
     def _fail(self, failure: ArchiveError, facts: tuple[Fact, ...] = ()) -> ComesBack | Failed:
-        return fail(self.message, failure, self.terms.policy, self.now_ms(), facts)
+        return fail(self.message, failure, self.terms.policy, facts)
 
     @property
     def _accepts_partial(self) -> bool:
-        age_s = self.message.age_s(self.now_ms())
-        return self.terms.policy.accepts_partial(self.message.receives, age_s)
+        return self.terms.policy.accepts_partial(self.message.receives)
 
     def _age(self, job: ArchiveJob) -> Aged:
         return Aged(max(0, self.now_ms() - job.start_timestamp_ms))

@@ -22,7 +22,4 @@ def pass_time(queue: str) -> float:
     wait_ms: float = max(0.0, min(message.visible_at for message in messages) - now_ms + 1)
     for message in messages:
         message.visible_at -= wait_ms
-        message.sent_timestamp = int(message.sent_timestamp - wait_ms)
-        if message.approximate_first_receive_timestamp:
-            message.approximate_first_receive_timestamp -= int(wait_ms)
     return wait_ms

@@ -404,15 +404,10 @@ def test_a_contact_without_a_sign_of_streaming_is_looked_at_three_times(
 @pytest.mark.parametrize(
     "contact", [{"Recordings": [{**KVS_ENTRY, "StartTimestamp": None}]}, {"Attributes": SAVED}]
 )
-@pytest.mark.parametrize(
-    ("age_s", "retry_after_s"), [(2, 4), (9, 4), (10, 12), (89, 12), (90, 300), (599, 300)]
-)
-def test_a_contact_that_was_streamed_is_looked_at_often_at_first(
-    contact: dict[str, object], age_s: int, retry_after_s: int
-) -> None:
+def test_a_contact_that_was_streamed_comes_back_like_any_job(contact: dict[str, object]) -> None:
     with pytest.raises(NotYetError) as caught:
-        order(EVENT, Connect(contact), now_ms=STOP_MS + 1000 + age_s * 1000)
-    assert caught.value.retry_after_s == retry_after_s
+        order(EVENT, Connect(contact))
+    assert caught.value.retry_after_s is None
 
 
 def test_recordings_are_waited_for_before_the_flows_attributes_are_used() -> None:

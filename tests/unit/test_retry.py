@@ -4,7 +4,6 @@ from itertools import accumulate
 
 import pytest
 
-from call_archive.intake.contact import LOOKS, RECORDINGS_WAIT_MS
 from call_archive.retry import POLICY, RetryPolicy, first_delay_s
 from tests.template.cloudformation import deploy
 
@@ -18,10 +17,9 @@ def test_a_retryable_failure_comes_back_ever_later(receives: int, delay_s: int) 
 
 
 @pytest.mark.parametrize("receives", [10, 11, 99])
-@pytest.mark.parametrize("age_s", [None, 1_200, 90_000])
-def test_it_is_given_up(receives: int, age_s: float | None) -> None:
-    assert POLICY.delay_s(receives, retryable=True, age_s=age_s) is None
-    assert POLICY.delay_s(receives, retryable=True, age_s=age_s, asked_s=5) is None
+def test_it_is_given_up(receives: int) -> None:
+    assert POLICY.delay_s(receives, retryable=True) is None
+    assert POLICY.delay_s(receives, retryable=True, asked_s=5) is None
 
 
 def test_what_no_retry_changes_is_given_up_at_once() -> None:
@@ -39,35 +37,12 @@ def test_a_partial_recording_is_accepted_from_the_fifth_receive_on() -> None:
     assert accepted == [False] * 4 + [True] * 6
 
 
-def test_many_looks_bring_neither_a_partial_recording_nor_the_end_forward() -> None:
-    assert not POLICY.accepts_partial(9, age_s=84.9)
-    assert POLICY.accepts_partial(9, age_s=85)
-    assert not POLICY.accepts_partial(4, age_s=10_000)
-    assert POLICY.delay_s(13, retryable=True, age_s=1_199) == 300
-    assert POLICY.delay_s(14, retryable=True, age_s=1_199) is None
-
-
 def test_no_guarantee_of_the_schedule_is_weaker_than_it_was() -> None:
     ages_s = [0, *accumulate(POLICY.delay_s(n, retryable=True) or 0 for n in range(1, 10))]
     assert ages_s[POLICY.partial_at_receive - 1] >= 85
     assert ages_s[POLICY.give_up_at_receive - 1] >= 1_200
     queue = deploy({})["ArchiveQueue"]["Properties"]
-    assert queue["RedrivePolicy"]["maxReceiveCount"] > POLICY.most_receives
-
-
-@pytest.mark.parametrize("first_age_s", [2, 5, 30])
-def test_looking_often_leaves_receives_for_twenty_minutes(first_age_s: int) -> None:
-    """A contact that was streamed and is not shown until the looking ends, then misses its tail."""
-    receives, age_s = 1, 0
-    while (age_s + first_age_s) * 1000 < RECORDINGS_WAIT_MS and receives < POLICY.most_receives:
-        asked_s = next(s for until, s in LOOKS if (age_s + first_age_s) * 1000 < until)
-        delay_s = POLICY.delay_s(receives, retryable=True, age_s=age_s, asked_s=asked_s)
-        assert delay_s is not None
-        receives, age_s = receives + 1, age_s + delay_s
-    while delay_s := POLICY.delay_s(receives, retryable=True, age_s=age_s):
-        receives, age_s = receives + 1, age_s + delay_s
-    assert age_s >= 1_200
-    assert receives <= POLICY.most_receives
+    assert queue["RedrivePolicy"]["maxReceiveCount"] > POLICY.give_up_at_receive
 
 
 def test_a_policy_is_a_value() -> None:

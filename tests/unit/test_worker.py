@@ -241,7 +241,7 @@ def test_another_accounts_instance_is_not_served() -> None:
 
 def test_a_failure_may_say_when_to_come_back() -> None:
     late = NotYetError(Code.NO_RECORDING_YET, "later", retry_after_s=90)
-    outcome = fail(message({}), late, POLICY, START_MS)
+    outcome = fail(message({}), late, POLICY)
     assert isinstance(outcome, ComesBack)
     assert outcome.after_s == 90
 
@@ -266,7 +266,6 @@ def test_a_record_of_sqs() -> None:
         "attributes": {
             "ApproximateReceiveCount": "3",
             "SentTimestamp": "1700000000000",
-            "ApproximateFirstReceiveTimestamp": "1700000000007",
         },
     }
     assert decode_record(record) == Message(
@@ -274,7 +273,6 @@ def test_a_record_of_sqs() -> None:
         message_id="m-1",
         receives=3,
         sent_ms=1_700_000_000_000,
-        first_received_ms=1_700_000_000_007,
         queue_arn="arn:aws:sqs:eu-west-2:111122223333:jobs",
         receipt_handle="r-1",
     )
@@ -293,17 +291,3 @@ def test_a_policy_of_ones_own() -> None:
     assert isinstance(
         run(message(build_job_message(JOB)), Ports(failures=[throttled()]), terms), Failed
     )
-
-
-def test_many_early_receives_do_not_end_a_message() -> None:
-    early = Message(
-        body=json.dumps(build_job_message(JOB)), receives=12, first_received_ms=START_MS
-    )
-    outcome = run(early, Ports(failures=[throttled()]))
-    assert isinstance(outcome, ComesBack)
-    assert outcome.after_s == 300
-
-
-@pytest.mark.parametrize(("first_ms", "age_s"), [(None, None), (1_000, 4.0), (5_001, None)])
-def test_the_age_of_a_message(first_ms: int | None, age_s: float | None) -> None:
-    assert Message(body="", first_received_ms=first_ms).age_s(5_000) == age_s

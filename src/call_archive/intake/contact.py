@@ -27,12 +27,6 @@ Most such contacts were never streamed, and DescribeContact takes 10 calls a sec
 account: so they are looked at three times, at once, then, and when the wait is over.
 """
 
-LOOKS = ((10_000, 4), (90_000, 12), (RECORDINGS_WAIT_MS, 300))
-"""Until what age a contact that was streamed is looked at, and at what distance, in s.
-
-DescribeContact shows most recordings within seconds, and nearly all within a minute (assumed).
-"""
-
 KVS_STORAGE = "KINESIS_VIDEO_STREAM"
 
 
@@ -86,18 +80,13 @@ def request_of_contact(
         raise NotYetError(
             Code.NO_RECORDING_YET,
             "DescribeContact shows no KVS recording yet",
-            retry_after_s=_soon_s(age_ms) if was_streamed else _until_next_look_s(age_ms),
+            retry_after_s=None if was_streamed else _until_next_look_s(age_ms),
         )
     if holds_unfilled(contact) and not _has_saved(ended, contact):
         raise RequestError(
             Code.UNFILLED_RECORDING, "Connect names a KVS recording and not where it starts"
         )
     return saved_request(trigger, ended, contact)
-
-
-def _soon_s(age_ms: int) -> int:
-    """Until a contact that was streamed is looked at again: often at first, seldom later."""
-    return next(delay_s for until_ms, delay_s in LOOKS if age_ms < until_ms)
 
 
 def _until_next_look_s(age_ms: int) -> int:
