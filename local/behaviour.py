@@ -16,6 +16,7 @@ type Api = Literal[
     "GetMedia",
     "DescribeContact",
     "SearchContacts",
+    "ListAssociatedContacts",
     "ListInstanceStorageConfigs",
     "ListLambdaFunctions",
     "CreateStream",

@@ -1,12 +1,12 @@
-"""Amazon Connect's SearchContacts, and what it says of an instance: storage and functions.
+"""Amazon Connect's searches for contacts, and what it says of an instance: storage and functions.
 
 Contacts come out by the time that was asked for, latest first, page by page; a page's token holds
 the place of the next one. The service refuses a range of more than eight weeks, a page of more
 than 100, and more than one call in two seconds (`search_contacts_calls_per_s`).
 
-Sources: SearchContacts, ListInstanceStorageConfigs, DescribeInstanceStorageConfig and
-ListLambdaFunctions in the Amazon Connect API reference; "Amazon Connect service quotas". How the
-service words its refusals is not documented.
+Sources: SearchContacts, ListAssociatedContacts, ListInstanceStorageConfigs,
+DescribeInstanceStorageConfig and ListLambdaFunctions in the Amazon Connect API reference; "Amazon
+Connect service quotas". How the service words its refusals is not documented.
 """
 
 import base64
@@ -96,6 +96,34 @@ class ContactSearch:
             ],
             "TotalCount": len(found),
         }
+        if start + size < len(found):
+            answer["NextToken"] = _encode_token(start + size)
+        return answer
+
+    def list_associated(self, instance_id: str, request: Mapping[str, Any]) -> Json:
+        """ListAssociatedContacts: every contact that shares the contact's initial contact."""
+        self._faults().refuse("ListAssociatedContacts")
+        contacts = list(self._contacts(instance_id))
+        asked = request.get("contactId")
+        initial = next((c["InitialContactId"] for c in contacts if c["Id"] == asked), None)
+        if initial is None:
+            raise ServiceError(404, "ResourceNotFoundException", "Contact not found")
+        found = [
+            {
+                "ContactId": contact["Id"],
+                "ContactArn": contact["Arn"],
+                "InitialContactId": initial,
+                "InitiationTimestamp": contact["InitiationTimestamp"],
+                "DisconnectTimestamp": contact["DisconnectTimestamp"],
+                "InitiationMethod": contact["InitiationMethod"],
+                "Channel": contact["Channel"],
+            }
+            for contact in contacts
+            if initial in (contact["Id"], contact["InitialContactId"])
+        ]
+        size = _page_size(request.get("maxResults"), MAX_PAGE, MAX_PAGE)
+        start = _decode_token(request.get("nextToken"))
+        answer: Json = {"ContactSummaryList": found[start : start + size]}
         if start + size < len(found):
             answer["NextToken"] = _encode_token(start + size)
         return answer

@@ -74,6 +74,9 @@ def instance_permission(region: str, account_id: str, path: str) -> Permission:
     parts = path.split("/")[1:]
     arn = f"arn:aws:connect:{region}:{account_id}:instance/{parts[1]}"
     match parts:
+        case ["contact", "associated", instance_id]:
+            instance = f"arn:aws:connect:{region}:{account_id}:instance/{instance_id}"
+            return "connect:ListAssociatedContacts", f"{instance}/contact/*", {}
         case ["contacts", _, contact_id]:
             return "connect:DescribeContact", f"{arn}/contact/{contact_id}", {}
         case ["instance", _, "storage-configs"]:

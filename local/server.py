@@ -231,6 +231,10 @@ class LocalApplication:
                 return "ListInstanceStorageConfigs", lambda request: _json_response(
                     instances.list_storage(instance_id, request.args)
                 )
+            case ["contact", "associated", instance_id]:
+                return "ListAssociatedContacts", lambda request: _json_response(
+                    self._connect.search.list_associated(instance_id, request.args)
+                )
             case ["instance", instance_id, "storage-config", association_id]:
                 return "DescribeInstanceStorageConfig", lambda request: _json_response(
                     instances.describe_storage(instance_id, association_id, request.args)

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from call_archive import __version__
 from call_archive_cli.commands.backfill import backfill
 from call_archive_cli.commands.doctor import doctor
+from call_archive_cli.commands.erase import erase
 from call_archive_cli.commands.fetch import fetch
 from call_archive_cli.commands.follow import follow
 from call_archive_cli.commands.get import get
@@ -38,6 +39,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
     ("doctor", doctor),
     ("rehearse", rehearse),
     ("redrive", redrive),
+    ("erase", erase),
 )
 SHARED_OPTIONS: Final = ("--profile", "--region", "--stack")
 WIDEST_HELP: Final = 100

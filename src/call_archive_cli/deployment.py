@@ -75,6 +75,18 @@ class Deployment:
         return self.outputs[name]
 
     @cached_property
+    def run_timeout_s(self) -> int:
+        """How long a run of ArchiveFunction takes at the most.
+
+        Raises:
+            ClientError: Lambda refuses.
+        """
+        answer = self.clients.named("lambda").get_function_configuration(
+            FunctionName=self.resources["ArchiveFunction"]
+        )
+        return int(answer["Timeout"])
+
+    @cached_property
     def _described(self) -> StackTypeDef:
         client = self.clients.named("cloudformation")
         try:

@@ -25,6 +25,7 @@ COMMANDS = [
     "doctor",
     "rehearse",
     "redrive",
+    "erase",
 ]
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 each_command = pytest.mark.parametrize("command", COMMANDS)

@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from call_archive.errors import StorageFaultError
+from call_archive.errors import ArchiveError, StorageFaultError
+from call_archive.reasons import Refusal as RefusedCode
+from call_archive.reasons import Service
 from call_archive.recording.knowledge import Knowledge
 from call_archive.recording.manifest import StoredRecording, decode_manifest, encode_manifest
 from call_archive.recording.pipeline import Archive, RecordingSink
@@ -48,10 +50,18 @@ class StoredObject:
 
 @dataclass
 class Bucket:
-    """Objects by key, and how often each key was written and its object deleted."""
+    """Objects by key, and how often each key was written and its object deleted.
+
+    Attributes:
+        replaced: what a versioned bucket keeps of earlier objects, by key.
+        uploads: the keys of uploads that were neither completed nor aborted.
+    """
 
     now_ms: int = 1_767_258_000_000
     objects: dict[str, StoredObject] = field(default_factory=dict)
+    replaced: list[tuple[str, StoredObject]] = field(default_factory=list)
+    uploads: dict[int, str] = field(default_factory=dict)
+    begun: int = 0
     writes: dict[str, int] = field(default_factory=dict)
     deletes: dict[str, int] = field(default_factory=dict)
 
@@ -63,6 +73,8 @@ class Bucket:
             return Refusal.CONDITION
         if not replaces and there is not None:
             return Refusal.CONDITION
+        if there is not None:
+            self.replaced.append((key, there))
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
         self.objects[key] = StoredObject(etag, body, metadata, begun_ms)
         self.writes[key] = self.writes.get(key, 0) + 1
@@ -120,7 +132,15 @@ class MemoryArchive:
 
     @contextmanager
     def open_recording(self, told: Knowledge) -> Iterator["MemoryRecording"]:
-        yield MemoryRecording(self, told.stops, is_multipart=self.is_multipart)
+        recording = MemoryRecording(self, told.stops, is_multipart=self.is_multipart)
+        try:
+            yield recording
+        except ArchiveError:
+            recording.abort()
+            raise
+        else:
+            recording.abort()
+        # A killed run, which is no failure of ours, leaves its upload behind.
 
     def put_manifest(self, command: PutManifest) -> bool:
         self.on_step("before PutObject of the manifest")
@@ -151,6 +171,7 @@ class MemoryRecording:
         self._archive = archive
         self._metadata = {"stops": ",".join(map(str, sorted(stops)))}
         self._upload: tuple[int, int, int] | None = None
+        self._upload_id = 0
         self._is_multipart = is_multipart
         self._is_gone = False
 
@@ -168,6 +189,12 @@ class MemoryRecording:
                 bucket.writes.get(RECORDING, 0),
                 bucket.deletes.get(RECORDING, 0),
             )
+            bucket.begun += 1
+            self._upload_id = bucket.begun
+            bucket.uploads[self._upload_id] = RECORDING
+
+    def abort(self) -> None:
+        self._archive.bucket.uploads.pop(self._upload_id, None)
 
     def put(self, header: bytes, command: PutRecording) -> StoredRecording | Refusal:
         self._archive.on_step("before the recording is published")
@@ -191,6 +218,9 @@ class MemoryRecording:
         if self._upload is None:
             return bucket.put(RECORDING, body, self._metadata, replaces, bucket.now_ms)
         assert not self._is_gone, "an upload is gone after a 409"
+        if self._upload_id not in bucket.uploads:
+            code = RefusedCode(Service.S3, "NoSuchUpload")
+            raise StorageFaultError(code, "no such upload", retryable=False)
         begun_ms, writes, deletes = self._upload
         there = bucket.objects.get(RECORDING)
         holds = there is not None and there.etag == replaces if replaces else there is None
@@ -200,8 +230,12 @@ class MemoryRecording:
             else bucket.deletes.get(RECORDING, 0) != deletes
         ):
             self._is_gone = True
+            self.abort()
             return Refusal.CONFLICT
-        return bucket.put(RECORDING, body, self._metadata, replaces, begun_ms)
+        answer = bucket.put(RECORDING, body, self._metadata, replaces, begun_ms)
+        if not isinstance(answer, Refusal):
+            self.abort()
+        return answer
 
 
 def answer_of(

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from call_archive.job import ArchiveJob
+from call_archive.keys import tombstone_key
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import MediaFragment, decode_fragment
 from call_archive.media.pcm import Direction
@@ -136,7 +137,8 @@ class World:
     erased: bool = False
 
     def is_erased(self, job: ArchiveJob) -> bool:
-        return self.erased
+        written = self.archive.bucket.objects
+        return self.erased or any(tombstone_key("", one) in written for one in job.contact_ids)
 
     def hold(self, job: ArchiveJob) -> None:
         """No contact is held."""

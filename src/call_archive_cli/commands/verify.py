@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from call_archive_cli.exits import FOUND_WRONG, INTERRUPTED, REFUSED, failures
+from call_archive_cli.exits import (
+    FOUND_WRONG,
+    INTERRUPTED,
+    REFUSED,
+    USAGE,
+    CommandError,
+    failures,
+)
 from call_archive_cli.options import (
     All,
     AsJson,
@@ -19,7 +26,7 @@ from call_archive_cli.options import (
     LastDay,
     Prefix,
 )
-from call_archive_cli.session import session_of
+from call_archive_cli.session import Session, session_of
 
 if TYPE_CHECKING:
     from call_archive_cli.archive import Checked, Entry
@@ -108,6 +115,10 @@ def verify(
             help="What was verified: the same command with the same file goes on from there.",
         ),
     ] = None,
+    erased: Annotated[
+        bool,
+        typer.Option("--erased", help="Instead: that nothing of any erased contact is left."),
+    ] = False,
     bucket: Bucket = None,
     prefix: Prefix = None,
     as_json: AsJson = False,
@@ -124,7 +135,19 @@ def verify(
       call-archive --stack call-archive verify --day 2026-11-23
 
       call-archive verify --bucket BUCKET --all --state verified.jsonl
+
+      call-archive --stack call-archive verify --erased
     """
+    if erased:
+        _verify_erased(
+            session_of(context),
+            bucket,
+            prefix,
+            contact,
+            has_days=any((day, first, last, everything, state)),
+            as_json=as_json,
+        )
+        return
     from call_archive_cli.archive import stop_if_nothing_can_be_read
     from call_archive_cli.console import with_progress
     from call_archive_cli.days import choose_days
@@ -160,12 +183,33 @@ def verify(
     finally:
         verified.close()
     _print_summary(counts, wanted.describe(days), as_json=as_json)
+    _leave(counts)
+
+
+def _leave(counts: Verification) -> None:
+    """Ends with the exit code of what was found."""
     if counts.is_interrupted:
         raise typer.Exit(INTERRUPTED)
     if counts.damaged:
         raise typer.Exit(FOUND_WRONG)
     if counts.unread:
         raise typer.Exit(REFUSED)
+
+
+def _verify_erased(
+    session: Session,
+    bucket: str | None,
+    prefix: str | None,
+    contact: str | None,
+    *,
+    has_days: bool,
+    as_json: bool,
+) -> None:
+    from call_archive_cli.commands.erase import verify_erased
+
+    if has_days:
+        raise CommandError("--erased looks at every day: give no other days, no --state", USAGE)
+    verify_erased(session, bucket, prefix, contact, as_json=as_json)
 
 
 def _noting_twice(entries: Iterable["Entry"], counts: Verification) -> Iterator["Entry"]:
