@@ -72,7 +72,7 @@ def erase(
 
       call-archive --stack call-archive erase CONTACT_ID --dry-run
 
-      call-archive --stack call-archive erase CONTACT_ID --reason TICKET-4711 --yes --json
+      call-archive --stack call-archive erase CONTACT_ID --reason TICKET-4711
     """
     from call_archive_cli.console import print_warning
     from call_archive_cli.erasure import Receipt
