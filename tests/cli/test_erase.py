@@ -88,8 +88,9 @@ def test_is_final_when_no_run_is_left(clients: Clients, versioned: Archive, s3: 
     assert 600 < receipt.wait_s <= 660
     # What a run that began before has published meanwhile.
     versioned.put()
-    replace(later, wait_s=0).run([CONTACT_ID], receipt)
-    assert receipt.is_final
+    last = Receipt()
+    replace(later, wait_s=0).run([CONTACT_ID], last)
+    assert last.is_final
     assert (left(s3), slept) == ([], [])
 
 
