@@ -18,6 +18,7 @@ from call_archive_cli.commands.erase import erase
 from call_archive_cli.commands.fetch import fetch
 from call_archive_cli.commands.follow import follow
 from call_archive_cli.commands.get import get
+from call_archive_cli.commands.hold import hold, release
 from call_archive_cli.commands.inspect import inspect
 from call_archive_cli.commands.list import list_recordings
 from call_archive_cli.commands.redrive import redrive
@@ -40,6 +41,8 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
     ("rehearse", rehearse),
     ("redrive", redrive),
     ("erase", erase),
+    ("hold", hold),
+    ("release", release),
 )
 SHARED_OPTIONS: Final = ("--profile", "--region", "--stack")
 WIDEST_HELP: Final = 100

@@ -26,6 +26,8 @@ COMMANDS = [
     "rehearse",
     "redrive",
     "erase",
+    "hold",
+    "release",
 ]
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 each_command = pytest.mark.parametrize("command", COMMANDS)

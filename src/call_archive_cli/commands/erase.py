@@ -32,24 +32,30 @@ def _parse_reason(text: str) -> str:
     return text
 
 
+ContactArguments = Annotated[
+    list[str],
+    typer.Argument(metavar="CONTACT_ID...", parser=parse_contact_id, show_default=False),
+]
+Only = Annotated[
+    bool, typer.Option("--only", help="Not the contacts that share the initial contact.")
+]
+ReasonCode = Annotated[
+    str,
+    typer.Option(
+        "--reason",
+        metavar="CODE",
+        parser=_parse_reason,
+        help="Why, as a code that is kept: a ticket's number, no personal data.",
+    ),
+]
+
+
 def erase(
     context: typer.Context,
-    contact_ids: Annotated[
-        list[str],
-        typer.Argument(metavar="CONTACT_ID...", parser=parse_contact_id, show_default=False),
-    ],
+    contact_ids: ContactArguments,
     *,
-    only: Annotated[
-        bool, typer.Option("--only", help="Not the contacts that share the initial contact.")
-    ] = False,
-    reason: Annotated[
-        str,
-        typer.Option(
-            metavar="CODE",
-            parser=_parse_reason,
-            help="Why, as a code that is kept for ever; a ticket's number, no personal data.",
-        ),
-    ] = "REQUESTED",
+    only: Only = False,
+    reason: ReasonCode = "REQUESTED",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it begins.")] = False,
     no_wait: Annotated[

@@ -22,7 +22,7 @@ from call_archive_cli.options import (
 from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
-    from call_archive_cli.archive import ArchivedCall, Entry
+    from call_archive_cli.archive import ArchivedCall, CallArchive, Entry
     from call_archive_cli.manifests import Manifest
 
 WIDE: Final = 100
@@ -69,6 +69,9 @@ def list_recordings(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Only recordings that lack something.")
     ] = False,
+    held: Annotated[
+        bool, typer.Option("--held", help="Only contacts that are held; on every day.")
+    ] = False,
     rehearsals: Annotated[
         bool, typer.Option("--rehearsals", help="Those of `rehearse`, too.")
     ] = False,
@@ -95,10 +98,14 @@ def list_recordings(
     from call_archive_cli.days import choose_days
 
     wanted = choose_days(day, first, last, everything=everything, contact=contact)
+    if held and wanted.is_default:
+        wanted = choose_days(None, None, None, everything=True)
     archive = session_of(context).archive(bucket, prefix)
     days = archive.choose(wanted)
     counts = Counts()
     entries = archive.entries(days, contact)
+    if held:
+        entries = _held(entries, archive)
     if not (rehearsals or contact):
         entries = _without_rehearsals(entries, counts)
     found = with_progress(
@@ -128,6 +135,14 @@ def _without_rehearsals(entries: Iterable["Entry"], counts: Counts) -> Iterator[
             counts.rehearsals += 1
         else:
             yield entry
+
+
+def _held(entries: Iterable["Entry"], archive: "CallArchive") -> Iterator["Entry"]:
+    """The entries of contacts with a hold's marker."""
+    from call_archive_cli.stored import S3Store, hash_of
+
+    hashes = S3Store(archive.clients, archive.bucket, archive.prefix).marks("holds")
+    return (entry for entry in entries if hash_of(entry.contact_id) in hashes)
 
 
 def _counted(calls: Iterable["ArchivedCall"], counts: Counts) -> Iterator["ArchivedCall"]:
