@@ -26,7 +26,7 @@ _REASON: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 def _parse_reason(text: str) -> str:
     if not _REASON.fullmatch(text):
         raise typer.BadParameter(
-            "a code of letters, digits, _ . and -, at most 64: it is kept permanently, so no personal "
+            "a code of letters, digits, _ . and -, at most 64: it is kept always, so no personal "
             "data"
         )
     return text
