@@ -15,6 +15,7 @@ from bench.cost import estimate_cost
 from bench.machine import describe_machine
 from bench.measure import WORK, Launcher
 from bench.page import measure_page
+from bench.quiet import find_noise, find_spread, measure_yardstick
 from bench.report import Section, render_verdicts
 from bench.shape import measure_shape
 
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     # Bytecode is kept, as it is in a deployment package, whatever the user's shell prefers.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    noise = find_noise()
+    if noise:
+        print(f"BUSY MACHINE, no figure below is to be trusted: {noise}\n", flush=True)
     machine = describe_machine().render()
     print(machine, flush=True)
     sections = []
@@ -55,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\n{section.render()}", flush=True)
             sections.append(section)
     shutil.rmtree(WORK / "out", ignore_errors=True)
+    noise = noise or find_spread(measure_yardstick())
+    if options.write is not None and noise:
+        print(f"bench: {options.write} is not written: {noise}", file=sys.stderr)
+        return 1
     if options.write is not None:
         options.write.parent.mkdir(parents=True, exist_ok=True)
         options.write.write_text(_render(machine, sections, options.rounds))
