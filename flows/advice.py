@@ -101,15 +101,15 @@ def _check_streaming(flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "stop-before-start",
                 action.name,
-                "a way leads here on which media streaming was never started",
-                "Put Start media streaming before it, and lead that block's error past this one",
+                "the flow can get here without having started media streaming",
+                "Put Start media streaming before it, and connect that block's error past this one",
             )
         if not _is_stop(action) and "From" not in _directions(action):
             yield Finding(
                 "not-from-caller",
                 action.name,
                 "what the caller says is not streamed",
-                'Tick "From the customer"',
+                'Select "From the customer"',
             )
     for action in _of_type(flow, "InvokeLambdaFunction"):
         early = reached.get(action.name, set()) - {Streaming.STOPPED}
@@ -117,8 +117,8 @@ def _check_streaming(flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "archive-too-early",
                 action.name,
-                f"archive = now, and a way leads here on which streaming is {min(early)}",
-                "Say archive = now only after Stop media streaming",
+                f"archive = now, but the flow can get here while streaming is {min(early)}",
+                "Set archive = now only after Stop media streaming",
             )
 
 
@@ -161,7 +161,7 @@ def _check_chains(flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "lambda-chain",
                 name,
-                f"Lambda blocks may take more than {CHAIN_SECONDS} s in all up to here",
+                f"up to here, Lambda blocks may take more than {CHAIN_SECONDS} s without a prompt",
                 "Put a prompt between them, or lower their time-outs",
                 Level.WARNING,
             )
@@ -178,8 +178,8 @@ def _check_invocation(action: Action) -> Iterator[Finding]:
         yield Finding(
             "response-type",
             action.name,
-            f"the response type is {kind or 'not given'}",
-            "Choose STRING_MAP; JSON only where Connect refuses the answer",
+            f"the response type is {kind or 'missing'}",
+            "Choose STRING_MAP; choose JSON only if Connect refuses the response",
             Level.WARNING,
         )
 
@@ -213,16 +213,16 @@ def _check_answers(flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "no-answer",
                 action.name,
-                f"it reads {EXTERNAL}*, and a way leads here on which no function has answered",
-                "Put it right behind the Lambda block, and lead that block's error past it",
+                f"it reads {EXTERNAL}*, but the flow can get here without a function's response",
+                "Put it directly after the Lambda block, and connect that block's error past it",
             )
         unknown = sorted(set(keys.values()) - answer_keys())
         if unknown and any(is_flow_function(function) for function in functions):
             yield Finding(
                 "unknown-key",
                 action.name,
-                f"FlowFunction does not answer {', '.join(unknown)}",
-                f"It answers {', '.join(sorted(answer_keys()))}",
+                f"FlowFunction does not return {', '.join(unknown)}",
+                f"It returns {', '.join(sorted(answer_keys()))}",
             )
 
 
@@ -243,8 +243,8 @@ def _check_saved(flow: Flow) -> Iterator[Finding]:
         yield Finding(
             "not-saved",
             invocations[0].name,
-            f"{', '.join(missing)} of the answer is not saved as a contact attribute of that name",
-            "Save it behind this block: it may be all that is known of a caller who hangs up",
+            f"{', '.join(missing)}: not saved as a contact attribute of that name",
+            "Save it after this block: if the caller hangs up, it may be all that is known",
             Level.WARNING,
         )
 
@@ -262,7 +262,7 @@ def _check_old_paths(flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "old-path",
                 action.name,
-                f"it reads {OLD_PATH}, which Connect does not fill in",
+                f"it reads {OLD_PATH}, which Connect leaves empty",
                 "Read $.MediaStreams.Customer.Audio.StartFragmentNumber",
             )
 

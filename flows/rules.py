@@ -21,7 +21,7 @@ def check_document(content: Json, characters: int) -> Iterator[Finding]:
             "version",
             "",
             f"Version is {content.get('Version')!r}",
-            f'Write "Version": "{language.VERSION}", the only one there is',
+            f'Write "Version": "{language.VERSION}", the only version',
         )
     actions = content.get("Actions")
     if not isinstance(actions, list) or not actions:
@@ -47,7 +47,12 @@ def read_actions(content: Json) -> tuple[Flow, list[Finding]]:
             continue
         if action.name in actions:
             findings.append(
-                Finding("identifier", action.name, "two actions have it", "Rename one of them")
+                Finding(
+                    "identifier",
+                    action.name,
+                    "two actions have this identifier",
+                    "Rename one of them",
+                )
             )
         actions.setdefault(action.name, action)
     return Flow(str(content.get("StartAction", "")), actions), findings
@@ -59,7 +64,7 @@ def check_language(flow: Flow) -> Iterator[Finding]:
         yield Finding(
             "start",
             "",
-            f"StartAction {flow.start!r} is no action",
+            f"StartAction {flow.start!r} is not an action of this flow",
             "Name the action that runs first",
         )
     for action in flow.actions.values():
@@ -73,7 +78,7 @@ def check_language(flow: Flow) -> Iterator[Finding]:
                 "type",
                 action.name,
                 f"{action.type} is not known here, so it is not checked",
-                "Look whether Connect's flow language has it",
+                "Check that Connect's flow language has it",
                 Level.WARNING,
             )
     yield from _check_reach(flow)
@@ -104,7 +109,7 @@ def _check_targets(flow: Flow, action: Action) -> Iterator[Finding]:
             yield Finding(
                 "target",
                 action.name,
-                f"{label} leads to {branch.target!r}, which is no action",
+                f"{label} leads to {branch.target!r}, which is not an action",
                 "Name an action of this flow",
             )
 
@@ -175,19 +180,24 @@ def _check_branches(action: Action, kind: ActionType) -> Iterator[Finding]:
                 "error-branch",
                 action.name,
                 f"the error branch {error} is missing",
-                "Lead it where the caller hears something or the call goes on",
+                "Connect it to a block where the caller hears something or the call goes on",
             )
     for error in errors:
         if error not in allowed:
             yield Finding(
                 "error-branch",
                 action.name,
-                f"{error} is no error of {kind.block}",
+                f"{kind.block} has no error branch {error}",
                 f"It has: {', '.join(allowed) or 'none'}",
             )
     yield from _check_conditions(action, kind)
     if not action.goes_on and not kind.waits:
-        yield Finding("dead-end", action.name, "no NextAction", "Lead it on, or to a Disconnect")
+        yield Finding(
+            "dead-end",
+            action.name,
+            "no NextAction",
+            "Connect it to the next block, or to a Disconnect",
+        )
 
 
 def _errors_of(action: Action, kind: ActionType) -> tuple[Sequence[str], Sequence[str]]:
@@ -208,8 +218,8 @@ def _check_conditions(action: Action, kind: ActionType) -> Iterator[Finding]:
             yield Finding(
                 "condition",
                 action.name,
-                f"{operator} is no operator",
-                f"There are: {', '.join(sorted(language.OPERATORS))}",
+                f"{operator} is not an operator",
+                f"The operators are: {', '.join(sorted(language.OPERATORS))}",
             )
     if action.type == "GetParticipantInput":
         yield from _check_keys(action, conditions)
@@ -232,7 +242,7 @@ def _check_keys(action: Action, conditions: Sequence[str]) -> Iterator[Finding]:
             yield Finding(
                 "condition",
                 action.name,
-                f"{condition!r} is no key of a menu",
+                f"{condition!r} is not a key of a menu",
                 "With StoreInput False, compare Equals with one of 0-9, * and #",
             )
 
@@ -248,8 +258,8 @@ def _check_reach(flow: Flow) -> Iterator[Finding]:
             yield Finding(
                 "endless",
                 name,
-                "no way from here ends the flow, unless a block fails",
-                "Lead it to a Disconnect, or to a transfer",
+                "no path from here ends the flow, unless a block fails",
+                "Connect it to a Disconnect, or to a transfer",
             )
 
 
