@@ -22,7 +22,7 @@ class Finding:
 
     Attributes:
         rule: the rule that found it.
-        action: the action's identifier; "" where it is about the flow.
+        action: the action's identifier; "" if it is about the flow.
         problem: what is wrong.
         remedy: what to do.
     """

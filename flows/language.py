@@ -47,7 +47,7 @@ TIME_OUT = "InputTimeLimitExceeded"
 PROMPTS = frozenset({"Text", "SSML", "PromptId", "Media"})
 
 type Rule = Callable[[object], str]
-"""A parameter's value → what it should be; "" where it is."""
+"""A parameter's value → what it should be; "" if it is."""
 
 
 def one_of(*allowed: str) -> Rule:

@@ -143,7 +143,7 @@ def cut(body: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 def frame(reads: Iterable[bytes]) -> tuple[list[Fragment], str]:
-    """The fragments of a body, and why there are no more; "" where it was read to its end."""
+    """The fragments of a body, and why there are no more; "" if it was read to its end."""
     fragments: list[Fragment] = []
     try:
         fragments.extend(read_fragments(reads))
@@ -166,7 +166,7 @@ def archive(
     job: ArchiveJob,
     *,
     tracks: tuple[Direction, ...] = BOTH,
-    settle: bool = True,
+    accept_partial: bool = True,
     missing: Sequence[int] = (),
 ) -> MemoryArchive:
     """Archives a job; checks what was published.
@@ -178,7 +178,7 @@ def archive(
     conditions = Conditions(
         tracks=tracks,
         trigger=Trigger.FLOW,
-        settle=settle,
+        accept_partial=accept_partial,
         now_ms=lambda: START_MS + 600_000,
         check_time=lambda: None,
     )

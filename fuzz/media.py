@@ -66,13 +66,13 @@ def fuzz_media(source: bytes) -> None:
     """The whole media path, from a body in any split to a published WAV and its manifest."""
     choices = Choices(source[:CONTROL_BYTES])
     tracks = choices.pick([BOTH, BOTH[:1]])
-    settle, has_stop = choices.flag(), choices.flag()
+    accept_partial, has_stop = choices.flag(), choices.flag()
     missing = [FIRST_NUMBER + choices.integer(1, 3)] if choices.flag() else []
     reads = cut(source[CONTROL_BYTES:], (choices.integer(0, 65_535) for _ in range(4)))
     fragments, _ = frame(reads)
     numbers = [media.number for media in decode(fragments) if media.number is not None]
     job = build_job(stop_number=max([*numbers, FIRST_NUMBER]) if has_stop else None)
     try:
-        archive(fragments, job, tracks=tracks, settle=settle, missing=missing)
+        archive(fragments, job, tracks=tracks, accept_partial=accept_partial, missing=missing)
     except ArchiveError:
         return

@@ -54,7 +54,7 @@ def fuzz_message(source: bytes) -> None:
     body, _, described = source.partition(b"\0")
     answer = _decode(described)
     contact = answer if isinstance(answer, dict) else {}
-    for settle in (False, True):
+    for accept_partial in (False, True):
         try:
             order = read_request(
                 body.decode(errors="replace"),
@@ -62,7 +62,7 @@ def fuzz_message(source: bytes) -> None:
                 lambda _instance: None,
                 now_ms=NOW_MS,
                 sent_ms=NOW_MS,
-                accept_partial=settle,
+                accept_partial=accept_partial,
             )
         except (RequestError, NotYetError):
             continue

@@ -94,7 +94,7 @@ class Check:
 
     Attributes:
         role: the role's name.
-        sid: of the statement that decided; "" where none did.
+        sid: of the statement that decided; "" if none did.
     """
 
     role: str

@@ -66,7 +66,7 @@ class Demo:
                 pass
 
     def fetch(self) -> Mapping[str, Any] | None:
-        """Brings recording and manifest from S3; the manifest, None where nothing was archived."""
+        """Brings recording and manifest from S3; the manifest, None if nothing was archived."""
         s3 = boto3.client("s3", **self.aws.client_options)
         listing = s3.list_objects_v2(Bucket=RESOURCES.bucket).get("Contents", [])
         for entry in listing:
@@ -79,7 +79,7 @@ class Demo:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demo; 0 where the recording is byte for byte what was said."""
+    """Runs the demo; 0 if the recording is byte for byte what was said."""
     options = _build_parser().parse_args(arguments)
     try:
         return _run(options)

@@ -55,7 +55,7 @@ class Decision:
     """Allowed or not.
 
     Attributes:
-        sid: of the statement that decided; "" where none speaks of the request.
+        sid: of the statement that decided; "" if none speaks of the request.
     """
 
     is_allowed: bool

@@ -108,7 +108,7 @@ class S3Writes:
         return response
 
     def _refuse(self, environ: Environ) -> Response | None:
-        """The answer to a Complete that must not be; None where it may."""
+        """The answer to a Complete that must not be; None if it may."""
         if self._ask("GET", environ["QUERY_STRING"], environ).status_code == 404:
             return build_s3_error(404, "NoSuchUpload")
         wanted = environ.get("HTTP_IF_MATCH")
@@ -123,7 +123,7 @@ class S3Writes:
     def _refuse_conflict(self, environ: Environ, upload_id: str) -> Response | None:
         """409 if the key was written, or deleted, since the upload was created; it ends the upload.
 
-        None where nothing stands against it.
+        None if nothing stands against it.
         """
         key = environ["PATH_INFO"]
         begun = self._begun.get(upload_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # nothing that is loaded here is garbage; see the last lines
+gc.disable()  # loading makes no garbage to collect; the last lines freeze it
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ def _is_done(record: Mapping[str, object], context: LambdaContext) -> bool:
     time_left = TimeCheck(context.get_remaining_time_in_millis)
     try:
         outcome = work(message, ports, terms, now_ms=now_ms, check_time=time_left)
-    except Exception as error:  # noqa: BLE001 - an entrypoint: an unforeseen error loses no job
+    except Exception as error:  # noqa: BLE001 - an entrypoint: an unexpected error loses no job
         logger.exception("unforeseen error")
         outcome = fail(message, unforeseen(error), terms.policy)
     report(message, outcome)

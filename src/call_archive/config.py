@@ -26,7 +26,7 @@ class Tracks(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveLocation:
-    """Where recordings and manifests go, and which instance's: both functions need it.
+    """Where recordings and manifests are stored, and which instance is served.
 
     Attributes:
         prefix: what every object key starts with; may be empty.
@@ -40,7 +40,7 @@ class ArchiveLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSettings:
-    """What FlowFunction is told by its environment."""
+    """FlowFunction's environment."""
 
     location: ArchiveLocation
     archive_queue_url: str
@@ -48,12 +48,12 @@ class FlowSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveSettings:
-    """What ArchiveFunction is told by its environment.
+    """ArchiveFunction's environment.
 
     Attributes:
         region: the function's own, as Lambda sets it; "" elsewhere.
         kms_key_arn: the key that every object is written with; "" for the bucket's default.
-        encryption_header: AES256 if every write has to name S3's own keys; "" otherwise.
+        encryption_header: AES256 if every write must request S3's own keys; "" otherwise.
     """
 
     location: ArchiveLocation

@@ -1,4 +1,4 @@
-"""The failures that Call Archive knows, grouped by who can act on them.
+"""Call Archive's failures, grouped by who can act on them.
 
 Every failure is an `ArchiveError`: it has a `code` (one word that operators search for), a text
 that says what was wrong and what to do, and `retryable`, which decides whether a job comes back
@@ -10,11 +10,11 @@ from call_archive.reasons import AnyCode, Reason
 
 
 class ArchiveError(Exception):
-    """A call cannot be archived, or not now.
+    """A call cannot be archived, or cannot be archived yet.
 
     Attributes:
         code: what happened, in upper case with underscores; stable, safe to log and to count.
-        retryable: whether the same job can succeed later without anybody acting.
+        retryable: whether the same job can succeed later without a person's action.
     """
 
     retryable = False
@@ -32,15 +32,15 @@ class ArchiveError(Exception):
 
 
 class ConfigurationError(ArchiveError):
-    """The function's environment is wrong: whoever deployed it acts."""
+    """The function's environment is wrong: its deployer has to act."""
 
 
 class RequestError(ArchiveError):
-    """The event or the message is wrong: whoever sent it acts."""
+    """The event or the message is wrong: its sender has to act."""
 
 
 class MediaError(ArchiveError):
-    """The bytes are not what KVS sends: they are asked for again, and nobody can do more."""
+    """The bytes are not what KVS sends. They are requested again; nothing else can be done."""
 
     retryable = True
 
@@ -58,20 +58,20 @@ class StorageFaultError(ArchiveError):
 
 
 class IncompleteRecordingError(ArchiveError):
-    """The recording is published and says what is missing; whoever is on call looks into it."""
+    """The recording is published, with a list of what is missing; the person on call checks it."""
 
 
 class QueueFaultError(ArchiveError):
-    """SQS refused or failed to take or to change a message."""
+    """SQS refused or failed to accept or to change a message."""
 
     retryable = True
 
 
 class NotYetError(ArchiveError):
-    """What the job needs is not there yet: it comes back by itself.
+    """What the job needs does not exist yet: the job comes back by itself.
 
     Attributes:
-        retry_after_s: when it is worth looking again; None leaves that to the receive count.
+        retry_after_s: when a retry is useful; None leaves that to the receive count.
     """
 
     retryable = True

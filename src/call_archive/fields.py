@@ -1,6 +1,6 @@
 """Ids, ARNs, fragment numbers and times from outside → checked values.
 
-Nothing enters an object key, a host name or a request before it was checked here: an id with a
+Every value is checked here before it enters an object key, a host name or a request: an id with a
 slash never becomes a path.
 """
 
@@ -49,7 +49,7 @@ def decode_contact_id(field: object) -> str:
 
 
 def decode_instance_arn(field: object) -> str:
-    """A Connect instance ARN; the doubled colon of some documentation samples is mended.
+    """A Connect instance ARN; the doubled colon of some documentation samples is corrected.
 
     Raises:
         RequestError: it is missing or malformed.
@@ -121,7 +121,7 @@ def account_of(arn: str) -> str:
 
 
 def place_of(arn: str) -> tuple[str, str, str]:
-    """Partition, region and account: Connect streams into its own instance's."""
+    """Partition, region and account of an ARN; Connect streams within those of its instance."""
     _, partition, _, region, account, _ = arn.split(":", 5)
     return partition, region, account
 
@@ -137,12 +137,12 @@ def instance_id_of(instance_arn: str) -> str:
 
 
 def check_instance(instance_arn: str, allowed_instance_arn: str, account_id: str) -> None:
-    """Refuses what another instance, or another account's, sent.
+    """Refuses an event or a message of another instance or another account.
 
     Args:
-        instance_arn: the checked ARN of the event or the message.
+        instance_arn: the checked ARN from the event or the message.
         allowed_instance_arn: the one instance that is served, "" for any of the account.
-        account_id: the account that the function runs in, "" where that is not known.
+        account_id: the account that the function runs in, "" if that is not known.
 
     Raises:
         RequestError: the instance is not served here.

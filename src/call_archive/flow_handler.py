@@ -1,7 +1,7 @@
 """Entrypoint 1: the event of a Connect flow → flat attributes, and a queued job after the stop.
 
-Every key of the answer is always there and every value is a string, so that a flow can save the
-answer as it is. A bad event is answered, never raised; only a queue that does not take the job
+The response always contains every key, and every value is a string, so a flow can save the response
+as it is. A bad event gets a response, never an exception. Only a queue that does not accept the job
 raises, because Connect then invokes the block again.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # nothing that is loaded here is garbage; see the last lines
+gc.disable()  # loading makes no garbage to collect; the last lines freeze it
 
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -44,20 +44,20 @@ class FlowAnswer:
     """What the flow reads as `$.External.<key>`; the field names are those keys.
 
     Attributes:
-        mediaStreaming: NOT_STARTED, STARTED or STOPPED; "" where the event does not say.
+        mediaStreaming: NOT_STARTED, STARTED or STOPPED; "" if the event does not say.
         archiveStatus: NONE, PENDING, QUEUED or REJECTED.
         archiveUri: where the recording will be.
         reason: `CODE: text` of a rejection.
     """
 
     mediaStreaming: str = ""  # noqa: N815 - the contract's names
-    streamArn: str = ""  # noqa: N815 - as above
-    startFragmentNumber: str = ""  # noqa: N815 - as above
-    startTimestamp: str = ""  # noqa: N815 - as above
-    stopFragmentNumber: str = ""  # noqa: N815 - as above
-    stopTimestamp: str = ""  # noqa: N815 - as above
-    archiveStatus: str = "NONE"  # noqa: N815 - as above
-    archiveUri: str = ""  # noqa: N815 - as above
+    streamArn: str = ""  # noqa: N815 - the contract's names
+    startFragmentNumber: str = ""  # noqa: N815 - the contract's names
+    startTimestamp: str = ""  # noqa: N815 - the contract's names
+    stopFragmentNumber: str = ""  # noqa: N815 - the contract's names
+    stopTimestamp: str = ""  # noqa: N815 - the contract's names
+    archiveStatus: str = "NONE"  # noqa: N815 - the contract's names
+    archiveUri: str = ""  # noqa: N815 - the contract's names
     reason: str = ""
 
     def as_attributes(self) -> dict[str, str]:
@@ -70,7 +70,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, str]:
     """Answers one invocation of the flow's Lambda block.
 
     Raises:
-        QueueFaultError: the job could not be queued; Connect tries again.
+        QueueFaultError: the job could not be queued; Connect retries.
     """
     logger.set_correlation_id(contact_of(event))
     logger.append_keys(requestId=getattr(context, "aws_request_id", ""))
@@ -81,7 +81,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, str]:
 
 
 def answer_event(event: object, account_id: str, settings: FlowSettings) -> FlowAnswer:
-    """Reads the event, queues the job where streaming has stopped, and says what it did."""
+    """Reads the event, queues the job if streaming has stopped, and reports what it did."""
     try:
         streaming = decode_flow_event(event)
         if isinstance(streaming, NotStreaming):
@@ -114,13 +114,13 @@ def _describe(
 
 
 def _first_delay_s(job: ArchiveJob) -> int | None:
-    """Until the tail of a stopped call is worth looking for; the queue's own delay if it is not."""
+    """How long to wait for the tail of a stopped call; None leaves the delay to the queue."""
     stopped_ms = job.stop_timestamp_ms
     return None if stopped_ms is None else first_delay_s(stopped_ms, now_ms())
 
 
 def _account_of(context: LambdaContext) -> str:
-    """The account that the function runs in; "" where the runtime does not say."""
+    """The account that the function runs in; "" if the runtime does not say."""
     function_arn = getattr(context, "invoked_function_arn", "")
     return account_of(function_arn) if function_arn.count(":") > 4 else ""
 

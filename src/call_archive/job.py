@@ -21,7 +21,7 @@ JOB_VERSION = 1
 
 
 class Trigger(StrEnum):
-    """What made the job: the manifest says it."""
+    """What created the job; recorded in the manifest."""
 
     FLOW = "flow"
     CONTACT_EVENT = "contactEvent"
@@ -35,11 +35,11 @@ class ArchiveJob:
 
     Attributes:
         start_timestamp_ms: when Connect started streaming, ms since the epoch.
-        stop_fragment_number: the last fragment, inclusive; None where Connect did not say.
-        stop_timestamp_ms: when Connect stopped streaming; None where Connect did not say.
-        requested_at_ms: when the job was made: no fragment of the job starts after it.
-        end_is_known: False if the time of a message stands in for an end that Connect did not
-            give: it bounds the search and proves nothing. Not part of the message.
+        stop_fragment_number: the last fragment, inclusive; None if Connect did not name it.
+        stop_timestamp_ms: when Connect stopped streaming; None if Connect did not say.
+        requested_at_ms: when the job was created: no fragment of the job starts after it.
+        end_is_known: False if a message's time is used because Connect gave no end. Then it
+            bounds the search and proves nothing. Not part of the message.
     """
 
     contact_id: str

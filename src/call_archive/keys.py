@@ -1,7 +1,8 @@
 """The archive's layout: a job → the object keys of its recording and its manifest.
 
-Equal jobs give equal keys. Every id in a key was checked when the job was made (`fields`). What
-marks a contact as erased or held has its id's hash in its key: it outlives the contact's data.
+Equal jobs give equal keys. Every id in a key was checked when the job was created (`fields`). The
+mark of an erased or held contact has the hash of the contact id in its key, because the mark
+outlives the contact's data.
 """
 
 import hashlib
@@ -39,12 +40,12 @@ def across_midnight(job: ArchiveJob) -> ArchiveJob | None:
 
 
 def tombstone_key(prefix: str, contact_id: str) -> str:
-    """The S3 key of what says that everything of a contact is erased, for good."""
+    """The S3 key of a contact's tombstone: everything of the contact is erased for good."""
     return f"{prefix}tombstones/{_hash(contact_id)}.json"
 
 
 def hold_key(prefix: str, contact_id: str) -> str:
-    """The S3 key of what says that everything of a contact has to be kept."""
+    """The S3 key of a contact's hold: everything of the contact has to be kept."""
     return f"{prefix}holds/{_hash(contact_id)}.json"
 
 

@@ -1,9 +1,9 @@
-"""The most that anything from outside may be; docs/limits.md has them in one table.
+"""Limits for all input from outside; docs/limits.md has them in one table.
 
-Where a service has a limit of its own, it is that one: what exceeds it did not come from the
-service. The others bound the memory and the time that one message or one fragment can take.
-Anything above is refused by an error that names the limit. Times are milliseconds since the
-Unix epoch.
+If a service has a limit of its own, it is used: input that exceeds it did not come from the
+service. The others bound the memory and the time that one message or one fragment can take. Input
+above a limit is refused with an error that names the limit. Times are milliseconds since the Unix
+epoch.
 """
 
 # ------------------------------------------------------------------------------ messages and events
@@ -48,7 +48,7 @@ MAX_FRAGMENTS_PER_READ = 1_000
 """Fragment numbers of one GetMediaForFragmentList call (KVS API model)."""
 
 MAX_FRAGMENTS_PER_CALL = 200_000
-"""More than two a second for the longest call; KVS fragments last at least a second as a rule."""
+"""More than two a second for the longest call; KVS fragments usually last at least a second."""
 
 MAX_FRAGMENT_BYTES = 16 * 1_048_576
 """One fragment. KVS takes 50 MB of video (PutMedia, error 4001), which would not fit into the
@@ -63,7 +63,7 @@ MAX_DESCRIPTION_BYTES = 65_536
 decoded element by element, in Python: at worst half a second for this many."""
 
 MAX_ELEMENT_DEPTH = 8
-"""Masters in each other below Tags, Tracks or Info. RFC 9559 nests SimpleTags without end; KVS has
+"""Nested masters below Tags, Tracks or Info. RFC 9559 nests SimpleTags without limit; KVS has
 two levels."""
 
 MAX_TAGS_PER_FRAGMENT = 1_000
@@ -76,13 +76,13 @@ MAX_TIME_DIGITS = 16
 """Digits of a timestamp tag in milliseconds: until the year 318857."""
 
 MAX_REMEMBERED_BYTES = 1_048_576
-"""A fragment that is kept to recognise the next by; sixteen of them are."""
+"""A fragment that is kept to recognise the next one; sixteen are kept."""
 
 MAX_FRAGMENT_SPAN_MS = 20_000
 """Time that one fragment may cover (KVS quota: 20 s)."""
 
 MAX_LAG_MS = 60_000
-"""How far one track may stay behind the other before silence fills it: what waits is in memory."""
+"""How far one track may fall behind the other before silence fills it: the wait uses memory."""
 
 MAX_HELD_FRAGMENTS = 256
 """Untagged fragments in a row that wait for a tag: four minutes, 8 MB; together no more bytes than
@@ -107,17 +107,17 @@ MAX_REASONS = 100
 """Different reasons that a manifest gives for not being complete."""
 
 MAX_STOPS = 8
-"""Different stop fragments that are kept of one stretch: its triggers name one, as a rule. They
+"""Different stop fragments that are kept of one stretch: its triggers usually name one. They
 travel in an object's metadata, which has at most 2,048 bytes (S3)."""
 
 MAX_HELD_RUNS = 1_000
 """Runs of fragments that a manifest says its recording holds."""
 
 MAX_MANIFEST_BYTES = 32 * 1_048_576
-"""A manifest that is read back: what the longest call's can be, with every fragment missing."""
+"""A manifest that is read back: the size for the longest call with every fragment missing."""
 
 MAX_ATTRIBUTE_CHARACTERS = 1_000
-"""A failed job's message attribute, such as its reason; what is longer is cut."""
+"""A failed job's message attribute, such as its reason; longer text is cut."""
 
 MAX_VISIBILITY_S = 43_200
 """How long a message may stay away (SQS quota: 12 hours)."""

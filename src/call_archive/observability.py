@@ -1,14 +1,13 @@
 """The one Logger and the one Metrics of a function; only entrypoints use them.
 
 Logged are codes, counts, ids of contacts and fragment numbers; never PCM, phone numbers, contact
-attributes or whole events. Of an exception that is its type and where it came from: its message may
-quote what was being read. A line is ASCII, so that nothing in it moves a terminal's cursor. Every
-line of a run carries the contact's id as `correlation_id`, and `requestId`, by which Lambda's own
-lines about the run are found.
+attributes or whole events. An exception is logged by its type and origin only: its message may
+quote input. A line is ASCII, so that nothing in it moves a terminal's cursor. Every line of a run
+has the contact's id as `correlation_id`, and `requestId`, as Lambda's own lines of the run do.
 
-Metrics go out in CloudWatch's embedded metric format, with one dimension, `service`: the stack's
-name, from POWERTOOLS_SERVICE_NAME. Whatever has many values, such as a failure's code, is a field
-of the log and not a dimension, because each value of a dimension is a metric to pay for.
+Metrics are written in CloudWatch's embedded metric format, with one dimension, `service`: the
+stack's name, from POWERTOOLS_SERVICE_NAME. A value with many variants, such as a failure's code, is
+a log field and not a dimension, because each value of a dimension is a metric to pay for.
 """
 
 import json
@@ -23,7 +22,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 NAMESPACE = "CallArchive"
 
-# At DEBUG these log whole requests and answers, with the contact's attributes in them.
+# At DEBUG these log whole requests and responses, including the contact's attributes.
 for library in ("boto3", "botocore", "s3transfer", "urllib3"):
     logging.getLogger(library).setLevel(logging.WARNING)
 
@@ -33,7 +32,7 @@ class _Formatter(LambdaPowertoolsFormatter):
 
     @override
     def formatException(self, ei: Any) -> str:
-        """Frames and type of an exception and of those that led to it, the last one first."""
+        """Frames and type of an exception and of its causes, the last one first."""
         error: BaseException | None = ei[1]
         parts = []
         while error is not None:

@@ -1,8 +1,8 @@
 """Why a call is not archived, or not completely: every code in one place, and its text.
 
-Codes are stable: answers to the flow, manifests, failed jobs, log lines and saved queries carry
-them, and the runbook explains each. What a service calls its own failures is not ours to list:
-such a code is a `Refusal`, the service's name in front.
+Codes are stable: responses to the flow, manifests, failed jobs, log lines and saved queries contain
+them, and the runbook explains each. A service's own codes cannot be listed here: such a code is a
+`Refusal`, with the service's name in front.
 """
 
 from enum import StrEnum
@@ -91,7 +91,7 @@ class Code(StrEnum):
     JOB_NOT_QUEUED = "JOB_NOT_QUEUED"
     VISIBILITY_NOT_CHANGED = "VISIBILITY_NOT_CHANGED"
 
-    # What an operator decided.
+    # An operator's decision.
     ERASED = "ERASED"
 
     # The run.
@@ -100,7 +100,7 @@ class Code(StrEnum):
 
 
 class Service(StrEnum):
-    """Whose own codes a `Refusal` carries."""
+    """The services whose own codes a `Refusal` carries."""
 
     CONNECT = "CONNECT"
     KVS = "KVS"
@@ -108,10 +108,10 @@ class Service(StrEnum):
 
 
 class Refusal(str):
-    """A service's own code, such as `KVS_NotAuthorizedException`; a family that stays open.
+    """A service's own code, such as `KVS_NotAuthorizedException`; an open set.
 
     Attributes:
-        service: who refused.
+        service: the service that refused.
         refused: the service's code, without the service's name.
     """
 
@@ -121,7 +121,7 @@ class Refusal(str):
     refused: str
 
     def __new__(cls, service: Service, refused: str) -> Self:
-        """The code as it is written: `SERVICE_refused`."""
+        """Builds the code: `SERVICE_refused`."""
         refusal = super().__new__(cls, f"{service}_{refused}")
         refusal.service = service
         refusal.refused = refused
@@ -139,5 +139,5 @@ class Reason(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        """`CODE: text`, the form that answers, manifests and failed jobs carry."""
+        """`CODE: text`, the form in responses, manifests and failed jobs."""
         return f"{self.code}: {self.text}"

@@ -1,4 +1,4 @@
-"""What became of a message → log lines and metrics; only the entrypoint of the worker uses it."""
+"""The outcome of a message → log lines and metrics; only the worker's entrypoint uses it."""
 
 from call_archive.errors import QueueFaultError
 from call_archive.observability import MetricUnit, logger, metrics
@@ -18,7 +18,7 @@ from call_archive.worker import (
 
 
 def report(message: Message, outcome: Outcome) -> None:
-    """Logs and counts the facts of a message, and what becomes of it."""
+    """Logs and counts the facts of a message and its outcome."""
     for fact in outcome.facts:
         _report_fact(fact)
     if isinstance(outcome, Done):
@@ -37,7 +37,7 @@ def report(message: Message, outcome: Outcome) -> None:
 
 
 def report_unchanged_queue(error: QueueFaultError) -> None:
-    """Logs that a queue did not take what was decided: the message comes back by itself."""
+    """Logs that a queue did not accept the change: the message comes back by itself."""
     logger.warning(
         "the message comes back after the queue's own visibility timeout",
         extra={"code": error.code, "reason": str(error.reason)},

@@ -1,9 +1,9 @@
-"""One message → what becomes of it: done, comes back later, or failed, with the facts of it.
+"""One message → its outcome: done, comes back later, or failed, with the facts.
 
-A message is done when its calls are archived, or when there is nothing to archive. Everything
-else is a failure: a retryable one comes back as the policy says, any other goes to the
-failed-jobs queue. What talks to AWS comes in as `Ports`; the entrypoint logs, counts and changes
-the queues by what is returned here.
+A message is done when its calls are archived, or when there is nothing to archive. Any other
+outcome is a failure. After a retryable failure the message comes back as the policy says; after
+another it goes to the failed-jobs queue. AWS is reached through `Ports`. The entrypoint logs,
+counts and changes the queues according to the outcome.
 """
 
 import re
@@ -33,28 +33,28 @@ from call_archive.recording.publishing import Seen
 from call_archive.retry import POLICY, RetryPolicy
 
 SPARE_TIME_MS = 60_000
-"""What must be left of the function's time: more than one call can take."""
+"""The time that must remain for the function: more than one call can take."""
 
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 
 class Ports(Protocol):
-    """What a message needs of the world."""
+    """What the handling of a message needs from AWS."""
 
     def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
         """DescribeContact's `Contact`."""
 
     def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> FragmentSource:
-        """The job's stream; `check_time` is asked before every call."""
+        """The job's stream; `check_time` is called before every API call."""
 
     def open_archive(self, job: ArchiveJob) -> Archive:
-        """Where the job's recording and manifest go."""
+        """Opens the job's recording and manifest in the archive."""
 
     def is_erased(self, job: ArchiveJob) -> bool:
         """Whether the job's contact, or its initial contact, was erased."""
 
     def hold(self, job: ArchiveJob) -> None:
-        """Puts a legal hold on what is published of the job, if its contact is held."""
+        """Puts a legal hold on the job's published objects, if its contact is held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What holds for every message of a function.
+    """The settings for every message of a function.
 
     Attributes:
         tracks: the directions to record, in channel order.
@@ -114,7 +114,7 @@ class ErasedContact:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run read the call's media, and published it or kept an earlier recording.
+    """A run read the call's media, and published its recording or kept an earlier one.
 
     Attributes:
         delay_ms: from the end of the call to now.
@@ -128,7 +128,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """How old the call's first audio is: the stream's retention removes it first."""
+    """The age of the call's first audio, which the stream's retention removes first."""
 
     age_ms: int
 
@@ -154,7 +154,7 @@ class ComesBack:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No later run can do better, or enough have tried."""
+    """No later run can do better, or the attempts are used up."""
 
     failure: ArchiveError
     facts: tuple[Fact, ...] = ()
@@ -165,10 +165,10 @@ type Outcome = Done | ComesBack | Failed
 
 @dataclass(frozen=True, slots=True)
 class TimeCheck:
-    """Ends a run while there is time left for the longest call that it may still be in.
+    """Ends a run while there is still time for the longest API call.
 
     Attributes:
-        remaining_ms: how much of the function's time is left.
+        remaining_ms: the function's remaining time.
     """
 
     remaining_ms: Callable[[], int]
@@ -184,7 +184,7 @@ class TimeCheck:
 
 
 def decode_record(record: Mapping[str, object]) -> Message:
-    """A record of Lambda's SQS event; what it leaves out is empty."""
+    """A record of Lambda's SQS event; missing fields are empty."""
     attributes = record.get("attributes")
     known = attributes if isinstance(attributes, Mapping) else {}
     return Message(
@@ -205,24 +205,24 @@ def work(
     now_ms: Callable[[], int],
     check_time: Callable[[], None],
 ) -> Outcome:
-    """Archives every call that the message asks for.
+    """Archives every call that the message requests.
 
     Args:
-        message: as it was delivered.
+        message: the message as delivered.
         ports: Connect, KVS and S3.
         terms: what holds for every message.
         now_ms: the time, ms since the epoch.
         check_time: raises OutOfTimeError when the run has to end.
 
     Returns:
-        What becomes of the message. Of several failures a retryable one decides, because the
-        message comes back whole.
+        The outcome of the message. Of several failures a retryable one decides, because the
+        whole message comes back.
     """
     return _Run(message, ports, terms, now_ms, check_time).work()
 
 
 def unforeseen(error: Exception) -> ArchiveError:
-    """An error that nobody foresaw as one of ours: a bug or a broken machine, tried again."""
+    """Wraps an unexpected error as one of ours: a bug or a broken machine, so it is retried."""
     return ArchiveError(Code.UNFORESEEN, type(error).__name__, retryable=True)
 
 
@@ -232,7 +232,7 @@ def fail(
     policy: RetryPolicy,
     facts: tuple[Fact, ...] = (),
 ) -> ComesBack | Failed:
-    """What becomes of a message whose run failed."""
+    """The outcome of a message whose run failed."""
     asked_s = failure.retry_after_s if isinstance(failure, NotYetError) else None
     delay_s = policy.delay_s(
         message.receives,
@@ -301,7 +301,7 @@ class _Run:
             Conditions(
                 tracks=self.terms.tracks,
                 trigger=trigger,
-                settle=self._accepts_partial,
+                accept_partial=self._accepts_partial,
                 now_ms=self.now_ms,
                 check_time=self.check_time,
                 is_erased=partial(self.ports.is_erased, job),
@@ -321,9 +321,9 @@ class _Run:
         facts.append(self._age(job))
 
     def _place(self, job: ArchiveJob, trigger: Trigger) -> ArchiveJob:
-        """The job whose keys are used: near midnight another trigger may have named another day.
+        """The job whose keys are used: near midnight another trigger may have used another day.
 
-        A flow was told where its recording will be, so that place is never changed.
+        A flow received the recording's URI, so its keys never change.
         """
         other = across_midnight(job)
         if other is None or trigger is Trigger.FLOW:

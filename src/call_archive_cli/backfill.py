@@ -230,7 +230,7 @@ def build_event(contact: PastContact, instance_arn: str) -> dict[str, Any]:
 
 
 def retention_hours(clients: Clients, instance_arn: str) -> int | None:
-    """How long the instance's streams keep audio; None where it streams none.
+    """How long the instance's streams keep audio; None if it streams none.
 
     Raises:
         ClientError: Connect refuses.

@@ -75,7 +75,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        mend: what to do; "" where nothing has to be done.
+        mend: what to do; "" if nothing has to be done.
     """
 
     subject: str

@@ -139,7 +139,7 @@ def fetch_job(
     conditions = Conditions(
         tracks=directions,
         trigger=Trigger.CLI,
-        settle=True,
+        accept_partial=True,
         now_ms=now_ms,
         check_time=lambda: None,
     )

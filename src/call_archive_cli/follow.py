@@ -64,7 +64,7 @@ class Follower:
         ended_by: why it ended, in words.
         untagged: of those, fragments without a ContactId.
         unreadable: why fragments of the contact could not be read, one reason each.
-        failure: what KVS or the file refused after audio had come; None where nothing was.
+        failure: what KVS or the file refused after audio had come; None if nothing was.
     """
 
     directions: tuple[Direction, ...]

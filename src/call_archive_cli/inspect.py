@@ -41,7 +41,7 @@ class InspectedFragment:
     """One fragment, in figures.
 
     Attributes:
-        number: "" where the tags leave it out.
+        number: "" if the tags leave it out.
         contact_ids: of its ContactId tags.
         server_timestamp_ms: when KVS received it.
         start_ms: of its first block, on the producer's clock.

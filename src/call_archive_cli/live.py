@@ -64,7 +64,7 @@ class LiveFragment(NamedTuple):
     """A fragment as GetMedia sends it.
 
     Attributes:
-        behind_now_ms: how far behind the newest fragment of the stream it is; None where KVS does
+        behind_now_ms: how far behind the newest fragment of the stream it is; None if KVS does
             not say.
     """
 

@@ -242,7 +242,7 @@ def _decode(message: MessageTypeDef) -> FailedJob:
 
 
 def _pipe_condition(body: str) -> str:
-    """Why a pipe from a Kinesis data stream gave up; "" where the message is not a pipe's.
+    """Why a pipe from a Kinesis data stream gave up; "" if the message is not a pipe's.
 
     Source: Amazon EventBridge user guide, "Batching and concurrency" of pipes: the dead letter has
     KinesisBatchInfo in place of the records.

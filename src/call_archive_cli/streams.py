@@ -38,7 +38,7 @@ class StreamDescription:
     """What matters of a stream's settings.
 
     Attributes:
-        retention_hours: 0 where KVS keeps nothing.
+        retention_hours: 0 if KVS keeps nothing.
         kms_key: the key's id, ARN or alias.
     """
 

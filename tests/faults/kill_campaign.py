@@ -351,7 +351,7 @@ class Campaign:
         self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=json.dumps(one.archive_job()))
 
     def _receive(self) -> Any:
-        """The next message; None where there is none."""
+        """The next message; None if there is none."""
         answer = self._sqs.receive_message(
             QueueUrl=self._queue_url, MessageSystemAttributeNames=["All"]
         )

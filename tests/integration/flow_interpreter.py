@@ -68,7 +68,7 @@ class FlowRun:
         return replace(self.call, attributes=dict(self.attributes))
 
     def _perform(self, action: Json, script: Iterator[str]) -> str | None:
-        """Does what a block does; the error, the key, "" for neither, None where the flow ends."""
+        """Does what a block does; the error, the key, "" for neither, None if the flow ends."""
         parameters = action["Parameters"]
         match action["Type"]:
             case "UpdateContactMediaStreamingBehavior":

@@ -176,7 +176,7 @@ def _matches(pattern: Mapping[str, Any], event: Any) -> bool:
 
 
 def _through_the_pipe(record: Json) -> Json | None:
-    """What the template's pipe makes of a record; None where its filter stops it."""
+    """What the template's pipe makes of a record; None if its filter stops it."""
     (pipe,) = of_type(STACK, "AWS::Pipes::Pipe").values()
     (chosen,) = pipe["SourceParameters"]["FilterCriteria"]["Filters"]
     if not _matches(json.loads(chosen["Pattern"]), {"data": record}):

@@ -293,7 +293,7 @@ def archive(source: FragmentSource) -> MemoryArchive:
     conditions = Conditions(
         tracks=BOTH[:1],
         trigger=Trigger.FLOW,
-        settle=True,
+        accept_partial=True,
         now_ms=lambda: START_MS + 7_200_000,
         check_time=lambda: None,
     )

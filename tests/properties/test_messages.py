@@ -154,7 +154,9 @@ def test_any_flow_event(event: object) -> None:
 
 
 @given(JOBS | RECORDS | CONTACT_EVENTS | ENVELOPES | JSON, CONTACTS, st.booleans())
-def test_any_queue_message(message: object, contact: Mapping[str, object], settle: bool) -> None:
+def test_any_queue_message(
+    message: object, contact: Mapping[str, object], accept_partial: bool
+) -> None:
     try:
         order = read_request(
             json.dumps(message),
@@ -162,7 +164,7 @@ def test_any_queue_message(message: object, contact: Mapping[str, object], settl
             lambda _instance: None,
             now_ms=NOW_MS,
             sent_ms=NOW_MS,
-            accept_partial=settle,
+            accept_partial=accept_partial,
         )
     except (RequestError, NotYetError):
         return

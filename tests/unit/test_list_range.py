@@ -78,12 +78,12 @@ def job_of(call: Call) -> ArchiveJob:
     return decode_job(call.archive_job())
 
 
-def run(job: ArchiveJob, stream: Stream, *, settle: bool = False) -> ArchiveError | None:
+def run(job: ArchiveJob, stream: Stream, *, accept_partial: bool = False) -> ArchiveError | None:
     """Lists; why the run ended before it could fetch."""
     conditions = Conditions(
         tracks=(Direction.FROM_CUSTOMER,),
         trigger=Trigger.FLOW,
-        settle=settle,
+        accept_partial=accept_partial,
         now_ms=lambda: START_MS + 10 * MINUTE_MS,
         check_time=lambda: None,
     )
@@ -133,7 +133,7 @@ def test_stop_that_is_never_listed_is_waited_for(call: Call) -> None:
 def test_what_the_narrow_listing_brought_is_kept_if_the_wide_one_is_refused(call: Call) -> None:
     stream = Stream(call, unlisted=[call.stop_fragment_number])
     stream.refuses_from = 1
-    assert run(job_of(call), stream, settle=True) is None
+    assert run(job_of(call), stream, accept_partial=True) is None
     assert stream.fetched == numbers(call)[:-1]
 
 
@@ -148,7 +148,7 @@ def test_refusal_of_the_first_listing_is_a_failure(call: Call) -> None:
 def test_stop_that_nobody_named_is_not_missed(call: Call) -> None:
     stream = Stream(call, unlisted=[call.start_fragment_number])
     stream.is_silent = True
-    failure = run(replace(job_of(call), stop_fragment_number=None), stream, settle=True)
+    failure = run(replace(job_of(call), stop_fragment_number=None), stream, accept_partial=True)
     assert failure is not None
     assert "START_NOT_LISTED" in str(failure)
     assert "STOP_NOT_LISTED" not in str(failure)
@@ -157,7 +157,7 @@ def test_stop_that_nobody_named_is_not_missed(call: Call) -> None:
 def test_stop_that_is_named_is_missed(call: Call) -> None:
     stream = Stream(call, unlisted=[call.start_fragment_number, call.stop_fragment_number])
     stream.is_silent = True
-    failure = run(job_of(call), stream, settle=True)
+    failure = run(job_of(call), stream, accept_partial=True)
     assert "START_NOT_LISTED" in str(failure)
     assert "STOP_NOT_LISTED" in str(failure)
 

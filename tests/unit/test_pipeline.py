@@ -80,7 +80,7 @@ def run_stream(
     conditions = Conditions(
         tracks=tracks or (Direction.FROM_CUSTOMER,),
         trigger=Trigger.FLOW,
-        settle=False,
+        accept_partial=False,
         now_ms=lambda: call.end_ms + 60_000,
         check_time=lambda: None,
     )

@@ -27,7 +27,7 @@ _FLOW_READ_TIMEOUT_S = 1.5
 _CONNECT_TIMEOUT_S = 3.0
 _READ_TIMEOUT_S = 10.0
 _ATTEMPTS = 3
-"""At its worst a call takes 45 s: three tries and the pauses between them."""
+"""The slowest call takes 45 s: three attempts and the pauses between them."""
 
 
 @cache
@@ -39,7 +39,7 @@ def _session() -> Session:
 
 @cache
 def flow_sqs_client() -> SQSClient:
-    """SQS for FlowFunction: two tries end well inside the 8 s that a flow waits."""
+    """SQS for FlowFunction: two attempts end well within the 8 s that a flow waits."""
     from botocore.config import Config  # noqa: PLC0415 - half of a cold start; see the module
 
     return _session().client(
@@ -90,7 +90,7 @@ def archived_media_client(region: str, data_endpoint: str) -> KinesisVideoArchiv
 
 
 def check_listings(client: KinesisVideoArchivedMediaClient) -> None:
-    """Makes a damaged answer of ListFragments an error: botocore takes it for an empty page.
+    """Makes a damaged ListFragments response an error: botocore reads it as an empty page.
 
     An empty page ends a listing, and a recording could be called complete without the rest.
     """
@@ -109,7 +109,7 @@ def _refuse_damaged_json(response_dict: Mapping[str, Any], **_: object) -> None:
     try:
         json.loads(response_dict["body"])
     except ValueError as error:
-        raise ResponseParserError("ListFragments: the answer is no JSON") from error
+        raise ResponseParserError("ListFragments: the response is not JSON") from error
 
 
 def _config() -> Config:

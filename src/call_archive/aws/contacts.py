@@ -22,7 +22,7 @@ class Contacts:
     client: ConnectClient
 
     def describe(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
-        """The `Contact` of a DescribeContact answer.
+        """The `Contact` of a DescribeContact response.
 
         Raises:
             ContactFaultError: Connect refused or failed; an unknown contact may be known later.

@@ -1,4 +1,4 @@
-"""Where KVS serves a stream: GetDataEndpoint's answers, kept for both threads of a run."""
+"""Where KVS serves a stream: GetDataEndpoint's responses, cached for both threads of a run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mypy_boto3_kinesisvideo.literals import APINameType
 
 KEPT_ENDPOINTS = 256
-"""Data endpoints that a warm function keeps: of the last hundred streams."""
+"""A warm function caches the data endpoints of the last hundred streams."""
 
 
 class DataEndpoints:
-    """GetDataEndpoint's answers, kept, because KVS takes five calls a second for a stream.
+    """Caches GetDataEndpoint's responses, because KVS allows five calls a second for a stream.
 
-    Media is asked for in a second thread, so every look at the answers holds the lock.
+    Media is requested in a second thread, so every access to the cache holds the lock.
     """
 
     def __init__(
@@ -29,10 +29,10 @@ class DataEndpoints:
         control: KinesisVideoClient,
         connect: Callable[[str], KinesisVideoArchivedMediaClient],
     ) -> None:
-        """Keeps nothing yet.
+        """Starts with an empty cache.
 
         Args:
-            control: whose GetDataEndpoint is asked.
+            control: the client whose GetDataEndpoint is called.
             connect: makes the archived-media client of a region behind a data endpoint.
         """
         self._control = control
@@ -44,7 +44,7 @@ class DataEndpoints:
         """The client for one API of one stream.
 
         Raises:
-            StreamFaultError: KVS does not say where the API is.
+            StreamFaultError: KVS does not return the endpoint.
         """
         key = (stream_arn, api_name)
         with self._lock:

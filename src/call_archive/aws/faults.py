@@ -1,9 +1,9 @@
 """The one translation of failed calls: what boto3 and urllib3 raise → one of our errors.
 
-A call fails in three ways. The service refuses it, and names a code. It fails on the way: the
-answer never comes, or breaks off. Or the answer comes, with 200 or not, and does not say what it
-has to: botocore reads cut headers, or no JSON, as an answer without members, and raises for what
-is not UTF-8.
+A call fails in three ways. The service refuses it with a code. The connection fails: no response
+arrives, or it is cut off. Or a response arrives, with any status, and lacks required members:
+botocore reads cut headers, or a body that is not JSON, as a response without members, and raises
+for a body that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ PERMANENT_CODES = {
 KEY_FAULT_CODES = frozenset(("4500", "4501", "4502", "4504", "4505", "4506"))
 """Error documents about the stream's KMS key (GetMedia, "Errors"): no retry changes them.
 
-4503, a key that is not available, is one that KMS asks to try again (KeyUnavailableException).
+4503 (the key is not available) is not among them: KMS asks clients to retry it
+(KeyUnavailableException).
 """
 
 _WHAT_TO_DO = {
@@ -77,7 +78,7 @@ _WHAT_TO_DO = {
 
 
 class translated:  # noqa: N801 - used as a statement: `with translated(...)`
-    """Turns the failure of the calls inside into one of our errors; other errors pass."""
+    """Converts failures of the calls inside the block into our errors; other errors pass."""
 
     def __init__(self, build: Callable[[Exception], ArchiveError]) -> None:
         self._build = build
@@ -125,14 +126,14 @@ def storage_fault(api: str, error: Exception) -> StorageFaultError:
 
 
 def queue_fault(code: Code, api: str) -> Callable[[Exception], QueueFaultError]:
-    """What makes an error of a failed call of SQS; the code says what did not happen."""
+    """Converts a failed call of SQS into an error; the code names the step that failed."""
     return partial(_queue_fault, code, api)
 
 
 def refusal_code(error: Exception) -> str:
     """The service's code of a refused call, if it is a word; "" for a call that failed on the way.
 
-    A service's sentence can quote anything, and only the service knows what: none is kept.
+    A service's message can quote any part of the request, so no message is kept.
     """
     from botocore.exceptions import ClientError  # noqa: PLC0415 - cold start of FlowFunction
 
@@ -143,14 +144,14 @@ def refusal_code(error: Exception) -> str:
 
 
 def failure_text(api: str, error: Exception) -> str:
-    """What happened to a call, in words that are ours."""
+    """What happened to a call, in our own words: nothing of the service's message is quoted."""
     code = refusal_code(error)
     return f"{api} answered {code}" if code else f"{api} failed: {type(error).__name__}"
 
 
 @cache
 def broken() -> tuple[type[Exception], ...]:
-    """What is raised for a call, or a body, that breaks on the way."""
+    """Exceptions that botocore and urllib3 raise if a call or a body breaks off."""
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - cold start of FlowFunction
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the same
 
@@ -159,7 +160,7 @@ def broken() -> tuple[type[Exception], ...]:
 
 @cache
 def failures() -> tuple[type[Exception], ...]:
-    """Everything that is raised for a failed call."""
+    """Every exception that a failed call raises."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - cold start of FlowFunction
     from botocore.parsers import ResponseParserError  # noqa: PLC0415 - the same
 

@@ -1,7 +1,7 @@
 """Adapter: the calls of one KVS stream, as Call Archive makes them.
 
-ListFragments gives pages in no order, and GetMediaForFragmentList bodies that may be anything;
-`recording/retrieval.py` decides what to ask for, and `media_source.py` does it with these calls.
+ListFragments returns pages in no order, and GetMediaForFragmentList returns bodies that may hold
+anything. `recording/retrieval.py` decides what to request; `media_source.py` makes these calls.
 
 Source: Kinesis Video Streams API reference (ListFragments, GetMediaForFragmentList).
 """
@@ -47,7 +47,7 @@ class StreamReader:
     """One KVS stream.
 
     Attributes:
-        check_time: raises OutOfTimeError when the run has to end; asked before every call.
+        check_time: raises OutOfTimeError when the run has to end; called before every API call.
     """
 
     endpoints: DataEndpoints
@@ -57,7 +57,7 @@ class StreamReader:
     pace: MediaPace = field(default_factory=MediaPace)
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
-        """Every fragment that KVS began to receive in the range, in any order, some of them twice.
+        """Every fragment that KVS began to receive in the range, in any order, maybe with repeats.
 
         Raises:
             StreamFaultError: KVS refused or failed.
@@ -67,13 +67,13 @@ class StreamReader:
         except StreamFaultError as failure:
             if failure.retryable:
                 raise
-            # An endpoint that was kept too long refuses, too: the next one has to say the same.
+            # A stale endpoint refuses, too, so a fresh endpoint has to confirm the refusal.
             yield from self._list_pages(from_ms, to_ms)
 
     def still_listed(self, fragments: Sequence[ListedFragment]) -> set[int]:
-        """The numbers of those that KVS has not deleted since it listed them.
+        """The numbers of the fragments that KVS has not deleted since it listed them.
 
-        One that was listed without its time counts as listed: nothing says where to look for it.
+        A fragment listed without its time counts as listed, because its range is unknown.
 
         Raises:
             StreamFaultError: KVS refused or failed.
@@ -98,10 +98,10 @@ class StreamReader:
             return untimed  # all of the range is outside the stream's retention
 
     def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
-        """Each listed fragment once, in their order, received or missing.
+        """Yields each listed fragment once, in order, received or missing.
 
         Raises:
-            StreamFaultError: KVS refuses the stream, or its key, altogether.
+            StreamFaultError: KVS refuses the stream or its key.
         """
         return read_media(self, listed)
 
@@ -109,7 +109,7 @@ class StreamReader:
         """The body of one GetMediaForFragmentList call, or how the call failed.
 
         Raises:
-            StreamFaultError: KVS does not say where the stream's media is, and never will.
+            StreamFaultError: KVS does not return the media's endpoint, and no retry helps.
             OutOfTimeError: the run has to end.
         """
         try:
@@ -130,7 +130,7 @@ class StreamReader:
             return self.broken_media(error)
 
     def broken_media(self, error: Exception) -> Broken:
-        """How a body, or the call for it, broke on the way."""
+        """How a body, or the call for it, broke off."""
         return Broken(self._media_fault(error))
 
     def _media_fault(self, error: Exception) -> StreamFaultError:
@@ -167,10 +167,10 @@ class StreamReader:
     def _list_page(
         self, client: KinesisVideoArchivedMediaClient, request: ListFragmentsInputTypeDef
     ) -> ListFragmentsOutputTypeDef:
-        """One page; asked for again if the stream's quota refuses it.
+        """Reads one page; retries it if the stream's quota refuses it.
 
-        A page counts a thousand, and KVS lists ten thousand a second: to begin a long call's
-        listing from its start would end at the same page again.
+        A page counts as a thousand fragments, and KVS lists ten thousand a second: a listing of a
+        long call that started over would be refused at the same page again.
         """
         for delay_s in RETRY_DELAYS_S:
             try:
@@ -187,16 +187,16 @@ class StreamReader:
 
 
 def _entries(page: ListFragmentsOutputTypeDef) -> Sequence[FragmentTypeDef]:
-    """A page's entries. No Fragments is an empty page; botocore leaves out what is null.
+    """A page's entries. A page without `Fragments` is empty, because botocore drops null members.
 
-    An answer whose headers were cut off looks the same, and lacks the request's id as well.
+    A response whose headers were cut off looks the same, but also lacks the request id.
 
     Raises:
-        ValueError: it is no whole answer.
+        ValueError: the response is incomplete.
     """
     entries = page.get("Fragments") or ()
     if not entries and not page.get("ResponseMetadata", {"RequestId": "-"}).get("RequestId"):
-        raise ValueError("an answer without Fragments and without a request id")
+        raise ValueError("a response without Fragments and without a request id")
     return entries
 
 

@@ -1,7 +1,7 @@
-"""Listed fragments → each once, in order, received or missing: does what a Retrieval says.
+"""Listed fragments → each once, in order, received or missing: carries out a Retrieval.
 
-Nothing is decided here. A `Retrieval` says what to ask for, how long to wait and when it is done;
-this loop makes the calls, reads the bodies and closes them, however it ends.
+A `Retrieval` decides what to request, how long to wait and when it is done. This loop makes the
+calls, reads the bodies, and always closes them.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ class MediaCalls(Protocol):
         """The body of one call, or how the call failed."""
 
     def broken_media(self, error: Exception) -> Broken:
-        """How a body broke on the way."""
+        """How a body broke off."""
 
     def still_listed(self, fragments: Sequence[ListedFragment]) -> set[int]:
-        """The numbers of those that KVS has not deleted since it listed them."""
+        """The numbers of the fragments that KVS has not deleted since it listed them."""
 
     @property
     def sleep(self) -> Callable[[float], None]:
-        """Lets so many seconds pass."""
+        """Waits this many seconds."""
 
 
 def read_media(calls: MediaCalls, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
-    """Each listed fragment once, in their order, received or missing.
+    """Yields each listed fragment once, in order, received or missing.
 
-    While the answer for one batch streams, the next batch is asked for.
+    While the response for one batch streams, the next batch is requested.
 
     Raises:
-        StreamFaultError: KVS refuses the stream, or its key, altogether.
+        StreamFaultError: KVS refuses the stream or its key.
     """
     batches, sizes = build_batches(listed), ListedSizes()
     batch = next(batches, None)
@@ -90,7 +90,7 @@ def read_media(calls: MediaCalls, listed: Iterable[ListedFragment]) -> Generator
 def _read_batch(
     calls: MediaCalls, retrieval: Retrieval, opened: Future[Answer]
 ) -> Iterator[Delivery]:
-    """Does what the retrieval says; `opened` answers its first question."""
+    """Carries out one retrieval; `opened` is the response to its first request."""
     opening: Future[Answer] | None = opened
     while not isinstance(step := retrieval.next(), Done):
         yield from retrieval.deliveries()
@@ -110,7 +110,7 @@ def _read_batch(
 
 
 def _read_body(calls: MediaCalls, retrieval: Retrieval, body: StreamingBody) -> Iterator[Delivery]:
-    """Hands over a body's fragments, and gives what their turn is."""
+    """Passes a body's fragments to the retrieval, and yields those whose turn it is."""
     try:
         with contextlib.closing(body):
             for fragment in read_fragments(_reads(body)):
@@ -140,7 +140,7 @@ def _numbers(batch: Sequence[ListedFragment]) -> list[int]:
 
 
 def _abandon(opening: Future[Answer]) -> None:
-    """Closes a body that nobody is going to read."""
+    """Closes a body that will not be read."""
     if not opening.cancel():
         with contextlib.suppress(ArchiveError, *_BROKEN_BODY):
             answer = opening.result()

@@ -1,4 +1,4 @@
-"""How fast a stream may be asked for media: within KVS's quota, in any one second."""
+"""Paces requests for a stream's media: within KVS's quota in any one second."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FRAGMENTS_PER_S = 500
-"""Of a stream, over all calls: KVS counts a list's fragments when it is asked for, and refuses
-what is more (service quotas, "Fragment-media quota")."""
+"""For a stream, over all calls: KVS counts a list's fragments when it receives the request, and
+refuses requests over the quota (service quotas, "Fragment-media quota")."""
 
 
 class MediaPace:
-    """Keeps what is asked of a stream within its quota, in any one second; one call at a time.
+    """Keeps requests to a stream within its quota in any one second, one call at a time.
 
-    A call counts from its answer on: KVS has counted it by then, however long it was on its way.
+    A call counts from its response on: KVS has counted it by then, however long it took.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class MediaPace:
 
     @contextlib.contextmanager
     def turn(self, fragments: int) -> Iterator[None]:
-        """Waits until so many more may be asked for; the call is to be made inside."""
+        """Waits until the quota allows this many more fragments; make the call inside the block."""
         with self._lock:
             while self._asked and self._spent() + fragments > FRAGMENTS_PER_S:
                 answered_s, _ = self._asked.popleft()

@@ -1,4 +1,4 @@
-"""Everything that a message needs of AWS, with the functions' clients."""
+"""Everything that the handling of a message needs from AWS, with the functions' clients."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _DIRECTIONS = {
 
 
 def read_terms(settings: ArchiveSettings, function_arn: str) -> Terms:
-    """What holds for every message: the settings, and the account of the function's ARN."""
+    """The settings for every message, and the account of the function's ARN."""
     return Terms(
         tracks=_DIRECTIONS[settings.tracks],
         account_id=account_of(function_arn),
@@ -76,8 +76,8 @@ class AwsPorts:
     """Connect, KVS, S3 and SQS as `worker.Ports`, and the two queues.
 
     Attributes:
-        clients: who talks to them.
-        sleep, monotonic: the time in which a stream is paced.
+        clients: makes boto3's clients.
+        sleep, monotonic: the clock that paces a stream.
     """
 
     settings: ArchiveSettings
@@ -87,7 +87,7 @@ class AwsPorts:
     _endpoints: dict[str, DataEndpoints] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Makes the clients that every job needs while Lambda still lends a whole processor."""
+        """Makes the clients that every job needs, while Lambda's start-up has a whole processor."""
         self.clients.s3_client()
         if self.settings.region:
             self.clients.kinesis_video_client(self.settings.region)
@@ -103,7 +103,7 @@ class AwsPorts:
         return StreamReader(endpoints, job.stream_arn, check_time, self.sleep, pace)
 
     def open_archive(self, job: ArchiveJob) -> S3Archive:
-        """The job's place in the bucket."""
+        """The job's recording and manifest in the bucket."""
         location = self.settings.location
         return S3Archive(
             self.clients.s3_client(),
@@ -118,15 +118,15 @@ class AwsPorts:
         """Whether the job's contact, or its initial contact, was erased.
 
         Raises:
-            StorageFaultError: S3 does not say. Then nothing is published.
+            StorageFaultError: S3 does not answer. Then nothing is published.
         """
         return self._any_exists(tombstone_key, job)
 
     def hold(self, job: ArchiveJob) -> None:
-        """Puts a legal hold on what is published of the job, if its contact is held.
+        """Puts a legal hold on the job's published objects, if its contact is held.
 
         Raises:
-            StorageFaultError: S3 does not say whether it is, or does not set the hold.
+            StorageFaultError: S3 does not say whether it is held, or does not set the hold.
         """
         if self._any_exists(hold_key, job):
             self.open_archive(job).hold()
@@ -139,10 +139,10 @@ class AwsPorts:
         )
 
     def carry_out(self, message: Message, outcome: Outcome) -> bool:
-        """Does to the queues what was decided; whether the message may leave its queue.
+        """Changes the queues as decided; returns whether the message may leave its queue.
 
         Raises:
-            QueueFaultError: SQS did not take it: the message comes back by itself.
+            QueueFaultError: SQS did not accept the change: the message comes back by itself.
         """
         url = self.settings.failed_jobs_queue_url
         match outcome:

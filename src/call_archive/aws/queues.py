@@ -27,7 +27,7 @@ class _Delay(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveQueue:
-    """Where FlowFunction puts archive jobs."""
+    """The queue into which FlowFunction sends archive jobs."""
 
     client: SQSClient
     url: str
@@ -37,10 +37,10 @@ class ArchiveQueue:
 
         Args:
             job: what to archive.
-            delay_s: when it may be delivered; None leaves that to the queue.
+            delay_s: how long until it may be delivered; None uses the queue's own delay.
 
         Raises:
-            QueueFaultError: SQS did not take it.
+            QueueFaultError: SQS did not accept it.
         """
         delay: _Delay = {} if delay_s is None else {"DelaySeconds": delay_s}
         with translated(queue_fault(Code.JOB_NOT_QUEUED, "SendMessage")):
@@ -51,16 +51,16 @@ class ArchiveQueue:
 
 @dataclass(frozen=True, slots=True)
 class FailedJobsQueue:
-    """Where a message goes that nothing but a person can mend, as it was, with its reason."""
+    """Holds messages that only a person can fix, unchanged, each with its reason."""
 
     client: SQSClient
     url: str
 
     def send(self, body: str, failure: ArchiveError, message_id: str) -> None:
-        """Hands a message over, unchanged, so that a redrive runs the same job again.
+        """Sends a message unchanged, so that a redrive runs the same job again.
 
         Raises:
-            QueueFaultError: SQS did not take it.
+            QueueFaultError: SQS did not accept it.
         """
         facts = {
             "reason": str(failure.reason),
@@ -81,7 +81,7 @@ class FailedJobsQueue:
 
 @dataclass(frozen=True, slots=True)
 class RetryQueue:
-    """The queue that a message came from; it holds the message until the next try.
+    """The queue that a message came from; it holds the message until the next attempt.
 
     Attributes:
         sibling_url: the URL of any queue of the same account and region.
@@ -94,7 +94,7 @@ class RetryQueue:
         """Makes a message visible again after `delay_s` instead of the queue's whole timeout.
 
         Raises:
-            QueueFaultError: SQS did not change it: the message comes back after that timeout.
+            QueueFaultError: SQS did not change it: it comes back after the queue's timeout.
         """
         account, _, name = event_source_arn.partition(":sqs:")[2].partition(":")[2].partition(":")
         with translated(queue_fault(Code.VISIBILITY_NOT_CHANGED, "ChangeMessageVisibility")):

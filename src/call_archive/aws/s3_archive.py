@@ -1,7 +1,7 @@
-"""Adapter: where one job's recording and manifest are; what is there, and what is written.
+"""Adapter: reads and writes one job's recording and manifest in S3.
 
-Both objects carry tags, which lifecycle rules and policies can see; none is ever untrue. The
-manifest carries, as metadata, the ETag of the recording that it describes.
+Both objects carry tags for lifecycle rules and policies; a tag is never wrong. The manifest's
+metadata holds the ETag of the recording that it describes.
 
 Source: S3 API reference (GetObject, HeadObject, PutObject).
 """
@@ -46,11 +46,11 @@ _NUMBER = re.compile(rf"[0-9]{{1,{MAX_FRAGMENT_NUMBER_DIGITS}}}")
 
 @dataclass(frozen=True, slots=True)
 class S3Archive:
-    """Where one job's recording and manifest go.
+    """Reads and writes one job's recording and manifest.
 
     Attributes:
         instance_id: of the Connect instance, the value of a tag.
-        encryption: what writes ask of S3.
+        encryption: the encryption headers of every write.
     """
 
     client: S3Client
@@ -61,16 +61,16 @@ class S3Archive:
     encryption: Encryption = field(default_factory=Encryption)
 
     def look(self) -> Seen:
-        """Both objects, as they are now.
+        """Reads the current state of both objects.
 
         Raises:
-            StorageFaultError: S3 failed, or something else is at the manifest's key.
+            StorageFaultError: S3 failed, or the object at the manifest's key is not a manifest.
         """
         manifest = self._read_manifest()
         return Seen(self._read_recording(), manifest)
 
     def find_recording(self) -> str:
-        """The ETag of the recording that is there; "" if none is.
+        """The ETag of the current recording; "" if there is none.
 
         Raises:
             StorageFaultError: S3 failed.
@@ -80,7 +80,7 @@ class S3Archive:
 
     @contextlib.contextmanager
     def open_recording(self, told: Knowledge) -> Iterator[S3Recording]:
-        """A new recording; leaving before it is published leaves no trace."""
+        """A new recording; if the block ends before it is published, nothing remains of it."""
         recording = S3Recording(
             S3Object.of_run(
                 self.client,
@@ -97,7 +97,7 @@ class S3Archive:
             recording.close()
 
     def put_manifest(self, command: PutManifest) -> bool:
-        """Writes a manifest on the command's condition; whether that held.
+        """Writes a manifest on the command's condition; returns whether the condition held.
 
         Raises:
             StorageFaultError: S3 failed.
@@ -107,7 +107,7 @@ class S3Archive:
             self.client.put_object(
                 Bucket=self.bucket,
                 Key=self.manifest_key,
-                # On one line, as Athena's JSON readers want it.
+                # One line: Athena's JSON readers require it.
                 Body=json.dumps(encode_manifest(command.manifest)).encode() + b"\n",
                 ContentType="application/json",
                 Metadata={_RECORDING_ETAG: command.recording_etag},
@@ -122,7 +122,7 @@ class S3Archive:
         return True
 
     def hold(self) -> None:
-        """Puts a legal hold on the current versions of both objects, if they are there.
+        """Puts a legal hold on the current versions of both objects, if they exist.
 
         Raises:
             StorageFaultError: S3 failed, or the bucket has no Object Lock.
@@ -170,10 +170,10 @@ class S3Archive:
 
 
 def exists(client: S3Client, bucket: str, key: str) -> bool:
-    """Whether an object is there; S3 is strongly consistent, so this is what is true now.
+    """Whether an object exists; S3 is strongly consistent, so the result is current.
 
     Raises:
-        StorageFaultError: S3 does not say, or refuses.
+        StorageFaultError: S3 does not answer, or refuses.
     """
     try:
         client.head_object(Bucket=bucket, Key=key)
@@ -185,6 +185,6 @@ def exists(client: S3Client, bucket: str, key: str) -> bool:
 
 
 def _decode_stops(named: str) -> frozenset[int]:
-    """The stop fragments in a recording's metadata; what is none, is left out."""
+    """The stop fragments in a recording's metadata; malformed entries are left out."""
     numbers = named.split(",", MAX_STOPS)[:MAX_STOPS]
     return frozenset(int(number) for number in numbers if _NUMBER.fullmatch(number))

@@ -1,9 +1,8 @@
 """Adapter: PCM → one S3 object with its header in front, published on a condition.
 
-The header needs the length, and the length is known last: so the first part is kept, with room
-for the header, until the end and uploaded last, which S3 allows. A recording is published whole
-by one conditional call or not at all. On which condition, and whether at all, is decided in
-`recording.publishing`.
+The header needs the length, which is known last. So the first part, with room for the header, is
+kept until the end and uploaded last, which S3 allows. One conditional call publishes the whole
+recording, or nothing is published. `recording.publishing` decides on which condition, if at all.
 
 Source: S3 API reference (multipart upload, conditional writes, PutObjectTagging).
 """
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 5 * 1_048_576
-"""The smallest part that S3 takes, so that uploading begins early."""
+"""The smallest part that S3 accepts, so that uploading begins early."""
 
 PARTS_IN_FLIGHT = 2
-"""Parts behind the one that is being written: one on its way, one waiting on the disk."""
+"""Finished parts behind the one being written: one being uploaded, one waiting on the disk."""
 
 WRITE_BUFFER_BYTES = 131_072
 READ_BYTES = 65_536
@@ -51,26 +50,26 @@ _FAILURES = failures()
 _REFUSALS = {
     "PreconditionFailed": Refusal.CONDITION,
     "412": Refusal.CONDITION,
-    "NoSuchKey": Refusal.CONDITION,  # what was to be replaced is gone
+    "NoSuchKey": Refusal.CONDITION,  # the object to be replaced is gone
     "ConditionalRequestConflict": Refusal.CONFLICT,
     "409": Refusal.CONFLICT,
 }
 _NO_VERSION = frozenset(("", "null"))
-"""What S3 says instead of a version's id where versioning is off or suspended."""
+"""S3's version id if versioning is off or suspended."""
 
 
 class Condition(TypedDict, total=False):
-    """On what a write depends: an object's ETag, or that there is none."""
+    """The condition of a write: an object has this ETag, or no object exists."""
 
     IfMatch: str
     IfNoneMatch: str
 
 
 class Encryption(TypedDict, total=False):
-    """What a write asks of S3; nothing leaves it to the bucket's default encryption.
+    """The encryption headers of a write; none of them means the bucket's default encryption.
 
-    A policy that demands an encryption header is judged on the request: the bucket's default does
-    not satisfy it.
+    S3 checks a policy that demands an encryption header against the request: the bucket's default
+    encryption does not satisfy it.
     """
 
     ServerSideEncryption: Literal["AES256", "aws:kms"]
@@ -78,19 +77,19 @@ class Encryption(TypedDict, total=False):
 
 
 def build_encryption(kms_key_arn: str, header: str) -> Encryption:
-    """With this KMS key, or with the header of S3's own keys; neither for ""."""
+    """Encryption with this KMS key, or with the header for S3's own keys; "" for neither."""
     if kms_key_arn:
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
     return {"ServerSideEncryption": "AES256"} if header else {}
 
 
 def build_condition(replaces: str) -> Condition:
-    """The object with this ETag has to be there; for "" none may be."""
+    """The object must have this ETag; "" means that no object may exist."""
     return {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
 
 
 def build_tags(instance_id: str, *, is_complete: bool | None) -> dict[str, str]:
-    """An object's tags; without `complete` while that is not known."""
+    """An object's tags; without `complete` as long as that is unknown."""
     tags = {INSTANCE_TAG: instance_id}
     if is_complete is not None:
         tags[COMPLETE_TAG] = "true" if is_complete else "false"
@@ -103,8 +102,8 @@ class S3Object:
 
     Attributes:
         instance_id: the value of a tag.
-        encryption: what the write asks of S3.
-        metadata: what is written with it; known when the writing begins.
+        encryption: the encryption headers of the write.
+        metadata: the object's metadata; known when the write begins.
     """
 
     client: S3Client
@@ -124,13 +123,13 @@ class S3Object:
         stops: Iterable[int],
         encryption: Encryption,
     ) -> S3Object:
-        """The recording of a new run, which knows these stop fragments."""
+        """The object for a new run's recording, with the stop fragments that the run knows."""
         named = ",".join(str(stop) for stop in sorted(stops))
         metadata = {RUN_ID: str(uuid.uuid4())} | ({STOPS: named} if named else {})
         return cls(client, bucket, key, instance_id, encryption, metadata)
 
     def put(self, content: IO[bytes], tags: dict[str, str], condition: Condition) -> _Version:
-        """Writes it by one call."""
+        """Writes the object by one call."""
         content.seek(0)
         answer = self.client.put_object(
             Bucket=self.bucket,
@@ -145,7 +144,7 @@ class S3Object:
         return _Version(answer["ETag"], answer.get("VersionId", ""))
 
     def find_own(self) -> _Version | None:
-        """The object at the key, if this run has written it."""
+        """The object at the key, if this run wrote it."""
         try:
             answer = self.client.head_object(Bucket=self.bucket, Key=self.key)
         except _FAILURES:
@@ -156,7 +155,7 @@ class S3Object:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """An object that S3 has taken.
+    """An object that S3 has stored.
 
     Attributes:
         version_id: "" or "null" in a bucket without versions.
@@ -167,7 +166,7 @@ class _Version:
 
 
 class S3Recording:
-    """A WAV on its way to S3, 5 MiB at a time; parts are uploaded beside the reading.
+    """A WAV that is uploaded to S3 in parts of 5 MiB, while the media is still being read.
 
     Attributes:
         pcm_bytes: how many bytes were written.
@@ -181,7 +180,7 @@ class S3Recording:
         self._is_sealed = False
 
     def write(self, pcm: bytes | bytearray) -> None:
-        """Takes the next bytes of PCM; waits while enough parts are on their way.
+        """Takes the next bytes of PCM; waits if enough parts are in flight.
 
         Raises:
             StorageFaultError: an earlier part failed, or the temporary storage is full.
@@ -221,12 +220,13 @@ class S3Recording:
         )
 
     def tag(self, command: Tag) -> StorageFaultError | None:
-        """Adds what was not known when the upload was begun, to this run's own version only.
+        """Adds tags that were unknown when the upload began, to this run's own version only.
 
-        Without versions another run's recording may be there by now, so the tag is left out.
+        In a bucket without versions, another run's recording may have replaced this one, so the tag
+        is left out.
 
         Returns:
-            Why it could not be added: the recording is published, and still needs its manifest.
+            Why the tag could not be added; the recording is published and still needs its manifest.
         """
         target, version_id = self._target, command.recording.version_id
         if version_id in _NO_VERSION:
@@ -244,17 +244,17 @@ class S3Recording:
         return None
 
     def close(self) -> None:
-        """Ends an upload that was not published; S3's lifecycle rule ends what this cannot."""
+        """Aborts an upload that was not published; if that fails, S3's lifecycle rule aborts it."""
         self._upload.close()
         self._parts.close()
 
     def _send_part(self) -> None:
-        """Uploads the part that has been written; the first has to wait for its header."""
+        """Uploads the part that has been written; the first part waits for its header."""
         if self._parts.count > 1:
             self._upload.send(self._parts.count, self._parts.latest)
 
     def _seal(self, header: bytes) -> None:
-        """Uploads what is left, the first part with the header last."""
+        """Uploads the remaining parts, last the first part with the header."""
         if self._is_sealed:
             return
         self._parts.flush()
@@ -269,11 +269,11 @@ class S3Recording:
     def _publish(
         self, api: str, call: Callable[[Condition], _Version], condition: Condition
     ) -> _Version | Refusal:
-        """The object that is now ours, or why it is not."""
+        """The published object, or why it was not published."""
         try:
             return call(condition)
         except _FAILURES as error:
-            # Whatever the last answer was, one that was lost before it may have been a success.
+            # Whatever the last response says, a lost earlier response may have been a success.
             if own := self._target.find_own():
                 return own
             if refusal := _REFUSALS.get(refusal_code(error)):
@@ -284,7 +284,7 @@ class S3Recording:
 class _PartFiles:
     """The parts in temporary files without a name, the first with room for the header.
 
-    They stay until the recording is published, because its hash begins with the header. So a
+    They exist until the recording is published, because its hash begins with the header. A
     recording of any length takes the same memory, and a killed run leaves nothing on the disk.
     """
 
@@ -307,11 +307,11 @@ class _PartFiles:
 
     @property
     def is_latest_empty(self) -> bool:
-        """Whether the part before it ended exactly where the recording does."""
+        """Whether the previous part ended exactly at the recording's end."""
         return not self._part_bytes
 
     def write(self, pcm: bytes | bytearray) -> bool:
-        """Takes PCM; whether the part is full."""
+        """Takes PCM; returns whether the part is full."""
         self._buffer += pcm
         if len(self._buffer) >= WRITE_BUFFER_BYTES:
             self.flush()
@@ -323,7 +323,7 @@ class _PartFiles:
         self._part_bytes = 0
 
     def flush(self) -> None:
-        """Brings what was written onto the disk.
+        """Writes buffered bytes to the disk.
 
         Raises:
             StorageFaultError: the temporary storage is full.
@@ -340,7 +340,7 @@ class _PartFiles:
         self._buffer.clear()
 
     def hash(self) -> str:
-        """SHA-256 of everything."""
+        """SHA-256 of the whole recording."""
         digest = hashlib.sha256()
         for piece in self._read():
             digest.update(piece)
@@ -358,7 +358,7 @@ class _PartFiles:
 
 
 class _MultipartUpload:
-    """An upload that is created with its first part; one part at a time is on its way.
+    """An upload that is created with its first part; one part at a time is in flight.
 
     Attributes:
         has_begun: whether there is an upload to complete or to abort.
@@ -373,7 +373,7 @@ class _MultipartUpload:
         self._pool: ThreadPoolExecutor | None = None
 
     def send(self, number: int, part: IO[bytes]) -> None:
-        """Uploads a part in a thread, when no more than PARTS_IN_FLIGHT are on their way."""
+        """Uploads a part in a thread, once fewer than PARTS_IN_FLIGHT parts are in flight."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="part")
             self._upload_id = self._create()
@@ -383,7 +383,7 @@ class _MultipartUpload:
         self._uploads.append(self._pool.submit(self._send, number, part))
 
     def finish(self, first: IO[bytes]) -> None:
-        """Waits for every part, and uploads the first."""
+        """Waits for every part, then uploads the first one."""
         while self._uploads:
             self._collect()
         self._parts.insert(0, self._send(1, first))
@@ -420,7 +420,7 @@ class _MultipartUpload:
                 Key=target.key,
                 ContentType="audio/wav",
                 Metadata=target.metadata,
-                # Whether it is complete is not known yet.
+                # Completeness is not known yet.
                 Tagging=urlencode(build_tags(target.instance_id, is_complete=None)),
                 **target.encryption,
             )["UploadId"]

@@ -1,1 +1,1 @@
-"""What the functions are told: events and messages → checked jobs."""
+"""Events and messages for the functions → checked jobs."""

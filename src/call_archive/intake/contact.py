@@ -1,8 +1,8 @@
 """A contact that has ended → archive jobs, from Connect's records or what the flow saved.
 
-Recordings are picked by their storage type, never by their place in the list. Until Connect shows
-them, the contact is looked at again; what the flow saved as contact attributes is enough when the
-waiting is over.
+Recordings are selected by their storage type, never by their position in the list. Until Connect
+shows them, the contact is described again. When the wait is over, the contact attributes that the
+flow saved are enough.
 
 Source: Amazon Connect API reference, RecordingInfo.
 """
@@ -18,13 +18,13 @@ from call_archive.moments import read_ms
 from call_archive.reasons import Code
 
 RECORDINGS_WAIT_MS = 600_000
-"""How long after the end of a call DescribeContact is asked for a recording that it lacks."""
+"""How long after the end of a call to wait for DescribeContact to show its recording."""
 
 SECOND_LOOK_MS = 100_000
-"""When, after its end, a contact that shows no sign of streaming is looked at again.
+"""When, after its end, a contact without any sign of streaming is described again.
 
-Most such contacts were never streamed, and DescribeContact takes 10 calls a second from the whole
-account: so they are looked at three times, at once, then, and when the wait is over.
+Most such contacts were never streamed, and DescribeContact allows 10 calls a second for the whole
+account. So they are described three times: at once, after this time, and when the wait is over.
 """
 
 KVS_STORAGE = "KINESIS_VIDEO_STREAM"
@@ -35,8 +35,8 @@ class EndedContact:
     """A contact that may have been streamed.
 
     Attributes:
-        ended_at_ms: when Connect says that it ended; when the message was sent, if it does not.
-        end_is_known: whether Connect said it.
+        ended_at_ms: the contact's end as Connect gives it; otherwise when the message was sent.
+        end_is_known: whether Connect gave the end.
     """
 
     contact_id: str
@@ -48,10 +48,10 @@ class EndedContact:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRequest:
-    """What a message asks for; no jobs where the contact was never streamed.
+    """What a message requests; no jobs if the contact was never streamed.
 
     Attributes:
-        refusals: what is wrong with recordings that could not be made jobs of.
+        refusals: why some recordings could not become jobs.
     """
 
     trigger: Trigger
@@ -67,11 +67,11 @@ def request_of_contact(
     age_ms: int,
     accept_partial: bool,
 ) -> ArchiveRequest:
-    """What DescribeContact's answer gives, as soon as it gives anything.
+    """The jobs that DescribeContact's response gives, as soon as it shows a recording.
 
     Raises:
         NotYetError: it shows no recording, and the call ended too recently to give up.
-        RequestError: it shows a recording that Connect never filled in.
+        RequestError: it shows a recording whose fields Connect never filled in.
     """
     if not holds_unfilled(contact) and (request := recorded_request(trigger, ended, contact)):
         return request
@@ -84,13 +84,13 @@ def request_of_contact(
         )
     if holds_unfilled(contact) and not _has_saved(ended, contact):
         raise RequestError(
-            Code.UNFILLED_RECORDING, "Connect names a KVS recording and not where it starts"
+            Code.UNFILLED_RECORDING, "Connect names a KVS recording without its start"
         )
     return saved_request(trigger, ended, contact)
 
 
 def _until_next_look_s(age_ms: int) -> int:
-    """Until a contact without any sign of streaming is looked at again."""
+    """How long until a contact without any sign of streaming is described again."""
     look_ms = SECOND_LOOK_MS if age_ms < SECOND_LOOK_MS else RECORDINGS_WAIT_MS
     return -(-(look_ms - age_ms) // 1000)
 
@@ -122,7 +122,7 @@ def holds_unfilled(contact: Mapping[str, object]) -> bool:
 def recorded_request(
     trigger: Trigger, ended: EndedContact, contact: Mapping[str, object]
 ) -> ArchiveRequest | None:
-    """A job for every KVS entry of `Recordings`; None where there is no such entry."""
+    """A job for every KVS entry of `Recordings`; None if there is no such entry."""
     jobs: list[ArchiveJob] = []
     refusals: list[RequestError] = []
     for recording in _kvs_recordings(contact):
@@ -161,10 +161,10 @@ def _has_saved(ended: EndedContact, contact: Mapping[str, object]) -> bool:
 def _saved_attributes(
     ended: EndedContact, contact: Mapping[str, object]
 ) -> Mapping[str, object] | None:
-    """FlowFunction's answer as the flow saved it; None where it is not this contact's.
+    """FlowFunction's response as the flow saved it; None if it belongs to another contact.
 
-    A transferred contact takes over the attributes of the one before it, whose own end archives
-    what was streamed before this one began.
+    A transferred contact inherits the attributes of the previous contact, whose own end archives
+    the audio streamed before this contact began.
     """
     attributes = contact.get("Attributes")
     if not isinstance(attributes, Mapping) or not attributes.get("startFragmentNumber"):
@@ -178,7 +178,7 @@ def _saved_attributes(
 def saved_request(
     trigger: Trigger, ended: EndedContact, contact: Mapping[str, object]
 ) -> ArchiveRequest:
-    """The job that the flow's saved answer describes; none where it saved nothing."""
+    """The job that the flow's saved response describes; none if the flow saved nothing."""
     attributes = _saved_attributes(ended, contact)
     if attributes is None:
         return ArchiveRequest(trigger, ())

@@ -1,7 +1,7 @@
-"""The event of a flow's "Invoke AWS Lambda function" block → what Call Archive needs of it.
+"""The event of a flow's "Invoke AWS Lambda function" block → the fields that Call Archive needs.
 
-Real events leave keys out, hold nulls where documentation shows objects, and name channels that
-no list knows; so every level is looked up by itself and nothing else of the event is judged.
+Real events omit keys, hold nulls in places where documentation shows objects, and name undocumented
+channels. So each level is looked up separately, and the rest of the event is not checked.
 Source: Amazon Connect administrator guide, "Invoke AWS Lambda functions", and published events.
 """
 
@@ -25,7 +25,7 @@ ARCHIVE_NOW = "now"
 
 @dataclass(frozen=True, slots=True)
 class NotStreaming:
-    """The contact's audio was never streamed, or not yet."""
+    """The contact's audio was not streamed, or not yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Streaming:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether Connect has said where the audio ends."""
+        """Whether Connect has named the last fragment."""
         return self.stop_timestamp_ms is not None or self.stop_fragment_number is not None
 
 
@@ -57,7 +57,7 @@ def decode_flow_event(event: object) -> NotStreaming | Streaming:
     """Reads `MediaStreams.Customer.Audio` of a flow's event.
 
     Raises:
-        RequestError: it is no flow event, or what it says of the stream is malformed.
+        RequestError: it is not a flow event, or its stream fields are malformed.
     """
     details = _child(event, "Details")
     contact = _child(details, "ContactData")
@@ -90,7 +90,7 @@ def decode_flow_event(event: object) -> NotStreaming | Streaming:
 
 
 def contact_of(event: object) -> str | None:
-    """The id of the contact that an event is about, for the log; None where it does not say."""
+    """The contact id of an event, for the log; None if the event has none."""
     try:
         return decode_contact_id(_child(_child(event, "Details"), "ContactData").get("ContactId"))
     except RequestError:
@@ -120,7 +120,7 @@ def build_job(streaming: Streaming, requested_at_ms: int) -> ArchiveJob:
 
 
 def _audio(contact: Mapping[str, object]) -> Mapping[str, object]:
-    """`MediaStreams.Customer.Audio`: {} where streaming never started, however it is spelt."""
+    """`MediaStreams.Customer.Audio`: {} if streaming never started, in any form of the event."""
     media_streams = _child(contact, "MediaStreams")
     customer = _child(media_streams, "Customer")
     return _child(customer, "Audio")
@@ -132,7 +132,7 @@ def _wants_archive(parameters: Mapping[str, object]) -> bool:
 
 
 def _child(parent: object, key: str) -> Mapping[str, object]:
-    """The object under `key`; an empty one where it is missing, null or empty."""
+    """The object under `key`; an empty one if it is missing, null or empty."""
     child = parent.get(key) if isinstance(parent, Mapping) else None
     if child is None:
         return {}

@@ -1,8 +1,8 @@
 """A queue message → archive jobs: an ArchiveJob, a contact event or a contact record.
 
-All three may arrive for one contact, in any order, more than once. A contact event only says
-that a call has ended, so what it streamed is asked of DescribeContact; a contact record holds
-it. Recordings are picked by their storage type, never by their place in the list.
+All three may arrive for one contact, in any order, more than once. A contact event only reports
+the end of a call, so DescribeContact gives its recordings; a contact record contains them.
+Recordings are selected by their storage type, never by their position in the list.
 
 Sources: Amazon Connect administrator guide, "Contact events data model" and "Contact records
 data model"; Amazon Connect API reference, RecordingInfo.
@@ -40,8 +40,8 @@ CLI_SOURCE = "call-archive"
 _STRING_OR_EMPTY = re.compile(
     r'(?P<string>"(?:[^"\\]++|\\.)*+(?:"|\Z|\\\Z))|:\s*+(?=[,}])', re.DOTALL
 )
-"""A whole string, so that nothing in it counts, or a key without a value. Each character is read
-once."""
+"""Matches a whole string, so that its content is skipped, or a key without a value. Reads each
+character once."""
 
 _CONTACT_EVENTS = ("Amazon Connect Contact Event", "Connect Customer Contact Event")
 _ENDING_EVENTS = ("DISCONNECTED", "COMPLETED")
@@ -56,19 +56,19 @@ def read_request(
     sent_ms: int,
     accept_partial: bool,
 ) -> ArchiveRequest:
-    """The jobs that a message asks for.
+    """The jobs that a message requests.
 
     Args:
-        body: the message, as it came.
+        body: the message, unchanged.
         describe_contact: instance ARN and contact id → DescribeContact's `Contact`.
         check_instance: raises RequestError for an instance that is not served here.
         now_ms: the time, ms since the epoch.
-        sent_ms: when the message came into the queue; stands in for the end of the call.
-        accept_partial: what the flow saved as attributes is enough.
+        sent_ms: when the message entered the queue; used if the end of the call is unknown.
+        accept_partial: the attributes that the flow saved are enough.
 
     Raises:
         RequestError: the message is none of the three, or malformed.
-        NotYetError: Connect does not show yet what was streamed.
+        NotYetError: Connect does not show the recordings yet.
     """
     message = _decode_body(body)
     if message.get("kind") == JOB_KIND:
@@ -103,7 +103,7 @@ def read_request(
 
 
 def contact_of(body: str) -> str | None:
-    """The id of the contact that a message is about, for the log; None where it does not say."""
+    """The contact id of a message, for the log; None if the message has none."""
     try:
         message = _decode_body(body)
         detail = message.get("detail")
@@ -114,7 +114,7 @@ def contact_of(body: str) -> str | None:
 
 
 def _decode_body(body: str) -> Mapping[str, object]:
-    """The message's JSON object, out of a Kinesis record's envelope where it has one."""
+    """The message's JSON object, taken out of a Kinesis record's envelope if it has one."""
     if len(body.encode(errors="replace")) > MAX_MESSAGE_BYTES:
         raise RequestError(
             Code.MESSAGE_TOO_LARGE,
@@ -140,7 +140,7 @@ def _decode_json(text: str | bytes) -> Mapping[str, object]:
 
 
 def _load(text: str | bytes) -> object:
-    """JSON; an empty place for a value, as a pipe's input template may leave for null, is null.
+    """Reads JSON; a missing value, which a pipe's input template may leave for null, is null.
 
     Raises:
         ValueError: it is not JSON.
@@ -190,7 +190,7 @@ def _decode_contact_record(record: Mapping[str, object], sent_ms: int) -> EndedC
 
 
 def _given(record: Mapping[str, object], name: str) -> object:
-    """A field of a contact record; None also for the text "null", as which a pipe may pass null."""
+    """A field of a contact record; None also for the text "null", as a pipe may write null."""
     value = record.get(name)
     return None if value == "null" else value
 
@@ -202,7 +202,7 @@ def _decode_end(
     ended: object,
     sent_ms: int,
 ) -> EndedContact:
-    """The contact that ended; an end later than the message, or none, is not believed."""
+    """The contact that ended; an end that is missing or later than the message is not used."""
     own_id, ended_ms = decode_contact_id(contact_id), read_ms(ended)
     is_known = ended_ms is not None and MIN_TIMESTAMP_MS <= ended_ms <= sent_ms
     return EndedContact(

@@ -1,9 +1,9 @@
 """Bytes as they arrive → one Fragment per EBML document, framed by declared sizes; no I/O.
 
 KVS sends every fragment as an EBML document of its own: EBML header, Segment (mostly of unknown
-size), and in it Tags, Tracks and Clusters. Nothing is searched for: each element is found where
-the one before it ends, so audio that looks like an element header is never taken for one. A
-fragment is complete at the next EBML header or at the end of the body, not before.
+size), and in it Tags, Tracks and Clusters. The reader never searches for patterns: each element
+begins at the end of the one before it, so audio that looks like an element header is never read as
+one. A fragment is complete at the next EBML header or at the end of the body, not before.
 
 Any split of the same bytes into reads gives the same fragments. Bytes that are not EBML raise
 MediaError, and nothing else.
@@ -36,7 +36,7 @@ class ElementId(IntEnum):
 
 
 _ID_LENGTH = bytes([0] + [9 - first.bit_length() for first in range(1, 256)])
-"""Length of an element ID or data size by its first byte; 0 where that byte starts neither."""
+"""Length of an element ID or data size by its first byte; 0 if that byte starts neither."""
 
 _EBML_MAGIC = b"\x1a\x45\xdf\xa3"
 _MAX_ID_BYTES = 4
@@ -44,10 +44,10 @@ _HEAD_BYTES = 12
 """The longest element head: an ID of 4 bytes and a data size of 8."""
 
 _REMEMBERED_SHAPES = 8
-"""A call's fragments differ in their number of blocks, and now and then by a tag."""
+"""A call's fragments differ in their number of blocks, and occasionally by a tag."""
 
 _ROW_STEP_BLOCKS = 64
-"""Blocks that are compared at a time: more than a second of two tracks, and never a whole body."""
+"""Blocks compared at a time: more than a second of two tracks, but never a whole body."""
 
 
 class Element(NamedTuple):
@@ -65,7 +65,7 @@ class Element(NamedTuple):
 
 
 class Ending(StrEnum):
-    """How sure it is that a fragment's bytes are all there."""
+    """How certain it is that a fragment's bytes are complete."""
 
     WHOLE = "whole"
     """Another EBML header followed, or every declared size was filled."""
@@ -78,7 +78,7 @@ class Ending(StrEnum):
 
 
 class Shape:
-    """Where the elements of a document lie. Documents that are alike share one Shape object.
+    """The positions of a document's elements. Documents that are alike share one Shape object.
 
     Attributes:
         elements: the children of its Segments and Clusters in document order, complete ones
@@ -109,11 +109,11 @@ class Shape:
 
 
 class Fragment(NamedTuple):
-    """One EBML document, with the elements that were found in it.
+    """One EBML document and its elements.
 
     Attributes:
         document: its bytes.
-        shape: where its elements lie.
+        shape: the positions of its elements.
         offset: where in the body the document begins, in bytes.
     """
 
@@ -124,12 +124,12 @@ class Fragment(NamedTuple):
 
     @property
     def elements(self) -> tuple[Element, ...]:
-        """The elements, as `Shape` has them."""
+        """The elements, in document order."""
         return self.shape.elements
 
 
 def _head_slices(elements: tuple[Element, ...]) -> Iterator[slice]:
-    """What lies between the bodies of elements: their heads, those of a row as columns."""
+    """The bytes between the bodies of elements: their heads, those of a row as columns."""
     position = 0
     for element in elements:
         yield slice(position, element.start)
@@ -145,7 +145,7 @@ def read_fragments(reads: Iterable[bytes]) -> Iterator[Fragment]:
     """Frames a whole body.
 
     Yields:
-        Fragments in the body's order, the last one too, whatever its ending.
+        Fragments in the body's order, including the last one, whatever its ending.
 
     Raises:
         MediaError: at an element that is not EBML, or that is larger than its parent or the
@@ -165,7 +165,7 @@ class _RecentShapes:
     """The shapes of recent documents, by their length.
 
     Attributes:
-        longest_bytes: what has to be there before a document may be compared with all of them.
+        longest_bytes: how many bytes must have arrived before all of them can be compared.
     """
 
     __slots__ = ("longest_bytes", "shapes")
@@ -175,7 +175,7 @@ class _RecentShapes:
         self.longest_bytes = 0
 
     def keep(self, document: bytes, elements: tuple[Element, ...]) -> Shape:
-        """The document's shape: the one of a recent document if that is the same."""
+        """Returns the document's shape, or an equal one of a recent document."""
         known = self.shapes.get(len(document))
         if known is not None and known.elements == elements:
             return known
@@ -187,7 +187,7 @@ class _RecentShapes:
 
 
 class _OpenParents:
-    """Where the Segment and the Cluster end that are open; None if their size is unknown."""
+    """Where the open Segment and Cluster end; None if their size is unknown."""
 
     __slots__ = ("cluster_end", "segment_end")
 
@@ -197,10 +197,10 @@ class _OpenParents:
 
 
 class FragmentReader:
-    """Takes bytes in any split, gives fragments as soon as they are complete.
+    """Takes bytes in any split; gives fragments as soon as they are complete.
 
-    Segments and Clusters are entered, everything else is stepped over. That also closes them at
-    the right place: where a size is unknown, the parent ends with the last element that comes.
+    Segments and Clusters are entered; every other element is skipped. That also closes them at
+    the right place: if a size is unknown, the parent ends with the last element that arrives.
     """
 
     def __init__(self) -> None:
@@ -215,7 +215,7 @@ class FragmentReader:
         self._buffer += read
 
     def end_body(self) -> None:
-        """Says that no more bytes come: what is left is a fragment, complete or not."""
+        """Marks the end of the body: the remaining bytes are a fragment, complete or not."""
         self._has_ended = True
 
     def read_fragment(self) -> Fragment | None:
@@ -244,10 +244,10 @@ class FragmentReader:
         self._open = _OpenParents()
 
     def _read_alike(self) -> Fragment | None:
-        """The next fragment, if it is there whole and has the shape of a recent one.
+        """The next fragment, if all of it has arrived and it has the shape of a recent one.
 
-        Almost every fragment of a call has. One comparison of all element heads at once takes
-        2 µs; walking from one to the next takes 40.
+        Almost every fragment of a call does. One comparison of all element heads takes 2 µs;
+        walking from one head to the next takes 40.
         """
         buffer = self._buffer
         for end, shape in self._recent.shapes.items():
@@ -272,7 +272,7 @@ class FragmentReader:
         return fragment
 
     def _walk(self) -> bool:
-        """Goes on from element to element; True at the EBML header of the next document."""
+        """Continues from element to element; True at the EBML header of the next document."""
         buffer = self._buffer
         while True:
             position = self._position
@@ -329,7 +329,7 @@ class FragmentReader:
     def _enter_segment(self, position: int, body: int, size: int | None) -> None:
         self._check_closed(position)
         if any(element.id == ElementId.SEGMENT for element in self._elements):
-            # RFC 9559 section 5.1: one a document. Between two, an EBML header is damaged.
+            # RFC 9559 section 5.1: one per document; the EBML header before this is damaged.
             raise self._bad(position, "a second Segment")
         self._open.cluster_end = None
         self._open.segment_end = None if size is None else body + size
@@ -345,11 +345,11 @@ class FragmentReader:
         self._position = body
 
     def _parent_end(self) -> int:
-        """Where the last parent of known size ends; 0 where there is none."""
+        """Where the last parent of known size ends; 0 if there is none."""
         return max(self._open.segment_end or 0, self._open.cluster_end or 0)
 
     def _check_child(self, position: int, end: int) -> None:
-        """Refuses an element that overruns a parent it begins in."""
+        """Refuses an element that extends beyond the parent in which it begins."""
         for parent_end in (self._open.cluster_end, self._open.segment_end):
             if parent_end is not None and position < parent_end < end:
                 raise self._bad(position, "an element larger than its parent")
@@ -370,7 +370,7 @@ class FragmentReader:
         self._elements.append(element)
 
     def _check_count(self) -> None:
-        """Refuses an element when there are as many as there may be."""
+        """Refuses an element if the fragment already has the maximum."""
         if self._element_count >= MAX_FRAGMENT_ELEMENTS:
             raise self._too_large(self._position, f"{MAX_FRAGMENT_ELEMENTS} elements")
 
@@ -419,7 +419,7 @@ class FragmentReader:
         return MediaError(
             Code.FRAGMENT_TOO_LARGE,
             f"a fragment of more than {most} at byte {self._offset + position} of the body: "
-            "Connect sends none, so look for another producer of the stream",
+            "Connect sends no such fragment, so look for another producer of the stream",
         )
 
     def _bad(self, position: int, what: str) -> MediaError:

@@ -1,7 +1,7 @@
-"""Fragments of a call are alike: what one says, read once and reused as long as it fits.
+"""Fragments of a call are alike: the description of one is decoded once and reused while it fits.
 
-Without it, decoding takes most of a conversion's CPU time; `python -m bench.likeness` compares. The
-reader's own memory (`fragments.Shape`) saves less, and most of what framing takes.
+Without this reuse, decoding takes most of a conversion's CPU time; `python -m bench.likeness`
+compares. The frame reader's own reuse (`fragments.Shape`) saves less: most of the framing time.
 """
 
 from collections.abc import Collection, Iterator
@@ -32,12 +32,12 @@ _NEVER_NS = 1 << 100
 
 
 class MediaFragment(NamedTuple):
-    """A fragment and what its tags say.
+    """A fragment and the values of its tags.
 
     Attributes:
-        number: the fragment number; None where the tags leave it out.
-        server_timestamp_ms: when KVS received it; None where the tags leave it out.
-        contact_ids: the ContactId tags: mostly one, none for an untagged fragment.
+        number: the fragment number; None if the tags omit it.
+        server_timestamp_ms: when KVS received it; None if the tags omit it.
+        contact_ids: the ContactId tags: usually one, none for an untagged fragment.
         fault_code: of an in-band error document ("4500", "FRAGMENT_NOT_FOUND"); "" otherwise.
     """
 
@@ -65,10 +65,10 @@ def decode_fragment(fragment: Fragment) -> MediaFragment:
 
 
 def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentAudio | None:
-    """The fragment's audio in the wanted directions; None where it holds no audio at all.
+    """The fragment's audio in the wanted directions; None if it holds no audio at all.
 
     Raises:
-        MediaError: there is audio whose place in time or whose direction nothing tells, or a
+        MediaError: there is audio whose time or whose direction is unknown, or a
             block is malformed.
     """
     reading, document = _read(fragment), fragment.document
@@ -91,7 +91,7 @@ def decode_audio(fragment: Fragment, wanted: Collection[Direction]) -> FragmentA
 
 
 class _Said(NamedTuple):
-    """What a fragment's tags say; of its number and time, the places in the document."""
+    """The values of a fragment's tags; for its number and times, their places in the document."""
 
     number: slice
     server_timestamp: slice
@@ -100,7 +100,7 @@ class _Said(NamedTuple):
 
 
 class _Reading:
-    """What a fragment says, and where it says what differs from one fragment to the next.
+    """A fragment's description, and the places of the values that differ between fragments.
 
     It holds for every document of the same shape that differs only in the fragment's number and
     times, and in the audio: `fits` compares everything else, all SimpleBlock headers included.
@@ -136,7 +136,7 @@ class _Reading:
         self._fixed = self._read_fixed(fragment.document)
 
     def fits(self, document: bytes) -> bool:
-        """Whether a document of the same shape says the same, in tags that ebmlite can decode."""
+        """Whether the description holds for a document of the same shape, with decodable tags."""
         return self._read_fixed(document) == self._fixed and (
             b"".join(self._read_varying(document)).isascii()
         )
@@ -159,7 +159,7 @@ def _fixed_slices(fragment: Fragment, varying: list[slice]) -> Iterator[slice]:
 
 
 class _Remembered:
-    """The last reading of a document of one shape."""
+    """The last description of a document of one shape."""
 
     __slots__ = ("document", "reading")
 
@@ -174,7 +174,7 @@ def _remembered(shape: Shape) -> _Remembered:  # noqa: ARG001 - the key
 
 
 def _read(fragment: Fragment) -> _Reading:
-    """The fragment's reading; the remembered one where it fits, as it almost always does."""
+    """The fragment's description; the remembered one if it fits, as it almost always does."""
     if len(fragment.document) > MAX_REMEMBERED_BYTES:
         return _Reading(fragment)
     memory = _remembered(fragment.shape)

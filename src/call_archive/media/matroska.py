@@ -1,11 +1,11 @@
-"""Fragment → what it says: fragment number, timestamps, whose it is, error, and its audio.
+"""Fragment → its content: fragment number, timestamps, contact ids, error code, and audio.
 
-The only door to ebmlite, which decodes the small elements (Tags, Tracks, Info, BlockGroup).
-ebmlite never notices that an element is cut short, so every child is checked against its parent
+Only this module uses ebmlite, which decodes the small elements (Tags, Tracks, Info, BlockGroup).
+ebmlite does not detect that an element is cut short, so every child is checked against its parent
 here. SimpleBlocks are decoded here too, a row at a time.
 
-The audio is signed 16-bit little-endian PCM at 8 kHz, one channel a track, whatever CodecID
-("A_AAC") and MimeType ("audio/L16") claim; a track's direction comes from its Name alone.
+The audio is signed 16-bit little-endian PCM at 8 kHz, one channel per track, whatever CodecID
+("A_AAC") and MimeType ("audio/L16") claim. Only a track's Name gives its direction.
 
 Sources: RFC 9559 sections 5.1.3.5 (Cluster), 10 (block structure), 5.1.8 (Tags); tag names as KVS
 and Connect send them.
@@ -74,7 +74,7 @@ def decode_tags(fragment: Fragment) -> Iterator[tuple[str, str]]:
 
 
 def decode_track_names(fragment: Fragment) -> Mapping[int, str]:
-    """Track number → Name of every TrackEntry; none where there is no Tracks element.
+    """Track number → Name of every TrackEntry; empty if there is no Tracks element.
 
     Raises:
         MediaError: a Tracks element is malformed.
@@ -87,7 +87,7 @@ def decode_track_names(fragment: Fragment) -> Mapping[int, str]:
 
 
 def check_description(fragment: Fragment) -> None:
-    """Refuses to decode more small elements than any producer sends."""
+    """Refuses a fragment with more small elements than any producer sends."""
     description_bytes = sum(
         element.end - element.start
         for element in fragment.elements
@@ -97,12 +97,12 @@ def check_description(fragment: Fragment) -> None:
         raise MediaError(
             Code.FRAGMENT_TOO_LARGE,
             f"its Tags, Tracks and Info have more than {MAX_DESCRIPTION_BYTES} bytes: "
-            "Connect sends none such, so look for another producer of the stream",
+            "Connect sends far fewer, so look for another producer of the stream",
         )
 
 
 class PlacedSpan(NamedTuple):
-    """Where a span's time and frames lie in a document.
+    """The places of a span's time and frames in a document.
 
     Attributes:
         timestamp: the Cluster's Timestamp.
@@ -123,7 +123,7 @@ def place_spans(fragment: Fragment) -> Iterator[PlacedSpan]:
     """Where the audio of every known track is, span by span, in document order.
 
     Raises:
-        MediaError: there is audio whose place in time or whose direction nothing tells, or a
+        MediaError: there is audio whose time or whose direction is unknown, or a
             block is malformed.
     """
     directions: Directions | None = None
@@ -165,16 +165,16 @@ type Directions = tuple[tuple[int, Direction], ...]
 def decode_directions(fragment: Fragment) -> Directions:
     """Track numbers and whose voice they hold, from the Tracks element.
 
-    A nameless or legacy track is the customer's where it is the only one; tracks of other names
-    are left out where there is one named as the customer's.
+    A track without a name or with the legacy name is the customer's if it is the only one. Tracks
+    with other names are left out if another track is named as the customer's.
 
     Raises:
-        MediaError: there is no Tracks element, two tracks claim one direction, or none of the
-            names tells which track is the customer's.
+        MediaError: there is no Tracks element, two tracks claim one direction, or no name of
+            several identifies the customer's track.
     """
     names = decode_track_names(fragment)
     if not names:
-        raise MediaError(Code.NO_TRACKS, "there is audio, and no Tracks element to say whose")
+        raise MediaError(Code.NO_TRACKS, "there is audio, but no Tracks element that says whose")
     if len(names) == 1 and set(names.values()) <= _LEGACY_NAMES:
         return ((next(iter(names)), Direction.FROM_CUSTOMER),)
     directions = {
@@ -188,7 +188,7 @@ def decode_directions(fragment: Fragment) -> Directions:
 
 
 def leaves_tracks_out(fragment: Fragment) -> bool:
-    """Whether the name of a track does not tell whose voice it holds."""
+    """Whether a track's name does not say whose voice it holds."""
     return len(decode_directions(fragment)) < len(decode_track_names(fragment))
 
 
@@ -266,7 +266,7 @@ def decode_fault_code(tags: Mapping[str, str]) -> str:
 
 
 class SmallElement(NamedTuple):
-    """An element as ebmlite decoded it: children, or a value where it is one that is needed.
+    """An element as ebmlite decoded it: its children, or its value if that is needed.
 
     `start` and `end` bound its body within the bytes that were parsed.
     """
@@ -280,7 +280,7 @@ class SmallElement(NamedTuple):
 
     @property
     def child_values(self) -> dict[str, object]:
-        """The values of the children by name; the last one where a name repeats."""
+        """The values of the children by name; the last one if a name repeats."""
         return {child.name: child.value for child in self.children}
 
     def text(self, name: str) -> str:
@@ -356,8 +356,8 @@ def _parse(body: bytes, allowance: Iterator[int] | None = None) -> tuple[SmallEl
     """The elements in the body of a small master element.
 
     Args:
-        body: bounded by the caller, unless it gives an allowance.
-        allowance: gives as many times as elements may be decoded.
+        body: bounded by the caller, unless an allowance is given.
+        allowance: yields once for each element that may be decoded.
 
     Raises:
         MediaError: an element overruns its parent, there are too many, or ebmlite cannot decode

@@ -1,4 +1,4 @@
-"""The audio's words: samples of signed 16-bit little-endian PCM at 8 kHz, one channel a track."""
+"""The audio format: samples of signed 16-bit little-endian PCM at 8 kHz, one channel per track."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -9,7 +9,7 @@ SAMPLE_NS = 1_000_000_000 // SAMPLE_RATE_HZ
 
 
 def milliseconds(samples: int) -> int:
-    """How long so many samples last, rounded down."""
+    """The length of this many samples, rounded down."""
     return samples * 1000 // SAMPLE_RATE_HZ
 
 
@@ -21,7 +21,7 @@ class Direction(StrEnum):
 
 
 class Span(NamedTuple):
-    """Audio without a hole: frames of one track whose timestamps follow each other exactly.
+    """Audio without a hole: frames of one track with consecutive timestamps.
 
     `start_ns` is on the producer's clock; `pcm` holds whole samples.
     """
@@ -31,11 +31,11 @@ class Span(NamedTuple):
 
 
 class FragmentAudio(NamedTuple):
-    """What a fragment holds to listen to.
+    """A fragment's audio.
 
     Attributes:
-        start_ns: where the first of all its tracks begins, on the producer's clock.
-        end_ns: where the last of them ends.
+        start_ns: the start of its earliest track, on the producer's clock.
+        end_ns: the end of its latest track.
         spans: of the wanted directions, in document order.
         leaves_out: whether a track was left out because of its name.
     """

@@ -1,9 +1,9 @@
-"""Two clocks → one: what is believed of the producer's times, bounded by KVS's.
+"""Two clocks → one: which of the producer's times are used, bounded by KVS's.
 
-A fragment cannot have been received before it was recorded, so a producer's clock that runs ahead
-of that has jumped. One that does not advance, although the audio is new, has gone back. From there
-on times are shifted. A clock that steps back by less, or jitters, deviates: the audio is kept, and
-the recording is behind its clock until a hole takes the deviation up.
+A fragment cannot be received before it was recorded, so a producer's clock that is ahead of its
+receipt has jumped. A clock that does not advance, although the audio is new, has gone back. From
+there on times are shifted. A clock that steps back by less, or jitters, deviates: the audio is
+kept, and the recording is behind its clock until a hole absorbs the deviation.
 """
 
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ JITTER_NS = 20 * _NS_PER_MS
 """Deviations under 20 ms are jitter."""
 
 CLOCK_TOLERANCE_NS = 2_000 * _NS_PER_MS
-"""How far the producer's clock may run ahead of what KVS's receipt times allow, and how far the
-audio may get behind it.
+"""How far the producer's clock may run ahead of the limit from KVS's receipt times, and how far the
+audio may fall behind the clock.
 
-Receipt times carry the network's jitter; a lost fragment or two must not look like a jump.
+Receipt times include the network's jitter; one or two lost fragments must not look like a jump.
 """
 
 MAX_SPAN_NS = MAX_FRAGMENT_SPAN_MS * _NS_PER_MS
 
 
 class Deviation(NamedTuple):
-    """Audio that was kept although the clock says that its time is filled.
+    """Audio that was kept although, by its clock, its time is already filled.
 
     Attributes:
         first_sample: where it begins in the recording.
@@ -39,23 +39,23 @@ class Deviation(NamedTuple):
 
     @property
     def at_ms(self) -> int:
-        """Where it begins, from the recording's first sample on."""
+        """Its start, from the recording's first sample."""
         return milliseconds(self.first_sample)
 
     @property
     def length_ms(self) -> int:
-        """By how much the clock was behind, rounded down."""
+        """How far the clock was behind, rounded down."""
         return milliseconds(self.samples)
 
 
 @dataclass(slots=True)
 class Deviations:
-    """How often the clock was behind the audio, and by how much.
+    """How often and how far the clock was behind the audio.
 
     Attributes:
         samples: the sum of all.
         largest: in samples.
-        first: the first few.
+        first: the first few deviations.
     """
 
     count: int = 0
@@ -64,7 +64,7 @@ class Deviations:
     first: list[Deviation] = field(default_factory=list)
 
     def note(self, deviation: Deviation) -> None:
-        """Counts one more."""
+        """Counts a deviation."""
         self.count += 1
         self.samples += deviation.samples
         self.largest = max(self.largest, deviation.samples)
@@ -76,8 +76,8 @@ class Clock:
     """The producer's times → times of the recording, which begins at 0; all in ns.
 
     Attributes:
-        jumps: how often the producer's clock was not believed.
-        deviations: how often audio was kept that the clock has no room for.
+        jumps: how often the producer's clock jumped.
+        deviations: audio that was kept although its time was already filled.
         has_started: whether there was a fragment.
     """
 
@@ -99,21 +99,21 @@ class Clock:
 
     @property
     def end_ns(self) -> int:
-        """Where the audio so far ends, of all tracks of all fragments."""
+        """The end of the audio so far, of all tracks of all fragments."""
         return self._end_ns
 
     def time_of(self, time_ns: int) -> int:
-        """Where the recording has what the producer dates so."""
+        """The recording's time for a time of the producer's clock."""
         return time_ns + self._shift_ns + self._deviation_ns
 
     def follow(
         self, audio: FragmentAudio, server_ns: int | None, overlap_ns: int, longest: int
     ) -> None:
-        """Takes the next fragment's time; shifts the clock if it cannot be believed.
+        """Takes the next fragment's time; shifts the clock if it has jumped.
 
         Args:
             audio: the fragment's.
-            server_ns: when KVS received it; None if nobody knows.
+            server_ns: when KVS received it; None if unknown.
             overlap_ns: how much of the time of its new audio is filled; 0 if nothing new is late.
             longest: the recording's length so far, in samples.
         """
@@ -141,7 +141,7 @@ class Clock:
                 self._learn_lag(clock_ns, server_ns)
 
     def give_way(self, overlap_ns: int, longest: int) -> None:
-        """Makes room for new audio inside a fragment, whose time is filled."""
+        """Makes room for new audio inside a fragment whose time is already filled."""
         if self._has_room(overlap_ns):
             self._deviate(overlap_ns, longest)
         else:
@@ -149,21 +149,21 @@ class Clock:
             self.jumps += 1
 
     def end_fragment(self, audio: FragmentAudio, longest: int) -> None:
-        """Notes where the fragment ends; a block too far behind its start is not where it says."""
+        """Notes the fragment's end; a block too far behind its start has a wrong time."""
         start_ns = self.time_of(audio.start_ns)
         believed_ns = max(start_ns + MAX_SPAN_NS, longest * SAMPLE_NS)
         self._last_start_ns = max(self._last_start_ns, start_ns)
         self._end_ns = max(self._end_ns, min(self.time_of(audio.end_ns), believed_ns))
 
     def _does_not_advance(self, audio: FragmentAudio) -> bool:
-        """Whether the fragment starts before the last one, or ends inside what is there."""
+        """Whether the fragment starts before the last one, or ends inside existing audio."""
         return (
             self.time_of(audio.start_ns) <= self._last_start_ns
             or self.time_of(audio.end_ns) <= self._end_ns
         )
 
     def _has_room(self, overlap_ns: int) -> bool:
-        """Whether so much more is a deviation, and not yet another clock."""
+        """Whether this much more is still a deviation, and not another clock."""
         return self._deviation_ns + overlap_ns <= CLOCK_TOLERANCE_NS
 
     def _deviate(self, overlap_ns: int, longest: int) -> None:
@@ -173,14 +173,14 @@ class Clock:
     def _learn_lag(self, clock_ns: int, server_ns: int | None) -> None:
         """Keeps the shortest time from recording to receipt, of fragments that leave no hole.
 
-        A fragment behind a hole proves nothing: it is its clock that is in question.
+        A fragment behind a hole proves nothing, because its clock may have jumped.
         """
         if server_ns is not None:
             lag_ns, least_ns = server_ns - clock_ns, self._least_lag_ns
             self._least_lag_ns = lag_ns if least_ns is None else min(least_ns, lag_ns)
 
     def _latest_start_ns(self, server_ns: int | None) -> int:
-        """The latest time at which a fragment can start that was received at `server_ns`."""
+        """The latest possible start of a fragment that was received at `server_ns`."""
         if server_ns is None or self._least_lag_ns is None:
             return self._end_ns + MAX_SPAN_NS
         return server_ns - self._least_lag_ns

@@ -1,10 +1,10 @@
-"""Where a stretch ends if only a time says so: listed fragments → those that fit.
+"""The end of a stretch that is known only by a time: listed fragments → those that belong to it.
 
-The time is Connect's, and a fragment has two: when KVS received it, and when its producer's clock
-says that it began. A late fragment fits by its producer's time. One that is recorded well after
+The end is on Connect's clock. A fragment has two times: when KVS received it, and when it began by
+its producer's clock. A late fragment fits by its producer's time. A fragment recorded well after
 the end, behind a hole, begins another stretch of the same contact. If it is recorded right after
-the end, or if the producer's clock has jumped there or is not listed, nothing tells: it stays in,
-and in doubt.
+the end, or if the producer's clock has jumped there or is not listed, nothing decides: the fragment
+is kept and counts as doubtful.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,39 +12,39 @@ from collections.abc import Iterable, Iterator
 from call_archive.recording.listing import HOLE_MS, ListedFragment
 
 STOP_TOLERANCE_MS = 5_000
-"""How long after the end's time a fragment may start that follows the one before it.
+"""How long after the end a fragment may start if it directly follows the one before it.
 
-Its ContactId still has to prove it; a fragment without a stop's number is cut off by nothing else.
+Its ContactId still has to prove it. Without a stop fragment, no other rule cuts the stretch off.
 """
 
 CLOCKS_DIFFER_MS = 1_500
-"""How far Connect's clock and KVS's may differ: about a second, and contact records cut to one."""
+"""How far Connect's and KVS's clocks may differ: a second, and contact records omit fractions."""
 
 _JUMP_MS = 2_000
 _USUAL_STEP_MS = 1_000
 
 
 class Ending:
-    """The end of a range, as far as a time tells.
+    """The end of a range that only a time gives.
 
     Attributes:
-        doubtful_from: from here on, what fits may as well be of another stretch; None if nothing
+        doubtful_from: from here on, fragments may belong to another stretch; None if none
             may.
     """
 
     def __init__(self, end_ms: int, furthest: int) -> None:
-        """Takes what is known.
+        """Takes what is known of the end.
 
         Args:
             end_ms: the end, by Connect's clock.
-            furthest: a fragment that is known to be in the range, whatever its time.
+            furthest: a fragment known to be in the range, whatever its time.
         """
         self.doubtful_from: int | None = None
         self._end_ms = end_ms
         self._furthest = furthest
 
     def fit(self, fragments: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
-        """The fragments that fit, of those that are listed from the start on, by number."""
+        """Of the fragments listed from the start, those that belong to the stretch, by number."""
         times = _Times()
         for fragment in fragments:
             follows = times.follow(fragment)
@@ -62,11 +62,11 @@ class Ending:
 
 
 class _Times:
-    """When fragments began, by KVS's clock: received, less the time on their way.
+    """When fragments began, by KVS's clock: their receipt minus the transit time.
 
     Attributes:
         start_ms: of the last fragment.
-        are_proved: whether the producer's clock says so, and not only KVS's.
+        are_proved: whether the producer's clock confirms it, and not only KVS's.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _Times:
         self._steps_ms = (_USUAL_STEP_MS, _USUAL_STEP_MS)
 
     def follow(self, fragment: ListedFragment) -> bool:
-        """Takes the next fragment; whether it begins where the last one ends."""
+        """Takes the next fragment; returns whether it begins at the end of the last one."""
         last, self._last = self._last, fragment
         received_ms = fragment.server_timestamp_ms
         self._received_ms = max(self._received_ms, received_ms)
@@ -92,7 +92,7 @@ class _Times:
             and before_ms + step_ms <= self._received_ms + _JUMP_MS
         )
         if self.are_proved and step_ms is not None:
-            # None began after it was received: the shortest way there is counts as none.
+            # No fragment begins after its receipt: the shortest transit time counts as zero.
             self.start_ms = min(before_ms + step_ms, self._received_ms)
         else:
             self.start_ms = received_ms

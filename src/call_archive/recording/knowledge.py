@@ -1,9 +1,9 @@
-"""What is known of a stretch, and which of its fragments a recording holds: values that only grow.
+"""What is known of a stretch, and which fragments a recording holds: values that only grow.
 
-Knowledge is what messages have told whose runs could read the media. It is joined, never
-replaced, so the order of messages does not matter: `a | b == b | a`, and `a | a == a`. A stop
-fragment is exact and beats every bound by time, also downwards: audio behind it is not of this
-stretch. Of several stop fragments the highest is the end, and all of them are kept.
+Knowledge comes from messages whose runs could read the media. It is joined, never replaced, so the
+order of messages does not matter: `a | b == b | a`, and `a | a == a`. A stop fragment is exact and
+overrides every bound by time, even a later one: audio behind it does not belong to this stretch. Of
+several stop fragments the highest is the end, and all of them are kept.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from call_archive.limits import MAX_HELD_RUNS, MAX_STOPS
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Where a stretch ends, as far as anybody has told.
+    """Where a stretch ends, by all messages so far.
 
     Attributes:
-        stops: the stop fragments that were named; at most MAX_STOPS, the highest.
-        end_ms: the latest end that was told as a time, ms since the epoch; None if there is none.
-        furthest: the highest fragment that was proved to be the stretch's; 0 if a stop is known.
+        stops: the named stop fragments; at most MAX_STOPS, the highest.
+        end_ms: the latest end given as a time, ms since the epoch; None if there is none.
+        furthest: the highest fragment proved to belong to the stretch; 0 if a stop is known.
     """
 
     stops: frozenset[int] = frozenset()
@@ -33,7 +33,7 @@ class Knowledge:
         return type(self)(frozenset(stops), max(ends, default=None), furthest)
 
     def __le__(self, other: Self) -> bool:
-        """Whether `other` knows all of this; a time says nothing that a stop fragment does not."""
+        """Whether `other` includes all of this; a time adds nothing to a stop fragment."""
         joined = self | other
         if other.stops:
             return joined.stops == other.stops
@@ -46,7 +46,7 @@ class Knowledge:
 
 
 class Run(NamedTuple):
-    """Fragments one after the other, as KVS lists them, without any that lacks between them."""
+    """Consecutive fragments, as KVS lists them, with none missing between them."""
 
     first: int
     last: int
@@ -58,7 +58,7 @@ class Held:
 
     Attributes:
         runs: ascending; at most MAX_HELD_RUNS, the last of which may then have holes.
-        count: how many fragments; None if the recording was cut in thought.
+        count: how many fragments; None for a part that `up_to` cut off.
         is_exact: False if only the first, the last and the count are known.
     """
 
@@ -90,14 +90,14 @@ class Held:
         return self.runs[-1].last if self.runs else 0
 
     def up_to(self, stop: int | None) -> Self:
-        """What is held of a stretch that ends with the fragment `stop`."""
+        """The part that belongs to a stretch ending with the fragment `stop`."""
         if stop is None or self.last <= stop:
             return self
         runs = (Run(run.first, min(run.last, stop)) for run in self.runs if run.first <= stop)
         return type(self)(tuple(runs), None, self.is_exact)
 
     def lacks(self, other: Self) -> tuple[Run, ...]:
-        """The runs of `other` that are not in this, whole."""
+        """The runs of `other` that are not completely in this."""
         return tuple(
             run
             for run in other.runs
@@ -114,7 +114,7 @@ class HeldBuilder:
         self._count = 0
 
     def add(self, place: int, number: int) -> None:
-        """Notes a fragment that is held whole; `place` is its index among those listed."""
+        """Adds a fragment that is held whole; `place` is its index among those listed."""
         self._count += 1
         goes_on = place == self._place + 1 or len(self._runs) == MAX_HELD_RUNS
         self._place = place
@@ -124,5 +124,5 @@ class HeldBuilder:
             self._runs.append(Run(number, number))
 
     def build(self) -> Held:
-        """What was noted."""
+        """The fragments that were added."""
         return Held(tuple(self._runs), self._count)

@@ -1,4 +1,4 @@
-"""What a KVS stream lists and delivers; the values that pass between adapter and pipeline."""
+"""What a KVS stream lists and delivers: the values that pass between adapter and pipeline."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,14 @@ from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Reason
 
 LISTING_PAD_MS = 120_000
-"""Listed before and after a range: it counts fragment starts, on KVS's clock."""
+"""How far a listing extends beyond a range, which counts fragment starts on KVS's clock."""
 
 HOLE_MS = 500
-"""A stretch without a listed fragment, half of what Connect's fragments last."""
+"""A time without a listed fragment: half the length of Connect's fragments."""
 
 
 class ListedFragment(NamedTuple):
-    """A fragment as ListFragments describes it.
+    """A fragment in the form in which ListFragments describes it.
 
     Attributes:
         server_timestamp_ms: when KVS received its beginning, ms since the epoch.
@@ -33,10 +33,10 @@ class ListedFragment(NamedTuple):
 
 
 def listing_start_ms(stream_arn: str, from_ms: int, to_ms: int) -> int:
-    """Where a listing begins: never before the stream was created, as its ARN says.
+    """Where a listing begins: never before the stream's creation, which its ARN gives.
 
-    A range that begins before may come back empty. One that ends before is left as it is: either
-    its times or the ARN's are wrong, and KVS answers what it can.
+    For a range that begins earlier, KVS may return nothing. A range that ends earlier stays
+    unchanged: either its times or the ARN's are wrong, and KVS lists what it can.
     """
     created = stream_arn.rpartition("/")[2]
     created_ms = int(created) if created.isdecimal() else 0
@@ -46,7 +46,7 @@ def listing_start_ms(stream_arn: str, from_ms: int, to_ms: int) -> int:
 class FragmentListing:
     """Listed fragments once each, ascending by number, at 80 bytes a fragment.
 
-    ListFragments gives them in no order, so all of them have to be there before the first can be
+    ListFragments gives them in no order, so all of them must be known before the first can be
     fetched: 43,000 for a call of 12 hours. Each is kept as one integer, the number in front.
 
     Attributes:
@@ -57,7 +57,7 @@ class FragmentListing:
         self.doubtful_from: int | None = None
         self._packed = [_pack(fragment) for fragment in listed]
         self._packed.sort()
-        # Of what overlapping pages say of a fragment, the last and largest is kept.
+        # If overlapping pages describe a fragment differently, the last and largest is kept.
         repeats = [
             at
             for at, (packed, behind) in enumerate(pairwise(self._packed))
@@ -82,9 +82,9 @@ class FragmentListing:
         return place if is_there else None
 
     def has_hole(self) -> bool:
-        """Whether, by KVS's clock, a fragment may lack between two that are listed.
+        """Whether, by KVS's clock, a fragment may be missing between two that are listed.
 
-        A fragment that is listed without a length is taken to be as long as is usual.
+        A fragment listed without a length is assumed to have the usual length.
         """
         end_ms: int | None = None
         usual_ms: int | None = None
@@ -98,7 +98,7 @@ class FragmentListing:
         return False
 
     def _usual_step_ms(self) -> int:
-        """How long after a fragment the next one begins: the median; 0 for less than two."""
+        """How long after a fragment the next one begins: the median; 0 for fewer than two."""
         starts_ms = sorted({fragment.server_timestamp_ms for fragment in self})
         steps_ms = sorted(end - start for start, end in pairwise(starts_ms))
         return steps_ms[len(steps_ms) // 2] if steps_ms else 0
@@ -130,7 +130,7 @@ def _unpack(packed: int) -> ListedFragment:
 
 
 class ReceivedFragment(NamedTuple):
-    """A fragment as KVS delivered it.
+    """A fragment that KVS delivered.
 
     Attributes:
         is_cut_short: KVS delivered less of it than it lists, every time it was asked.
@@ -145,7 +145,7 @@ class MissingFragment(NamedTuple):
 
     Attributes:
         reason: why it is missing.
-        may_improve: whether asking again in a minute can help.
+        may_improve: whether a retry in a minute can help.
     """
 
     number: int

@@ -32,14 +32,14 @@ _START_IN_URI = re.compile(r"/([0-9]+)\.wav\Z")
 
 @dataclass(frozen=True, slots=True)
 class FragmentCounts:
-    """What became of the fragments in the job's range.
+    """Counts of the fragments in the job's range.
 
     received = accepted + foreign + untagged; listed + never listed = received + missing.
 
     Attributes:
         last: the highest number that was accepted.
-        contradictory: of the foreign ones, those that carry this contact's id, too.
-        untagged: refused, because no ContactId proves whose they are.
+        contradictory: of the foreign ones, those that also carry this contact's id.
+        untagged: refused, because no ContactId proves their contact.
         missing: fragment numbers that were listed or named by Connect and never received.
     """
 
@@ -59,7 +59,7 @@ class StoredRecording:
 
     Attributes:
         version_id: "" or "null" in a bucket without versions.
-        needs_tag: whether it was begun before it was known if it would be complete.
+        needs_tag: whether its completeness was unknown when its upload began.
     """
 
     uri: str
@@ -72,14 +72,14 @@ class StoredRecording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCall:
-    """What the media stages found: everything about a recording but where it is.
+    """What the media stages found: everything about a recording except its location.
 
     Attributes:
         started_at_ms: the first sample, ms since the epoch.
         samples: a channel's length.
-        reasons: why the recording is not complete; empty when it is.
-        may_improve: whether a later try could find what is missing.
-        held: which fragments it holds whole.
+        reasons: why the recording is not complete; empty if it is.
+        may_improve: whether a retry could find the missing fragments.
+        held: which fragments it holds completely.
         media_bytes: the size of the fragments that were received.
     """
 
@@ -118,10 +118,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviationSummary:
-    """How often audio was kept that the producer's clock has no room for, and by how much.
+    """How often and how far the producer's clock was behind audio that was kept.
 
     Attributes:
-        first: where, and by how much, the first few times; both in ms.
+        first: place and size of the first few deviations; both in ms.
     """
 
     count: int
@@ -135,12 +135,12 @@ class Manifest:
     """A manifest, read or about to be written; docs/architecture.md explains each key.
 
     Attributes:
-        range_end_ms: up to when fragments were looked for; None if a last fragment was known.
+        range_end_ms: the end of the search for fragments; None if a last fragment was known.
         start_fragment_number: of the stretch; None in a manifest of an older version.
         clock_deviations: None in a manifest of an older version.
-        told: what messages have told of the stretch; None in a manifest of an older version.
+        told: the messages' knowledge of the stretch; None in a manifest of an older version.
         held_runs: which fragments the recording holds; None in a manifest of an older version.
-        others: keys that this version does not know, by name.
+        others: unknown keys, by name.
     """
 
     contact_id: str
@@ -174,10 +174,10 @@ class Manifest:
 
     @property
     def knowledge(self) -> Knowledge:
-        """What is known of the stretch; of an older manifest, as much as it allows.
+        """What is known of the stretch; from an older manifest, as much as it allows.
 
-        There a `rangeEnd` of null says that a stop fragment was named: it is the highest that was
-        received or found missing, unless untagged fragments behind it were refused.
+        In an older manifest, a `rangeEnd` of null means that a stop fragment was named: the highest
+        fragment received or found missing, unless untagged fragments behind it were refused.
         """
         if self.told is not None:
             return self.told
@@ -207,7 +207,7 @@ class Manifest:
 
     @property
     def audio_ms(self) -> int:
-        """How long the recording is without the silence that fills its gaps."""
+        """The recording's length without the silence that fills its gaps."""
         silence_ms = sum(gap.length_ms for gap in self.gaps)
         return self.duration_ms - silence_ms // max(1, self.channels)
 
@@ -222,15 +222,15 @@ def build_manifest(
     trigger: Trigger,
     archived_at_ms: int,
 ) -> Manifest:
-    """The manifest of a recording that a run has made.
+    """Builds the manifest of a run's recording.
 
     Args:
         job: the stretch.
         call: what the run found.
-        recording: where it is.
-        told: what is known of the stretch, this run's message included.
-        range_end_ms: up to when fragments were looked for; None if a last fragment was known.
-        trigger: what made the job.
+        recording: the stored object.
+        told: what is known of the stretch, including this run's message.
+        range_end_ms: the end of the search for fragments; None if a last fragment was known.
+        trigger: what created the job.
         archived_at_ms: the time, ms since the epoch.
     """
     return Manifest(
@@ -321,7 +321,7 @@ def encode_manifest(manifest: Manifest) -> dict[str, object]:
 
 
 def decode_manifest(document: bytes) -> Manifest:
-    """The manifest that is at a key.
+    """Reads a manifest from the bytes of an object.
 
     Raises:
         StorageFaultError: it is not a manifest, or one of another version.
@@ -339,7 +339,7 @@ def decode_manifest(document: bytes) -> Manifest:
 
 
 def read_manifest(document: object) -> Manifest:
-    """A manifest as a decoded JSON value.
+    """Reads a manifest from a decoded JSON value.
 
     Raises:
         StorageFaultError: it is not a manifest, or one of another version.
@@ -412,10 +412,10 @@ def _read_held(keys: "_Keys") -> Held | None:
 
 
 class _Keys:
-    """The keys of a JSON object, each read as what it has to be.
+    """The keys of a JSON object, each checked against its type.
 
     Attributes:
-        used: the keys that were asked for.
+        used: the keys that were read.
     """
 
     def __init__(self, document: Mapping[str, object]) -> None:
@@ -432,7 +432,7 @@ class _Keys:
             raise _foreign(f"its {name} is not what a manifest has there") from error
 
     def read_known[T](self, name: str, decode: Callable[[object], T]) -> T | None:
-        """The value of a key that may be left out, or be null."""
+        """The value of a key that may be missing or null."""
         self.used.add(name)
         return None if self._document.get(name) is None else self.read(name, decode)
 

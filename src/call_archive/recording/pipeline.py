@@ -1,7 +1,7 @@
-"""The journey of one job, as a sentence: list, fetch, select, lay on the clock, write, publish.
+"""One job from start to end: list, fetch, select, place on the clock, write, publish.
 
-What talks to AWS comes in as `FragmentSource` and `Archive`; time comes in as numbers and a
-callable. A run publishes a recording and its manifest, or raises and leaves nothing behind.
+AWS is reached through `FragmentSource` and `Archive`; time is passed in as numbers and a callable.
+A run publishes a recording and its manifest, or raises and leaves nothing behind.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -55,10 +55,10 @@ from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import build_header, build_mixer
 
 WIDE_LISTING_PAD_MS = 3_600_000
-"""Listed if a fragment that the job names is not in the narrow range: its times are far off."""
+"""Listed if the narrow range lacks a named fragment, because its times are far off."""
 
 SETTLE_MS = 10_000
-"""How long after a stop without a fragment number the last fragment may take to be listed."""
+"""How long the last fragment may take to be listed, after a stop without a fragment number."""
 
 
 def _never() -> bool:
@@ -66,17 +66,17 @@ def _never() -> bool:
 
 
 class FragmentSource(Protocol):
-    """A KVS stream, as far as the pipeline needs it."""
+    """The part of a KVS stream that the pipeline needs."""
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterable[ListedFragment]:
         """Every fragment that KVS began to receive in the range, in any order."""
 
     def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
-        """Each listed fragment once, in their order; closed when the run ends."""
+        """Yields each listed fragment once, in order; closed when the run ends."""
 
 
 class RecordingSink(Protocol):
-    """A WAV on its way to S3."""
+    """A WAV that is being uploaded."""
 
     def write(self, pcm: bytes | bytearray) -> None:
         """Takes the next bytes of PCM."""
@@ -89,23 +89,23 @@ class RecordingSink(Protocol):
         """Publishes the header and everything written, on the command's condition."""
 
     def tag(self, command: Tag) -> StorageFaultError | None:
-        """Tags what was published; what failed, if anything did."""
+        """Tags the published object; returns the failure, if any."""
 
 
 class Archive(Protocol):
-    """Where one job's recording and manifest go."""
+    """The place of one job's recording and manifest."""
 
     def look(self) -> Seen:
-        """Both objects."""
+        """Reads the state of both objects."""
 
     def find_recording(self) -> str:
         """The recording's ETag; "" if there is none."""
 
     def open_recording(self, told: Knowledge) -> AbstractContextManager[RecordingSink]:
-        """A new recording, of a run that knows so much; unpublished, it leaves no trace."""
+        """A new recording, for a run with this knowledge; unpublished, it leaves no trace."""
 
     def put_manifest(self, command: PutManifest) -> bool:
-        """Writes a manifest on the command's condition; whether that held."""
+        """Writes a manifest on the command's condition; returns whether the condition held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +115,16 @@ class AlreadyArchived:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """The contact was erased: nothing of it was published, and nothing ever will be."""
+    """The contact is erased: nothing of it is published, now or later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What a run found, and what is published now.
+    """What a run found, and the published recording.
 
     Attributes:
         call: what this run found.
-        is_published: whether this run's recording was published; an earlier one is kept if not.
+        is_published: whether this run's recording was published; if not, an earlier one is kept.
         manifest: of the recording that is published.
     """
 
@@ -135,20 +135,20 @@ class Archived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What a run is given besides its job.
+    """The inputs of a run besides its job.
 
     Attributes:
         tracks: the directions to record, in channel order.
-        settle: archive what there is instead of coming back for what may still arrive.
+        accept_partial: publish the available fragments instead of waiting for more.
         now_ms: the time, ms since the epoch.
         check_time: raises OutOfTimeError when the run has to end.
-        is_erased: whether the contact is erased; asked before the media is read, and again before
+        is_erased: whether the contact is erased; called before the media is read, and again before
             anything is published.
     """
 
     tracks: tuple[Direction, ...]
     trigger: Trigger
-    settle: bool
+    accept_partial: bool
     now_ms: Callable[[], int]
     check_time: Callable[[], None]
     is_erased: Callable[[], bool] = _never
@@ -160,7 +160,7 @@ def archive_call(
     """Archives one job.
 
     Raises:
-        ArchiveError: nothing was published, or something went wrong beside the recording and its
+        ArchiveError: nothing was published, or something went wrong besides the recording and its
             manifest; `retryable` says whether to come back.
     """
     if conditions.is_erased():
@@ -204,7 +204,7 @@ def archive_call(
 
 
 def _carry_out[T](steps: Steps[T], do: Callable[[Command], Answer]) -> T:
-    """Does what is decided, until there is a result."""
+    """Carries out the decided commands until there is a result."""
     answer: Answer = None
     while True:
         try:
@@ -237,7 +237,7 @@ def _do(command: Command, archive: Archive) -> Answer:
 
 @dataclass(slots=True)
 class _Shortfall:
-    """What keeps a recording from being complete, gathered along the way."""
+    """Why a recording is not complete, collected during the run."""
 
     reasons: list[Reason] = field(default_factory=list)
     missing: set[int] = field(default_factory=set)
@@ -250,7 +250,7 @@ class _Shortfall:
 
 
 class _Received:
-    """What KVS delivered.
+    """The fragments that KVS delivered.
 
     Attributes:
         held: the fragments that the recording holds whole.
@@ -270,7 +270,7 @@ class _Received:
             self._cut_short.add(received.media.number)
 
     def hold(self, number: int | None, listed: FragmentListing) -> None:
-        """Notes that the recording holds a fragment, unless a part of it is missing."""
+        """Notes that the recording holds a fragment, unless part of it is missing."""
         if number is None or number in self._cut_short:
             return
         place = listed.place_of(number)
@@ -279,7 +279,7 @@ class _Received:
 
 
 class _Run:
-    """The stages of one run and what they counted."""
+    """The stages of one run and their counts."""
 
     def __init__(self, job: ArchiveJob, needed: Read, conditions: Conditions) -> None:
         self._job = needed.search
@@ -305,7 +305,7 @@ class _Run:
             pad_ms = WIDE_LISTING_PAD_MS
             listed = self._list_more(source, listed, pad_ms)
         if listed.has_hole():
-            # The stream may have it, or a page was lost: only a second listing tells.
+            # The stream may have it, or a page was lost: only a second listing shows which.
             listed = self._list_more(source, listed, pad_ms)
         for number, reason in named.items():
             if number not in listed:
@@ -317,7 +317,7 @@ class _Run:
     def record(
         self, deliveries: Iterable[Delivery], listed: FragmentListing
     ) -> Iterator[bytes | bytearray]:
-        """The recording's PCM, from what KVS delivers of what it lists."""
+        """The recording's PCM, from the listed fragments that KVS delivers."""
         tracks = self._conditions.tracks
         mix = build_mixer(len(tracks))
         for pieces in self._lay(self._selection.select(self._receive(deliveries)), listed):
@@ -328,7 +328,7 @@ class _Run:
         """What the run found.
 
         Raises:
-            MediaError: nothing in the range is proved to be this contact's, or holds audio.
+            MediaError: no fragment in the range is proved to be this contact's, or has audio.
         """
         counts, timeline = self._selection.counts, self._timeline
         if not counts.accepted:
@@ -409,10 +409,14 @@ class _Run:
         )
 
     def _await_settling(self) -> None:
-        """Waits for the tail where only a time says when the call ended."""
+        """Waits for the tail if only a time gives the end of the call."""
         job, conditions = self._job, self._conditions
         age_ms = conditions.now_ms() - job.end_bound_ms
-        if job.stop_fragment_number is None and age_ms < SETTLE_MS and not conditions.settle:
+        if (
+            job.stop_fragment_number is None
+            and age_ms < SETTLE_MS
+            and not conditions.accept_partial
+        ):
             raise NotYetError(
                 Code.TAIL_NOT_SETTLED,
                 "the call has only just ended",
@@ -422,7 +426,7 @@ class _Run:
     def _list(
         self, source: FragmentSource, pad_ms: int, before: Iterable[ListedFragment] = ()
     ) -> FragmentListing:
-        """What is listed in the range, together with what was listed before."""
+        """The fragments listed in the range, together with those listed before."""
         job = self._job
         self._conditions.check_time()
         listed = source.list_fragments(
@@ -433,7 +437,7 @@ class _Run:
     def _list_more(
         self, source: FragmentSource, listed: FragmentListing, pad_ms: int
     ) -> FragmentListing:
-        """What is listed already, and now; a refusal takes nothing away."""
+        """Fragments listed before and now; a refusal removes nothing."""
         try:
             return self._list(source, pad_ms, listed)
         except StreamFaultError as failure:
@@ -442,7 +446,7 @@ class _Run:
             return listed
 
     def _named(self) -> dict[int, Reason]:
-        """The fragments that have to be listed, and what it is called if they are not."""
+        """The fragments that must be listed, and the reason to give if they are not."""
         start = Reason(Code.START_NOT_LISTED, "KVS does not list the start fragment")
         stop = Reason(
             Code.STOP_NOT_LISTED,
@@ -471,8 +475,8 @@ class _Run:
             yield delivery.media
 
     def _fall_short(self, reason: Reason, *, may_improve: bool) -> None:
-        """Comes back for what may still arrive; notes the reason when it is time to settle."""
-        if may_improve and not self._conditions.settle:
+        """Raises to wait for late fragments; if a partial recording is accepted, notes why."""
+        if may_improve and not self._conditions.accept_partial:
             raise NotYetError(reason.code, reason.text)
         self._shortfall.note(reason, may_improve=may_improve)
 
@@ -503,7 +507,7 @@ class _Run:
         yield self._timeline.finish()
 
     def _nothing(self, code: Code, text: str) -> MediaError:
-        """Why there is nothing to record, with whatever went wrong on the way."""
+        """Why there is nothing to record, with all problems of the run."""
         return MediaError(
             code,
             "; ".join((text, *map(str, self._shortfall.reasons))),

@@ -1,15 +1,15 @@
-"""Who publishes: what is seen in S3 and what this run has → what to do next. Decides, does nothing.
+"""Which run publishes: the state in S3 and this run's result → what to do next. No I/O.
 
-`plan` says before the media is read what a run looks for, or that nothing is left to do.
-`publish` is a generator: it yields commands, is sent their answers, and returns what became of
-the recording. Whatever runs meet, and wherever one is killed, this holds:
+`plan` decides before the media is read what a run looks for, or that nothing is left to do.
+`publish` is a generator: it yields commands, receives their answers, and returns the outcome of
+the recording. However many runs overlap, and wherever one is killed, this holds:
 
-* A manifest is written over another only if it knows at least as much of the stretch. So what
-  was told is never lost, unless somebody deletes the manifest.
-* A recording is replaced only if the other one holds everything that it held of the stretch; of
-  two that each hold what the other lacks the one with the start, then with more audio, stays.
-* `complete` is said of everything that is known, and only by a run that knows it all: a run that
-  finds out at the end that another has told more comes back.
+* A manifest replaces another only if it knows at least as much of the stretch. So no message's
+  knowledge is lost, unless a person deletes the manifest.
+* A recording is replaced only if the new one holds everything that it held of the stretch. Of
+  two that each lack something of the other, the one with the start, then with more audio, stays.
+* `complete` covers everything that is known, and is set only by a run that knows all of it: a run
+  that learns at the end that another run knows more comes back.
 
 The rules, their reasons and the cases that they answer: docs/decisions/0015-knowledge-grows.md.
 """
@@ -32,7 +32,7 @@ from call_archive.recording.manifest import (
 )
 
 ORPHAN_AGE_MS = 900_000
-"""A recording without a manifest that is older than any run was left by one that was killed."""
+"""A recording without a manifest that is older than any run was left by a killed run."""
 
 _TRIES = 3
 
@@ -45,7 +45,7 @@ class SeenRecording:
 
     Attributes:
         age_ms: since it was written; of a multipart upload, since it was begun.
-        stops: the stop fragments in its metadata, which its run knew when it began to write.
+        stops: the stop fragments in its metadata: those that its run knew when the write began.
     """
 
     etag: str
@@ -69,14 +69,14 @@ class SeenManifest:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Both objects; None for one that is not there."""
+    """Both objects; None for one that does not exist."""
 
     recording: SeenRecording | None = None
     manifest: SeenManifest | None = None
 
     @property
     def described(self) -> Manifest | None:
-        """The manifest of the recording that is there; None if another's, or if one lacks."""
+        """The manifest of the current recording; None if either is missing or they do not match."""
         if self.recording is None or self.manifest is None:
             return None
         is_its_own = self.manifest.recording_etag == self.recording.etag
@@ -84,7 +84,7 @@ class Seen:
 
     @property
     def knowledge(self) -> Knowledge:
-        """What the manifest knows of the stretch, also if its recording was replaced or deleted."""
+        """The manifest's knowledge of the stretch, even if its recording is gone."""
         return self.manifest.manifest.knowledge if self.manifest else Knowledge()
 
 
@@ -98,7 +98,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class FindRecording:
-    """Read the recording's ETag; answered by it, "" if no recording is there."""
+    """Read the recording's ETag; answered by it, "" if there is no recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class PutRecording:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Add to this run's version what was not known when it was begun; answered by what failed."""
+    """Add tags to this run's version that were unknown when it began; answered by the failure."""
 
     recording: StoredRecording
     is_complete: bool
@@ -139,10 +139,10 @@ class Refusal(Enum):
     """Why a recording was not published."""
 
     CONDITION = auto()
-    """Another object is there than the condition says, or none."""
+    """The object at the key is not the one that the condition names, or is gone."""
 
     CONFLICT = auto()
-    """Another write reached the key since this run began to write: the upload is void."""
+    """Another write reached the key after this run began to write: the upload is void."""
 
 
 type Command = Look | FindRecording | PutRecording | Tag | PutManifest
@@ -159,7 +159,7 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """The recording is right; its manifest is not told yet what the job knows."""
+    """The recording is right, but its manifest does not yet include the job's knowledge."""
 
     manifest: Manifest
 
@@ -169,9 +169,9 @@ class Read:
     """The media has to be read.
 
     Attributes:
-        told: everything known of the stretch, the job's own knowledge included.
+        told: everything known of the stretch, including the job's own knowledge.
         search: the job, widened to what is known.
-        list_to_ms: up to when fragments have to be listed to find the furthest that is known.
+        list_to_ms: the end of the listing that finds the furthest known fragment.
     """
 
     told: Knowledge
@@ -180,7 +180,7 @@ class Read:
 
 
 def plan(job: ArchiveJob, seen: Seen) -> Nothing | Tell | Read:
-    """What a job needs, by what is there.
+    """What a job needs, given the objects in S3.
 
     Raises:
         StorageFaultError: the manifest is of another stretch.
@@ -199,7 +199,7 @@ def plan(job: ArchiveJob, seen: Seen) -> Nothing | Tell | Read:
 
 
 def knowledge_of(job: ArchiveJob) -> Knowledge:
-    """What a job tells of its stretch."""
+    """A job's knowledge of its stretch."""
     stop, end_ms = job.stop_fragment_number, job.stop_timestamp_ms
     if end_ms is None and job.end_is_known:
         end_ms = job.end_bound_ms
@@ -207,7 +207,7 @@ def knowledge_of(job: ArchiveJob) -> Knowledge:
 
 
 def _covers(described: Manifest, job: ArchiveJob) -> bool:
-    """Whether a complete recording was judged by everything that the job knows."""
+    """Whether a complete recording was judged with everything that the job knows."""
     stops, reached_ms = described.knowledge.stops, described.range_end_ms
     if job.stop_fragment_number is not None:
         return job.stop_fragment_number in stops
@@ -215,7 +215,7 @@ def _covers(described: Manifest, job: ArchiveJob) -> bool:
 
 
 def _widen(job: ArchiveJob, told: Knowledge) -> ArchiveJob:
-    """The job with the end that is known: what was taken over widens the search."""
+    """The job with the known end: knowledge from the manifest widens the search."""
     end_ms = max(job.end_bound_ms, told.end_ms or 0)
     return replace(
         job,
@@ -225,7 +225,7 @@ def _widen(job: ArchiveJob, told: Knowledge) -> ArchiveJob:
 
 
 def _check_stretch(job: ArchiveJob, seen: Seen) -> None:
-    """Refuses a manifest of another stretch: nothing is taken over from it."""
+    """Refuses a manifest of another stretch: its knowledge is not used."""
     if seen.manifest is None:
         return
     manifest = seen.manifest.manifest
@@ -248,12 +248,12 @@ def _check_stretch(job: ArchiveJob, seen: Seen) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """What a run has when it has read the media.
+    """A run's result after it has read the media.
 
     Attributes:
-        told: everything that the run knew of the stretch; it was judged by it.
-        size_bytes: of the recording, header included.
-        searched_to_ms: up to when fragments were looked for.
+        told: everything that the run knew of the stretch when it judged the recording.
+        size_bytes: of the recording, including its header.
+        searched_to_ms: the end of the search for fragments.
         now_ms: the time.
     """
 
@@ -267,16 +267,16 @@ class Own:
 
     @property
     def range_end_ms(self) -> int | None:
-        """Up to when fragments were looked for; None if a last fragment is known."""
+        """The end of the search for fragments; None if a last fragment is known."""
         return None if self.told.stops else self.searched_to_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """This run's recording and manifest are there.
+    """This run's recording and manifest are published.
 
     Attributes:
-        fault: what went wrong beside them.
+        fault: what went wrong besides them.
     """
 
     call: RecordedCall
@@ -286,7 +286,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An earlier recording is at least as good; its manifest says what this run knew."""
+    """An earlier recording is at least as good; its manifest includes this run's knowledge."""
 
     manifest: Manifest
 
@@ -303,7 +303,7 @@ class _Amend:
 
 
 def tell(manifest: Manifest, seen: Seen) -> Steps[None]:
-    """Writes down what a job knows of a recording that is right.
+    """Adds a job's knowledge to the manifest of a recording that is right.
 
     Raises:
         StorageFaultError: another run was faster.
@@ -316,8 +316,8 @@ def publish(own: Own, seen: Seen) -> Steps[Published | Kept]:
     """Publishes this run's recording, or keeps a better one.
 
     Args:
-        own: what the run has.
-        seen: what it saw before it read the media.
+        own: the run's result.
+        seen: both objects as they were before the media was read.
 
     Raises:
         StorageFaultError: another run is publishing, or knows more: this one comes back.
@@ -342,7 +342,7 @@ def publish(own: Own, seen: Seen) -> Steps[Published | Kept]:
 
 
 def judge(own: Own, seen: Seen) -> _Replace | _Amend | Kept:
-    """Whether this run's recording takes the place of what is there.
+    """Whether this run's recording replaces the current one.
 
     Raises:
         StorageFaultError: another run is publishing, or knows more: this one comes back.
@@ -360,10 +360,10 @@ def judge(own: Own, seen: Seen) -> _Replace | _Amend | Kept:
 
 
 def _may_replace_orphan(own: Own, orphan: SeenRecording) -> bool:
-    """Whether a recording that no manifest describes may give way.
+    """Whether a recording without a manifest may be replaced.
 
-    It may be whole, and its media gone: it is judged by its length, and by the stop fragment that
-    its run knew. A younger one may be about to get its manifest.
+    It may be whole while its media is gone, so it is judged by its length and by the stop fragment
+    that its run knew. A recent one may be about to get its manifest.
     """
     if own.size_bytes < orphan.size_bytes:
         stop = own.told.stop
@@ -372,7 +372,7 @@ def _may_replace_orphan(own: Own, orphan: SeenRecording) -> bool:
 
 
 def _compare(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
-    """Compares by which fragments of the stretch are held; what is behind its stop is not of it."""
+    """Compares which fragments of the stretch are held; those behind its stop do not count."""
     ours_held, their_held = own.call.held, theirs.held.up_to(own.told.stop)
     has_all, lacks_none = ours_held >= their_held, their_held >= ours_held
     if has_all and not lacks_none:
@@ -387,7 +387,7 @@ def _compare(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
 
 
 def _compare_judgement(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
-    """Both hold the same fragments: more audio of them wins, then what is judged by more."""
+    """Both hold the same fragments: more audio wins, then more knowledge."""
     ours_ms, theirs_ms = _audio_ms(own.call), theirs.audio_ms
     if _goes_on_behind(theirs, own.told) or ours_ms > theirs_ms:
         return _Replace(etag, own.call)
@@ -399,7 +399,7 @@ def _compare_judgement(own: Own, theirs: Manifest, etag: str) -> _Replace | _Ame
 
 
 def _goes_on_behind(theirs: Manifest, told: Knowledge) -> bool:
-    """Whether a recording holds audio behind the stop fragment, which was named later."""
+    """Whether a recording holds audio behind a stop fragment that was named later."""
     return told.stop is not None and theirs.held.last > told.stop
 
 
@@ -417,7 +417,7 @@ def _noting(call: RecordedCall, reason: Reason) -> RecordedCall:
 
 
 def _amend(own: Own, theirs: Manifest) -> _Amend | Kept:
-    """The earlier recording stays; its manifest says what this run knew and found."""
+    """Keeps the earlier recording; adds this run's knowledge and findings to its manifest."""
     their_held = theirs.held.up_to(own.told.stop)
     missing = {*theirs.fragments.missing}
     new_missing = {n for n in own.call.fragments.missing if n not in their_held} - missing
@@ -454,7 +454,7 @@ def _held_earlier(theirs: Manifest) -> Reason:
 
 
 def _tell(theirs: Manifest, job: ArchiveJob, told: Knowledge, range_end_ms: int | None) -> Manifest:
-    """Their manifest, with everything that is known now."""
+    """The other run's manifest, with everything that is known now."""
     ends = [end for end in (theirs.range_end_ms, range_end_ms) if end is not None]
     return replace(
         theirs,
@@ -467,7 +467,7 @@ def _tell(theirs: Manifest, job: ArchiveJob, told: Knowledge, range_end_ms: int 
 def _describe(
     own: Own, call: RecordedCall, stored: StoredRecording, seen: Seen
 ) -> Steps[Published]:
-    """Tags and manifest of the recording that this run has just published."""
+    """The tags and the manifest of the recording that this run has just published."""
     fault = None
     if stored.needs_tag:
         answer = yield Tag(stored, call.is_complete)
@@ -505,7 +505,7 @@ def _look(own: Own) -> Steps[Seen]:
 
 
 def _put_over(manifest: Manifest, seen: Seen) -> PutManifest:
-    """A manifest in the place of the one that was seen, of the same recording."""
+    """Replaces the manifest that was seen, for the same recording."""
     if seen.manifest is None:
         raise ValueError(seen)
     return PutManifest(manifest, seen.manifest.recording_etag, seen.manifest.etag)

@@ -1,16 +1,16 @@
 """A batch of listed fragments → each of them once, in order, received or missing; no I/O.
 
-KVS answers a question for fragments by a body that may end early, hold error documents, leave
-fragments out, or bring them twice and in another order; or it refuses the question. A `Retrieval`
-decides what to ask for next and what to make of each answer. Its caller does what `next` says,
-reports the result, and passes on what `deliveries` gives:
+KVS answers a request for fragments with a body that may end early, hold error documents, omit
+fragments, or return them twice or in another order; or it refuses the request. A `Retrieval`
+decides what to request next and how to use each answer. Its caller carries out what `next` returns,
+reports the result, and passes on what `deliveries` yields:
 
     Ask        → `receive` or `note` for each document, as long as `is_listening`; then `end`
     Wait       → lets time pass
     ListAgain  → `list_again`
     Done       → every fragment is delivered
 
-Invariant: a fragment is in one state, and changes it by FRAGMENT_TRANSITIONS alone; so does the
+Invariant: a fragment is in one state, and changes it only by FRAGMENT_TRANSITIONS; likewise the
 question by QUESTION_TRANSITIONS.
 
 Source: Kinesis Video Streams API reference (GetMediaForFragmentList).
@@ -37,20 +37,20 @@ BATCH_BYTES = 8 * 1_048_576
 """A batch may arrive in any order, so all of it has to fit into memory."""
 
 MAX_HELD_BYTES = 2 * BATCH_BYTES
-"""What may be kept of fragments whose turn it is not, doubtful ones included.
+"""How many bytes of fragments may wait for their turn, including doubtful ones.
 
 Sizes are listed by KVS, and a list that understates them must not fill the function's memory.
 """
 
 RETRY_DELAYS_S = (0.2, 0.5, 1.0)
-"""Before the second, third and fourth try of what a batch left out; an error document for one
-fragment is often gone by then."""
+"""Delays before the second, third and fourth request for fragments that a batch lacks. An error
+document for one fragment is often gone by then."""
 
 MOST_THROTTLES = 30
-"""How often questions of a batch are refused for the stream's quota before that is a failure."""
+"""How often the stream's quota may refuse a batch's requests before that is a failure."""
 
 THROTTLED_S = (0.2, 1.5)
-"""How long to wait after such a refusal: at random, because another run reads the same stream."""
+"""The wait after such a refusal: random, because another run reads the same stream."""
 
 THROTTLED = Refusal(Service.KVS, "ClientLimitExceededException")
 _INVALID = Refusal(Service.KVS, "InvalidArgumentException")
@@ -60,13 +60,13 @@ _INVALID = Refusal(Service.KVS, "InvalidArgumentException")
 
 
 class Ask(NamedTuple):
-    """Ask for the media of these fragments, in this order."""
+    """Request the media of these fragments, in this order."""
 
     numbers: tuple[int, ...]
 
 
 class Wait(NamedTuple):
-    """Let so many seconds pass, chosen at random between the two."""
+    """Wait a random number of seconds between the two."""
 
     least_s: float
     most_s: float
@@ -89,11 +89,11 @@ type Step = Ask | Wait | ListAgain | Done
 
 
 class Ended(NamedTuple):
-    """The body ended by itself, or was left because nothing more of it is wanted."""
+    """The body ended by itself, or was closed because the rest of it is not needed."""
 
 
 class Broken(NamedTuple):
-    """The call or its body failed on the way, or the body is no EBML: a retry may help."""
+    """The call or its body broke off, or the body is not EBML: a retry may help."""
 
     failure: ArchiveError
 
@@ -111,32 +111,32 @@ type AnswerEnd = Ended | Broken | Refused
 
 
 class FragmentState(StrEnum):
-    """Where a fragment of the batch is."""
+    """The state of a fragment of the batch."""
 
     WANTED = "wanted"
-    """It has not come."""
+    """It has not arrived."""
 
     TURNED_AWAY = "turned away"
-    """It came whole when there was no room for it: it is asked for again."""
+    """It arrived whole when there was no room for it: it is requested again."""
 
     DOUBTFUL = "doubtful"
-    """A part of it came, or all of it: nothing shows which."""
+    """Part of it arrived, or all of it: nothing shows which."""
 
     WHOLE = "whole"
-    """It is here, and waits for its turn."""
+    """It has arrived, and waits for its turn."""
 
     CUT_SHORT = "cut short"
-    """A part of it is all that came, and waits for its turn."""
+    """Only part of it arrived, and that part waits for its turn."""
 
     MISSING = "missing"
-    """It is given up, with a reason, and waits for its turn."""
+    """It is given up with a reason, and waits for its turn."""
 
     DELIVERED = "delivered"
-    """Its turn came."""
+    """It is delivered."""
 
 
 class FragmentEvent(StrEnum):
-    """What changes a fragment's state."""
+    """An event that changes a fragment's state."""
 
     CAME_WHOLE = "came whole"
     CAME_IN_PART = "came in part, perhaps"
@@ -174,37 +174,36 @@ FRAGMENT_TRANSITIONS = {
     FragmentState.MISSING: {FragmentEvent.TURN_CAME: FragmentState.DELIVERED},
     FragmentState.DELIVERED: {},
 }
-"""Every change that a fragment's state can make; another one is a defect of this module."""
+"""Every allowed change of a fragment's state; any other change is a defect of this module."""
 
 
 class QuestionState(StrEnum):
-    """How the question that was asked last is getting on."""
+    """The state of the last request."""
 
     ASKED = "asked"
-    """No answer, or an answer like any other so far."""
+    """No answer yet, or an ordinary answer so far."""
 
     UNNUMBERED = "unnumbered"
-    """A document of its answer does not say which fragment it is; asked for alone, it can be no
-    other."""
+    """A document of its answer does not name its fragment; a request for one leaves no other."""
 
     FULL = "full"
-    """No more of its answer fits into memory: the rest of it is not read."""
+    """No more of its answer fits into memory, so the rest is not read."""
 
     ANSWERED = "answered"
-    """Its answer is over, whatever it was."""
+    """Its answer has ended, in any way."""
 
     DIVIDED = "divided"
-    """Its answer is over, and its fragments are asked for one by one."""
+    """Its answer has ended, and its fragments are requested one by one."""
 
     THROTTLED = "throttled"
-    """KVS refused it for the stream's quota: it is asked once more."""
+    """KVS refused it for the stream's quota: it is repeated."""
 
     INVALID = "invalid"
-    """KVS calls one of its numbers invalid, and does not say which."""
+    """KVS calls one of its numbers invalid without saying which."""
 
 
 class QuestionEvent(StrEnum):
-    """What changes the question's state."""
+    """An event that changes the question's state."""
 
     HEARD_NO_NUMBER = "a document does not say its number"
     FOUND_NO_ROOM = "a document does not fit into memory"
@@ -239,11 +238,11 @@ QUESTION_TRANSITIONS = {
     QuestionState.THROTTLED: {},
     QuestionState.INVALID: {QuestionEvent.LISTED_AGAIN: QuestionState.INVALID},
 }
-"""Every change that a question's state can make; a refusal has no body, so it comes first."""
+"""Every allowed change of a question's state; a refusal has no body, so it comes first."""
 
 
 class _Question:
-    """One list of numbers that KVS is asked for."""
+    """One request: a list of fragment numbers."""
 
     __slots__ = ("numbers", "state")
 
@@ -256,7 +255,7 @@ class _Question:
 
 
 class _Slot:
-    """One fragment of the batch: as it was listed, its state, and what is here of it."""
+    """One fragment of the batch: its listing, its state, and the bytes that have arrived."""
 
     __slots__ = ("delivery", "listed", "part", "state")
 
@@ -274,7 +273,7 @@ class _Slot:
 
 
 def build_batches(listed: Iterable[ListedFragment]) -> Iterator[list[ListedFragment]]:
-    """Listed fragments in the lists that KVS is asked for: what fits into memory together."""
+    """Splits listed fragments into batches that fit into memory."""
     batch: list[ListedFragment] = []
     batch_bytes = 0
     for fragment in listed:
@@ -289,10 +288,10 @@ def build_batches(listed: Iterable[ListedFragment]) -> Iterator[list[ListedFragm
 
 
 class ListedSizes:
-    """Whether FragmentSizeInBytes is the length of a fragment's document, as far as it shows.
+    """Whether FragmentSizeInBytes seems to be the length of a fragment's document.
 
-    It is believed until a whole document of the stream has another length. That matters for the
-    last fragment of a body alone: nothing else says that it is not all there.
+    The listed size is used until a whole document of the stream has another length. It matters only
+    for the last fragment of a body: nothing else shows that it is cut short.
     """
 
     __slots__ = ("are_exact",)
@@ -313,9 +312,9 @@ class ListedSizes:
 class Retrieval:
     """The fragments of one batch on their way in.
 
-    It asks until everything is there, or until four rounds of questions in a row have brought
-    nothing more. What an answer ended at comes last in the next question, so that it cannot keep
-    the others back.
+    Requests repeat until every fragment has arrived, or until four rounds in a row have brought
+    nothing more. The fragment at which an answer ended is last in the next request, so that it
+    cannot block the others.
     """
 
     def __init__(
@@ -324,12 +323,12 @@ class Retrieval:
         sizes: ListedSizes | None = None,
         room_bytes: int = MAX_HELD_BYTES,
     ) -> None:
-        """Wants every fragment of the batch.
+        """Starts with every fragment of the batch to be requested.
 
         Args:
             batch: each fragment once, in the order in which they are delivered.
-            sizes: what other batches of the stream have shown of listed sizes.
-            room_bytes: how much may be kept of fragments whose turn it is not.
+            sizes: the findings of other batches about listed sizes.
+            room_bytes: how many bytes of fragments may wait for their turn.
         """
         slots = [_Slot(listed) for listed in batch]
         self._order = deque(slots)
@@ -344,12 +343,12 @@ class Retrieval:
         self._steps = self._plan()
 
     def next(self) -> Step:
-        """What to do next; the step before has to be finished."""
+        """What to do next; the previous step must be finished."""
         return next(self._steps)
 
     @property
     def is_listening(self) -> bool:
-        """Whether more of the answer is worth reading."""
+        """Whether to read more of the answer."""
         return self._question.state is not QuestionState.FULL
 
     def receive(self, media: MediaFragment) -> None:
@@ -392,7 +391,7 @@ class Retrieval:
         """Takes how the answer ended.
 
         Raises:
-            StreamFaultError: KVS has refused twice. The first refusal may be a stale endpoint's.
+            StreamFaultError: KVS has refused twice. The first time may be a stale endpoint.
         """
         event = QuestionEvent.ENDED if isinstance(how, Ended) else self._judge(how)
         if event is not QuestionEvent.DENIED:
@@ -410,7 +409,7 @@ class Retrieval:
                 )
 
     def deliveries(self) -> Iterator[Delivery]:
-        """What is here and whose turn it is; has to be exhausted."""
+        """The fragments whose turn it is; the caller must exhaust the iterator."""
         order = self._order
         while order and (delivery := order[0].delivery) is not None:
             order.popleft().change(FragmentEvent.TURN_CAME)
@@ -427,7 +426,7 @@ class Retrieval:
             yield Done()
 
     def _ask_until_in_vain(self) -> Iterator[Step]:
-        """Asks for everything that is wanted, in rounds, until four bring nothing more."""
+        """Requests every missing fragment, in rounds, until four rounds bring nothing more."""
         in_vain = 0
         while self._wanted and in_vain <= len(RETRY_DELAYS_S):
             if in_vain:
@@ -438,7 +437,7 @@ class Retrieval:
             self._put_last()
 
     def _ask(self, numbers: list[int]) -> Iterator[Step]:
-        """Asks for a list of numbers, and what its answer makes necessary."""
+        """Requests a list of numbers, then makes the requests that its answer requires."""
         questions, doubted = [numbers], set[int]()
         while questions:
             numbers = [number for number in questions.pop() if number in self._wanted]
@@ -455,23 +454,24 @@ class Retrieval:
                 case QuestionState.INVALID:
                     questions += yield from self._isolate(numbers)
                 case QuestionState.DIVIDED if len(numbers) > 1:
-                    # In their turn: the first one fits into memory whatever is held.
+                    # In order: the first one always fits into memory.
                     questions += [[slot.listed.number] for slot in reversed(self._order)]
                 case _ if self._is_doubtful(numbers) and numbers[0] not in doubted:
-                    # The last of its body: the same from another body proves it.
+                    # The last of its body: the same bytes from another body prove it whole.
                     doubted.add(numbers[0])
                     questions.append(numbers)
 
     def _is_doubtful(self, numbers: list[int]) -> bool:
-        """Whether one fragment was asked for, and is in doubt."""
+        """Whether one fragment was requested alone, and may be cut short."""
         slot = self._wanted.get(numbers[0])
         return len(numbers) == 1 and slot is not None and slot.state is FragmentState.DOUBTFUL
 
     def _isolate(self, numbers: list[int]) -> Generator[Step, None, list[list[int]]]:
-        """What to ask for in place of numbers one of which KVS calls invalid.
+        """The requests that replace a request with a number that KVS calls invalid.
 
-        If retention has ended meanwhile, all may be; listing them again costs one call, and
-        halving two a number. What is listed and invalid all the same is isolated by halves.
+        If retention has ended meanwhile, all numbers may be invalid. Listing them again costs one
+        call; halving costs two per number. A number that is listed and still invalid is isolated by
+        halving.
         """
         if len(numbers) == 1:
             self._lose(
@@ -488,7 +488,7 @@ class Retrieval:
         return [numbers[middle:], numbers[:middle]]
 
     def _put_last(self) -> None:
-        """Moves what the answer ended at to the end of the next question."""
+        """Moves the fragment at which the answer ended to the end of the next request."""
         for number in self._wanted:
             self._wanted[number] = self._wanted.pop(number)
             return
@@ -500,7 +500,7 @@ class Retrieval:
         self._times[event] += 1
 
     def _judge(self, how: Broken | Refused) -> QuestionEvent:
-        """What a failure means for the question."""
+        """The consequence of a failure for the question."""
         failure = how.failure
         if isinstance(how, Refused) and failure.code == _INVALID:
             return QuestionEvent.CALLED_INVALID
@@ -514,11 +514,11 @@ class Retrieval:
         return QuestionEvent.DENIED
 
     def _is_whole(self, media: MediaFragment, slot: _Slot) -> bool:
-        """Whether the last fragment of a body is all there.
+        """Whether the last fragment of a body is complete.
 
-        If its sizes are unknown, contact tags behind its audio show it, or as many bytes as
-        listed, or the same once more from another body: cut twice, it would not end in the same
-        place. The listed length does not show it, because that is not the audio's.
+        If its sizes are unknown, one of these shows it: contact tags behind its audio, as many
+        bytes as listed, or the same bytes from another body, because two cuts would not end in the
+        same place. The listed duration does not show it, because it is not the audio's.
         """
         document = media.fragment.document
         if media.fragment.ending is Ending.TRUNCATED:
@@ -532,7 +532,7 @@ class Retrieval:
         )
 
     def _doubt(self, slot: _Slot, media: MediaFragment) -> None:
-        """Asks again for what may be cut short; the longest of it is kept."""
+        """Requests a fragment again that may be cut short; keeps its longest version."""
         slot.change(FragmentEvent.CAME_IN_PART)
         more_bytes = len(media.fragment.document) - _part_bytes(slot)
         if more_bytes > 0:
@@ -543,19 +543,19 @@ class Retrieval:
         )
 
     def _turn_away(self, slot: _Slot) -> None:
-        """Forgets a fragment for which there is no room; it is asked for in its turn."""
+        """Drops a fragment for which there is no room; it is requested when its turn comes."""
         slot.change(FragmentEvent.FOUND_NO_ROOM)
         self._drop_part(slot)
         self._question.change(QuestionEvent.FOUND_NO_ROOM)
 
     def _give_up(self) -> None:
-        """Every try is over, but for what there was no room for: that comes when there is."""
+        """Gives up the missing fragments, except those for which there was no room."""
         for number, slot in list(self._wanted.items()):
             if slot.state is not FragmentState.TURNED_AWAY:
                 self._lose(number, self._failure.reason, may_improve=True)
 
     def _lose(self, number: int, reason: Reason, *, may_improve: bool) -> None:
-        """Gives a fragment up: a part that proves whose it is is better than nothing."""
+        """Gives a fragment up; a part that proves its contact is still delivered."""
         slot = self._wanted[number]
         if slot.part is not None and slot.part.contact_ids:
             part = ReceivedFragment(slot.part, is_cut_short=True)
@@ -577,7 +577,7 @@ class Retrieval:
 
 
 def _ends_in_tags(media: MediaFragment) -> bool:
-    """Whether its contact tags are there, and tags behind its audio."""
+    """Whether it has its contact tags, and tags behind its audio."""
     elements = media.fragment.elements
     return (
         bool(media.contact_ids)

@@ -1,10 +1,10 @@
-"""Which fragments are this contact's: the ContactId tag proves it, everything else is refused.
+"""Which fragments belong to this contact: the ContactId tag proves it; all others are refused.
 
-A KVS stream carries one call at a time and is used again for the next contact, and nothing in it
-marks where a call ends. A fragment without a ContactId says nothing of its own: it waits for the
-next one that has a tag. This contact's tag accepts what waits behind an own fragment; another's
-refuses it. The job's stop fragment does as a tag does, because Connect named it: what waits there
-is accepted, if nothing is missing between it and an own fragment.
+A KVS stream carries one call at a time and is reused for the next contact, and nothing in it marks
+the end of a call. A fragment without a ContactId proves nothing by itself: it waits for the next
+fragment with a tag. This contact's tag accepts the waiting fragments behind an own fragment;
+another contact's tag refuses them. The job's stop fragment works like a tag, because Connect named
+it: waiting fragments are accepted, if nothing is missing between them and an own fragment.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ def fragments_in_range(
     Args:
         job: the range.
         listed: what KVS lists, in any order.
-        furthest: a fragment that is known to be in the range, whatever its time.
+        furthest: a fragment known to be in the range, whatever its time.
 
     Raises:
         StreamFaultError: there are more than a call can have.
@@ -55,7 +55,7 @@ def fragments_in_range(
 
 
 def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
-    """Counts while they come: all of them have to be there before the first is fetched."""
+    """Counts the listed fragments as they arrive: all are needed before the first is fetched."""
     for count, fragment in enumerate(listed, start=1):
         if count > MAX_FRAGMENTS_PER_CALL:
             raise StreamFaultError(
@@ -67,7 +67,7 @@ def _limit(listed: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
 
 
 class Wanted(Protocol):
-    """Whose fragments: an ArchiveJob, for one."""
+    """Whose fragments are wanted, for example an ArchiveJob."""
 
     @property
     def contact_ids(self) -> frozenset[str]:
@@ -80,15 +80,15 @@ class Wanted(Protocol):
 
 @dataclass(slots=True)
 class SelectionCounts:
-    """What became of the fragments that were judged.
+    """Counts of the fragments by their outcome.
 
     Attributes:
         accepted: passed on.
-        foreign: refused because another contact's id is on them.
-        contradictory: of the foreign ones, those that carry this contact's id, too.
+        foreign: refused because they carry another contact's id.
+        contradictory: of the foreign ones, those that also carry this contact's id.
         untagged: refused because no ContactId proves them.
-        unproved: of the untagged ones, those that may be this contact's. One that follows a
-            stranger behind an open end is not.
+        unproved: of the untagged ones, those that may be this contact's. One that follows
+            another contact behind an unknown end is not.
         last: the highest number that was accepted; 0 before there is one.
     """
 
@@ -101,18 +101,18 @@ class SelectionCounts:
 
 
 class ContactSelection:
-    """Lets this contact's fragments pass, in order, and counts the others.
+    """Passes this contact's fragments on, in order, and counts the others.
 
     Attributes:
-        counts: what became of the fragments so far.
+        counts: the outcome of the fragments so far.
     """
 
     def __init__(self, wanted: Wanted, *, known_stop: int | None = None) -> None:
-        """Takes what proves a fragment.
+        """Takes the proofs of a fragment.
 
         Args:
-            wanted: whose fragments; its stop fragment proves what waits there.
-            known_stop: a stop fragment that others have named. It proves no one's voice.
+            wanted: whose fragments; its stop fragment proves the fragments that wait there.
+            known_stop: a stop fragment that other messages have named. It proves nothing.
         """
         self.counts = SelectionCounts()
         self._wanted = wanted
@@ -127,7 +127,7 @@ class ContactSelection:
         """Passes the contact's fragments on.
 
         Args:
-            fragments: inside the range that was searched, ascending by number; those that are
+            fragments: inside the searched range, ascending by number; those that are
                 missing are named in their place.
         """
         stop = self._wanted.stop_fragment_number
@@ -176,7 +176,7 @@ class ContactSelection:
         self.counts.unproved += refused
 
     def _end_wait(self) -> list[MediaFragment]:
-        """What waited until now; nothing is missing before what waits from now on."""
+        """Returns the waiting fragments; from now on nothing is missing before those that wait."""
         waiting, self._waiting = self._waiting, _Waiting()
         return waiting.fragments
 
@@ -187,7 +187,7 @@ class ContactSelection:
 
 
 class _Waiting:
-    """Untagged fragments behind an own one, until a tag or the stop fragment judges them.
+    """Untagged fragments behind an own one, until a tag or the stop fragment decides.
 
     Attributes:
         fragments: all of them, in order.
@@ -201,21 +201,21 @@ class _Waiting:
         self._bytes = 0
 
     def has_room(self, fragment: MediaFragment) -> bool:
-        """Whether so much may wait: what waits is in memory."""
+        """Whether this much more may wait: waiting fragments are in memory."""
         return (
             len(self.fragments) < MAX_HELD_FRAGMENTS
             and self._bytes + len(fragment.fragment.document) <= MAX_FRAGMENT_BYTES
         )
 
     def add(self, fragment: MediaFragment) -> None:
-        """Lets a fragment wait behind the others."""
+        """Adds a fragment to the waiting ones."""
         self.fragments.append(fragment)
         self._bytes += len(fragment.fragment.document)
         if not self.is_broken:
             self._unbroken = len(self.fragments)
 
     def release_unbroken(self) -> list[MediaFragment]:
-        """What waits right behind the own fragment; nothing else is proved by the stop."""
+        """Returns the fragments directly behind the own one; the stop proves no others."""
         released = self.fragments[: self._unbroken]
         del self.fragments[: self._unbroken]
         self._unbroken = 0

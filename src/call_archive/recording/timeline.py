@@ -1,9 +1,10 @@
 """Spans with timestamps → gapless PCM on one clock, track by track.
 
-A span that starts within 20 ms of where its track ends is appended as it is: jitter, no click. A
-later one leaves a hole, which becomes silence. An earlier one is cut as far as it repeats what the
-track holds at that time; audio that differs is kept, whatever its clock says, and both tracks move
-together. All of it is recorded. `clock` decides which times are believed, `track` what is a repeat.
+A span that starts within 20 ms of its track's end is appended unchanged: this is jitter, and makes
+no click. A later span leaves a hole, which becomes silence. An earlier span is cut as far as it
+repeats the track's audio at that time. Audio that differs is kept, whatever its clock says, and
+both tracks move together. Every gap and cut is recorded. `clock` decides which times are used,
+`track` what is a repeat.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,7 +40,7 @@ _MAX_SAMPLES = MAX_CALL_MS * _NS_PER_MS // SAMPLE_NS
 
 
 class Hole(NamedTuple):
-    """A stretch of a track that was filled with silence, or cut because it was there already."""
+    """A part of a track that was filled with silence, or cut because it was a repeat."""
 
     track: Direction
     first_sample: int
@@ -47,25 +48,25 @@ class Hole(NamedTuple):
 
     @property
     def at_ms(self) -> int:
-        """Where it begins, from the recording's first sample on."""
+        """Its start, from the recording's first sample."""
         return milliseconds(self.first_sample)
 
     @property
     def length_ms(self) -> int:
-        """How long it is, rounded down."""
+        """Its length, rounded down."""
         return milliseconds(self.samples)
 
 
 class Timeline:
-    """Lays fragments on one clock, in the order of their numbers.
+    """Places fragments on one clock, in the order of their numbers.
 
     Attributes:
         gaps: holes filled with silence.
         overlaps: repeats that were cut.
-        unlisted_holes: gaps and overlaps beyond those that the two lists may hold.
+        unlisted_holes: gaps and overlaps beyond the capacity of the two lists.
         started_at_ms: the first sample, ms since the epoch, by the producer's clock, or by KVS's
             if the producer's is not one of the day; None if neither is known.
-        has_audio: whether any track holds more than silence that was put there.
+        has_audio: whether any track holds more than inserted silence.
     """
 
     def __init__(self, tracks: Sequence[Direction]) -> None:
@@ -79,12 +80,12 @@ class Timeline:
 
     @property
     def clock_jumps(self) -> int:
-        """How often the producer's clock was not believed."""
+        """How often the producer's clock jumped."""
         return self._clock.jumps
 
     @property
     def clock_deviations(self) -> Deviations:
-        """How often audio was kept that the producer's clock has no room for."""
+        """The clock's deviations: audio kept although its time was already filled."""
         return self._clock.deviations
 
     @property
@@ -95,7 +96,7 @@ class Timeline:
     def place(
         self, audio: FragmentAudio, server_timestamp_ms: int | None
     ) -> dict[Direction, list[Piece]]:
-        """What the fragment adds to each track; KVS received it at `server_timestamp_ms`.
+        """The fragment's additions to each track; KVS received it at `server_timestamp_ms`.
 
         Raises:
             MediaError: the recording would be longer than a call can be.
@@ -130,7 +131,7 @@ class Timeline:
         }
 
     def _new_overlap_ns(self, audio: FragmentAudio) -> int:
-        """How much of the time of the fragment's new audio is filled; 0 if that is a repeat."""
+        """How much of the new audio's time is already filled; 0 if the audio is a repeat."""
         overlap_ns = 0
         for direction, track in self._tracks.items():
             for span in audio.spans.get(direction, ())[:1]:
@@ -140,13 +141,13 @@ class Timeline:
         return overlap_ns
 
     def _count_repeated(self, audio: FragmentAudio, track: Track, span: Span) -> int:
-        """How many samples of the span, from its first one on, its track holds already."""
+        """How many samples from the span's start its track already holds."""
         return track.count_repeated(
             self._clock.time_of(span.start_ns) // SAMPLE_NS,
             span.pcm,
             slack=self._clock.deviations.largest,
-            # A clock that counts from a fragment's start is always behind: silence on silence
-            # is the next silence.
+            # A clock that counts from a fragment's start is always behind: silence that follows
+            # silence is new audio.
             silence_counts=_is_of_the_day(audio.start_ns),
         )
 
@@ -176,7 +177,7 @@ class Timeline:
         return pieces
 
     def _fill(self, direction: Direction, samples: int) -> list[Piece]:
-        """Silence up to where the next span starts; a hole worth recording, or none."""
+        """Silence up to the start of the next span, and the hole to record, if any."""
         if samples <= 0:
             return []
         track = self._tracks[direction]
@@ -187,7 +188,7 @@ class Timeline:
         return [silence]
 
     def _record(self, holes: list[Hole], hole: Hole) -> None:
-        """Adds a hole, or lengthens the last one where it goes on, or counts what has no room."""
+        """Adds a hole, extends the last one if it continues, or counts it if the list is full."""
         if holes and holes[-1].track is hole.track:
             last = holes[-1]
             if last.first_sample + last.samples == hole.first_sample:
@@ -199,7 +200,7 @@ class Timeline:
             self.unlisted_holes += 1
 
     def _level(self, pieces: dict[Direction, list[Piece]]) -> None:
-        """Fills a track that stays far behind, halfway, so that the other need not wait."""
+        """Fills a track that is far behind halfway, so that the other does not have to wait."""
         end_samples = self._clock.end_ns // SAMPLE_NS
         for direction, track in self._tracks.items():
             behind = end_samples - track.samples

@@ -1,7 +1,7 @@
-"""One track's length and last seconds: is this audio new, or is it there already?
+"""One track's length and last seconds: is this audio new or a repeat?
 
-Audio is a repeat only as far as it equals what the track holds at that time. A quiet line's samples
-are equal by chance, so what counts is how many of the equal ones differ from the one before.
+Audio is a repeat only as far as it equals the track's audio at that time. A quiet line's samples
+are equal by chance, so the decision depends on how many equal samples differ from the one before.
 """
 
 from bisect import bisect_left
@@ -13,22 +13,22 @@ from call_archive.limits import MAX_FRAGMENT_SPAN_MS
 from call_archive.media.pcm import SAMPLE_BYTES, SAMPLE_RATE_HZ, Piece, Silence
 
 JITTER_SAMPLES = 20 * SAMPLE_RATE_HZ // 1000
-"""How far from its time a repeat may be: jitter may have laid the audio a little aside."""
+"""How far from its time a repeat may be: jitter may have shifted the audio a little."""
 
 _EVIDENCE_CHANGES = 20 * SAMPLE_RATE_HZ // 1000
-"""Changes from sample to sample in audio that equals all of what is there; 20 ms of a voice."""
+"""Changes from sample to sample that prove a repeat if all audio is equal; 20 ms of a voice."""
 
 _BROKEN_EVIDENCE_CHANGES = 64 * SAMPLE_RATE_HZ // 1000
-"""The same if the audio then goes on in another way than what is there; 64 ms of a voice."""
+"""The same if the audio differs after the equal part; 64 ms of a voice."""
 
 _KEY_SAMPLES = 20 * SAMPLE_RATE_HZ // 1000
-"""By how many samples audio is looked for."""
+"""How many samples a search compares."""
 
 _RECENT_SAMPLES = MAX_FRAGMENT_SPAN_MS * SAMPLE_RATE_HZ // 1000
 
 
 class Track:
-    """What one direction's track holds.
+    """The track of one direction.
 
     Attributes:
         samples: its length.
@@ -52,12 +52,12 @@ class Track:
     def count_repeated(
         self, first: int, pcm: bytes, *, slack: int = 0, silence_counts: bool = True
     ) -> int:
-        """How many samples of the PCM, from its first one on, the track holds already.
+        """How many samples from the start of the PCM the track already holds.
 
         Args:
-            first: where the PCM starts by its clock, before the track's end.
+            first: the start of the PCM by its clock, before the track's end.
             pcm: at least one sample.
-            slack: how much further than jitter its clock may be wrong.
+            slack: how much more than jitter its clock may be wrong.
             silence_counts: whether unvarying samples on equal ones are a repeat; they prove
                 nothing.
         """
@@ -81,7 +81,7 @@ class Track:
         return 0
 
     def _held_from(self, sample: int) -> bytes:
-        """The PCM from a sample on that is still remembered."""
+        """The remembered PCM from a sample on."""
         wanted, pieces = self.samples - sample, []
         for piece in reversed(self._recent):
             if wanted <= 0:
@@ -102,9 +102,9 @@ def count_samples(piece: Piece) -> int:
 
 
 def _find_nearest(held: bytes, pcm: bytes, varies_at: int, first: int, slack: int) -> list[int]:
-    """Where the PCM may start in what is held, the nearest to its time first.
+    """Where the PCM may start in the remembered audio, nearest to its time first.
 
-    It is looked for by its first samples that vary: unvarying ones are found everywhere.
+    The search uses its first samples that vary: unvarying ones occur everywhere.
     """
     key_at = max(0, min(varies_at - 1, len(pcm) // SAMPLE_BYTES - _KEY_SAMPLES))
     key = pcm[key_at * SAMPLE_BYTES : (key_at + _KEY_SAMPLES) * SAMPLE_BYTES]
@@ -133,7 +133,7 @@ def _count_changes(pcm: bytes) -> int:
 
 
 def _count_unvarying(held: bytes, pcm: bytes, first: int) -> int:
-    """How many samples of unvarying PCM are there already, at most 20 ms from their time."""
+    """How many samples of unvarying PCM the track already holds, at most 20 ms from their time."""
     end = len(held) // SAMPLE_BYTES
     for at in sorted(
         range(max(0, first - JITTER_SAMPLES), min(first + JITTER_SAMPLES, end - 1) + 1),
@@ -146,7 +146,7 @@ def _count_unvarying(held: bytes, pcm: bytes, first: int) -> int:
 
 
 def _count_equal(one: bytes, other: bytes) -> int:
-    """How many samples are equal from the first on."""
+    """How many samples are equal, from the first one."""
     most = min(len(one), len(other)) // SAMPLE_BYTES
     if one[: most * SAMPLE_BYTES] == other[: most * SAMPLE_BYTES]:
         return most

@@ -1,7 +1,7 @@
 """PCM of one or two tracks → RIFF/WAVE, 8000 Hz, 16-bit little-endian.
 
-The header is built last, when the length is known; pieces of silence stay counts until they are
-written, so that an hour of it costs no memory.
+The header is built last, when the length is known. Silence is kept as a count until it is written,
+so an hour of it costs no memory.
 
 Source: Multimedia Programming Interface and Data Specifications 1.0 (RIFF, WAVE_FORMAT_PCM).
 """
@@ -68,7 +68,7 @@ class StereoMixer:
         self._right: deque[Piece] = deque()
 
     def mix(self, left: Iterable[Piece], right: Iterable[Piece]) -> Iterator[bytearray]:
-        """Takes the next pieces of both tracks, gives the frames that are now complete."""
+        """Takes the next pieces of both tracks; gives the frames that are now complete."""
         self._left.extend(left)
         self._right.extend(right)
         while self._left and self._right:
@@ -80,7 +80,7 @@ type Mix = Callable[[Sequence[Iterable[Piece]]], Iterator[bytes | bytearray]]
 
 
 def build_mixer(channels: int) -> Mix:
-    """What makes frames of the next pieces of each channel, of one or of two."""
+    """Builds the function that turns the next pieces of one or two channels into frames."""
     if channels == 1:
         return lambda columns: write_mono(columns[0])
     mixer = StereoMixer()
@@ -100,7 +100,7 @@ def _length(piece: Piece) -> int:
 
 
 def _take(pieces: deque[Piece], length: int) -> bytes:
-    """The first `length` bytes of the first piece, which has that many."""
+    """Takes the first `length` bytes of the first piece, which has that many."""
     first = pieces.popleft()
     rest = _length(first) - length
     if isinstance(first, Silence):
