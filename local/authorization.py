@@ -66,6 +66,8 @@ _S3_OPERATIONS: Final[Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
     ("GET", "tagging"): ("GetObjectTagging", ()),
     ("PUT", "tagging"): ("PutObjectTagging", ()),
     ("PUT", "legal-hold of a version"): ("PutObjectLegalHold", ()),
+    ("GET", "legal-hold of a version"): ("GetObjectLegalHold", ()),
+    ("GET", "retention of a version"): ("GetObjectRetention", ()),
     ("PUT", "tagging of a version"): ("PutObjectVersionTagging", ()),
     ("DELETE", " of a version"): ("DeleteObjectVersion", ()),
 }
@@ -74,6 +76,8 @@ _BUCKET_SETTINGS: Final = {
     "lifecycle": "GetLifecycleConfiguration",
     "object-lock": "GetBucketObjectLockConfiguration",
     "versions": "ListBucketVersions",
+    "uploads": "ListBucketMultipartUploads",
+    "replication": "GetReplicationConfiguration",
 }
 _LISTING_PARAMETERS: Final = frozenset(
     (
@@ -299,7 +303,7 @@ def _s3_operation(
     in no policy.
     """
     if key:
-        names = ("tagging", "legal-hold", "uploadId", "uploads")
+        names = ("tagging", "legal-hold", "retention", "uploadId", "uploads")
         about = next((name for name in names if name in query), "")
         if "versionId" in query:
             about += " of a version"

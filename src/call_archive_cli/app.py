@@ -15,6 +15,7 @@ from call_archive import __version__
 from call_archive_cli.commands.backfill import backfill
 from call_archive_cli.commands.doctor import doctor
 from call_archive_cli.commands.erase import erase
+from call_archive_cli.commands.explain import explain
 from call_archive_cli.commands.fetch import fetch
 from call_archive_cli.commands.follow import follow
 from call_archive_cli.commands.get import get
@@ -39,6 +40,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
     ("backfill", backfill),
     ("doctor", doctor),
     ("rehearse", rehearse),
+    ("explain", explain),
     ("redrive", redrive),
     ("erase", erase),
     ("hold", hold),

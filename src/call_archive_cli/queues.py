@@ -172,7 +172,7 @@ class Batches:
             new = [m for m in messages if m["MessageId"] not in self._hidden]
             # One that was seen before comes again when it was hidden for long enough.
             self._hidden.update({m["MessageId"]: m["ReceiptHandle"] for m in messages})
-            jobs = [_decode(m) for m in new if _sent_ms(m) <= self._began_ms]
+            jobs = [decode_failed_job(m) for m in new if _sent_ms(m) <= self._began_ms]
             if jobs:
                 yield jobs
 
@@ -222,7 +222,8 @@ def _sent_ms(message: MessageTypeDef) -> int:
     return int(message.get("Attributes", {}).get("SentTimestamp", "0"))
 
 
-def _decode(message: MessageTypeDef) -> FailedJob:
+def decode_failed_job(message: MessageTypeDef) -> FailedJob:
+    """A message of the queue of failed jobs."""
     attributes: dict[str, Any] = dict(message.get("MessageAttributes", {}))
 
     def text(*names: str) -> str:

@@ -24,6 +24,7 @@ COMMANDS = [
     "backfill",
     "doctor",
     "rehearse",
+    "explain",
     "redrive",
     "erase",
     "hold",

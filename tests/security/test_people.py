@@ -15,13 +15,16 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from call_archive.keys import hold_key, tombstone_key
+from call_archive_cli.clients import Clients
+from call_archive_cli.stored import S3Store
 from local.clients import REGION
 from local.contact import ACCOUNT
 from tests.security.world import FULL, Json, World, actions_of
 
 POLICIES = Path(__file__).parents[2] / "docs/policies"
 PATH = "/operators/"
-FILES = ("consumer", "operator", "redrive-role")
+FILES = ("consumer", "eraser", "holder", "operator", "redrive-role")
 
 
 class People:
@@ -155,12 +158,115 @@ def fetch_from_the_stream(people: People, name: str) -> None:
     assert got["Payload"].read()
 
 
+def look_for_everything(people: People, name: str) -> None:
+    store = store_of(people, name)
+    assert store.versions([people.call.contact_id])
+    store.uploads([people.call.contact_id])
+
+
+def look_for_versions(people: People, name: str) -> None:
+    assert store_of(people, name).versions([people.call.contact_id])
+
+
+def look_for_replicas(people: People, name: str) -> None:
+    assert people.client(name, "s3").list_object_versions(Bucket=people.world.bucket)
+    try:
+        people.client(name, "s3").get_bucket_replication(Bucket=people.world.bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ReplicationConfigurationNotFoundError":
+            raise
+
+
+def look_for_a_lock(people: People, name: str) -> None:
+    store_of(people, name).has_lock()
+
+
+def write_a_tombstone(people: People, name: str) -> None:
+    store = store_of(people, name)
+    key = tombstone_key(store.prefix, "somebody")
+    store.write_mark(key, {"version": 1, "group": []})
+    assert store.read_mark(key)
+
+
+def mark_a_hold(people: People, name: str) -> None:
+    store = store_of(people, name)
+    key = hold_key(store.prefix, "somebody")
+    store.write_mark(key, {"version": 1, "group": []})
+    assert store.read_mark(key)
+    store.remove_mark(key)
+
+
+def remove_a_version(people: People, name: str) -> None:
+    key = f"{people.world.prefix}recordings/year=2020/month=01/day=01/somebody/1.wav"
+    put = people.world.aws.client("s3").put_object(
+        Bucket=people.world.bucket, Key=key, Body=b"RIFF"
+    )
+    people.client(name, "s3").delete_object(
+        Bucket=people.world.bucket, Key=key, VersionId=put["VersionId"]
+    )
+
+
+def abort_an_upload(people: People, name: str) -> None:
+    key = f"{people.world.prefix}recordings/year=2020/month=01/day=01/somebody/1.wav"
+    upload = people.world.aws.client("s3").create_multipart_upload(
+        Bucket=people.world.bucket, Key=key
+    )
+    people.client(name, "s3").abort_multipart_upload(
+        Bucket=people.world.bucket, Key=key, UploadId=upload["UploadId"]
+    )
+
+
+def ask_for_relatives(people: People, name: str) -> None:
+    instance = people.call.instance_arn.rpartition("/")[2]
+    assert people.client(name, "connect").list_associated_contacts(
+        InstanceId=instance, ContactId=people.call.contact_id
+    )["ContactSummaryList"]
+
+
+def store_of(people: People, name: str) -> S3Store:
+    """What the commands use, with the role's credentials."""
+    clients = RoleClients(people, name)
+    return S3Store(clients, people.world.bucket, people.world.prefix)
+
+
+class RoleClients(Clients):
+    """The commands' clients, as a role."""
+
+    def __init__(self, people: People, name: str) -> None:
+        super().__init__()
+        self._s3 = people.client(name, "s3")
+
+    def s3(self) -> Any:
+        return self._s3
+
+
 type Task = Callable[[People, str], None]
 PROVED_BY: dict[tuple[str, str], Task] = {
     ("consumer", "s3:ListBucket"): list_recordings,
     ("consumer", "s3:GetObject"): read_a_recording,
     ("consumer", "kms:Decrypt"): read_a_recording,
     ("operator", "s3:ListBucket"): list_recordings,
+    ("operator", "s3:ListBucketVersions"): look_for_versions,
+    ("operator", "s3:ListBucketMultipartUploads"): look_for_everything,
+    ("eraser", "s3:ListBucket"): list_recordings,
+    ("eraser", "s3:ListBucketVersions"): look_for_versions,
+    ("eraser", "s3:ListBucketMultipartUploads"): look_for_everything,
+    ("eraser", "s3:GetReplicationConfiguration"): look_for_replicas,
+    ("eraser", "s3:GetBucketObjectLockConfiguration"): look_for_a_lock,
+    ("eraser", "s3:PutObject"): write_a_tombstone,
+    ("eraser", "s3:GetObject"): write_a_tombstone,
+    ("eraser", "s3:DeleteObjectVersion"): remove_a_version,
+    ("eraser", "s3:AbortMultipartUpload"): abort_an_upload,
+    ("eraser", "connect:ListAssociatedContacts"): ask_for_relatives,
+    ("eraser", "kms:Decrypt"): write_a_tombstone,
+    ("eraser", "kms:GenerateDataKey"): write_a_tombstone,
+    ("holder", "s3:ListBucket"): list_recordings,
+    ("holder", "s3:ListBucketVersions"): look_for_versions,
+    ("holder", "s3:GetBucketObjectLockConfiguration"): look_for_a_lock,
+    ("holder", "s3:PutObject"): mark_a_hold,
+    ("holder", "s3:GetObject"): mark_a_hold,
+    ("holder", "s3:DeleteObject"): mark_a_hold,
+    ("holder", "connect:ListAssociatedContacts"): ask_for_relatives,
     ("operator", "s3:GetObject"): read_a_recording,
     ("operator", "kms:Decrypt"): read_a_recording,
     ("operator", "sqs:GetQueueAttributes"): count_jobs,
@@ -182,6 +288,13 @@ FORBIDDEN: dict[tuple[str, Task], str] = {
     ("consumer", look_at_failed_jobs): "sqs:ReceiveMessage",
     ("consumer", describe_the_contact): "connect:DescribeContact",
     ("consumer", fetch_from_the_stream): "kinesisvideo:DescribeStream",
+    ("eraser", read_a_recording): "s3:GetObject",
+    ("eraser", mark_a_hold): "s3:PutObject",
+    ("holder", read_a_recording): "s3:GetObject",
+    ("holder", remove_a_version): "s3:DeleteObjectVersion",
+    ("holder", write_a_tombstone): "s3:PutObject",
+    ("operator", remove_a_version): "s3:DeleteObjectVersion",
+    ("operator", write_a_tombstone): "s3:PutObject",
     ("operator", move_a_job): "sqs:ChangeMessageVisibility",
     ("redrive-role", read_a_recording): "s3:GetObject",
     ("redrive-role", fetch_from_the_stream): "kinesisvideo:DescribeStream",
