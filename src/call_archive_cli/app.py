@@ -21,6 +21,7 @@ from call_archive_cli.commands.follow import follow
 from call_archive_cli.commands.get import get
 from call_archive_cli.commands.hold import hold, release
 from call_archive_cli.commands.inspect import inspect
+from call_archive_cli.commands.join import join
 from call_archive_cli.commands.list import list_recordings
 from call_archive_cli.commands.redrive import redrive
 from call_archive_cli.commands.rehearse import rehearse
@@ -36,6 +37,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
     ("report", report),
     ("list", list_recordings),
     ("get", get),
+    ("join", join),
     ("verify", verify),
     ("backfill", backfill),
     ("doctor", doctor),

@@ -63,7 +63,7 @@ def write_recording(archive: CallArchive, call: ArchivedCall, file: BinaryIO) ->
     if call.manifest is None:
         return call.problem
     with tempfile.NamedTemporaryFile(prefix="call-archive-") as whole:
-        _, damage = _save(archive, call.entry, call.manifest, Path(whole.name))
+        _, damage = save_recording(archive, call.entry, call.manifest, Path(whole.name))
         if not damage:
             shutil.copyfileobj(whole, file)
             file.flush()
@@ -91,7 +91,7 @@ def _download(
             )
     partial = done.recording.with_name(f".{done.recording.name}.partial")
     try:
-        manifest, damage = _save(archive, call.entry, manifest, partial)
+        manifest, damage = save_recording(archive, call.entry, manifest, partial)
         if damage:
             return _failed(done, damage, FOUND_WRONG)
         partial.replace(done.recording)
@@ -103,7 +103,7 @@ def _download(
     return done
 
 
-def _save(
+def save_recording(
     archive: CallArchive, entry: Entry, manifest: Manifest, path: Path
 ) -> tuple[Manifest, str]:
     """A recording into a file; its manifest, and what is wrong with it, "" if nothing is."""

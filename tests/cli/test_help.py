@@ -20,6 +20,7 @@ COMMANDS = [
     "report",
     "list",
     "get",
+    "join",
     "verify",
     "backfill",
     "doctor",
