@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from call_archive_cli.errors import describe, is_about_credentials
 from call_archive_cli.exits import CommandError
-from call_archive_cli.manifests import Manifest, ManifestError, decode_manifest
+from call_archive_cli.manifests import ManifestError, StoredManifest, decode_manifest
 from call_archive_cli.threads import Pool, ahead
 from call_archive_cli.verification import find_difference, take_fingerprint
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
 
+    from call_archive.recording.manifest import Manifest
     from call_archive_cli.clients import Clients
     from call_archive_cli.days import Wanted
 
@@ -97,20 +98,20 @@ class ArchivedCall:
     """A manifest in the archive, read.
 
     Attributes:
-        manifest: None if it cannot be read as one.
+        stored: its manifest; None if it cannot be read as one.
         problem: why not.
         is_foreign: the object at the manifest's key is not a manifest.
     """
 
     entry: Entry
-    manifest: Manifest | None
+    stored: StoredManifest | None
     problem: str = ""
     is_foreign: bool = False
 
     @property
     def is_complete(self) -> bool:
         """Whether there is a manifest that says so."""
-        return self.manifest is not None and self.manifest.is_complete
+        return self.stored is not None and self.stored.manifest.is_complete
 
     @property
     def unread(self) -> str:
@@ -267,7 +268,7 @@ class CallArchive:
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
 
-    def read_manifest(self, entry: Entry) -> Manifest:
+    def read_manifest(self, entry: Entry) -> StoredManifest:
         """An entry's manifest.
 
         Raises:
@@ -291,14 +292,15 @@ class CallArchive:
         before, damage = None, ""
         for _ in range(REPLACEMENTS):
             try:
-                manifest = self.read_manifest(entry)
+                stored = self.read_manifest(entry)
             except ManifestError as error:
                 return Checked(entry, damage=f"its manifest is not one: {error}")
             except GoneError:
                 return self._verify_without_manifest(entry)
-            if manifest == before:
+            manifest = stored.manifest
+            if stored == before:
                 return Checked(entry, manifest.is_complete, damage)
-            before = manifest
+            before = stored
             damage = _mismatch(entry, manifest) or self._compare(entry, manifest)
             if not damage:
                 return Checked(entry, manifest.is_complete)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from call_archive_cli.archive import ArchivedCall, CallArchive, Entry
-    from call_archive_cli.manifests import Manifest
+    from call_archive_cli.manifests import StoredManifest
 
 DOWNLOADERS: Final = 8
 READ_BYTES: Final = 1_048_576
@@ -60,10 +60,10 @@ def download_each(
 
 def write_recording(archive: CallArchive, call: ArchivedCall, file: BinaryIO) -> str:
     """One recording into a pipe, if it is sound; why it is not, "" if it is."""
-    if call.manifest is None:
+    if call.stored is None:
         return call.problem
     with tempfile.NamedTemporaryFile(prefix="call-archive-") as whole:
-        _, damage = save_recording(archive, call.entry, call.manifest, Path(whole.name))
+        _, damage = save_recording(archive, call.entry, call.stored, Path(whole.name))
         if not damage:
             shutil.copyfileobj(whole, file)
             file.flush()
@@ -75,13 +75,13 @@ def _download(
 ) -> Download:
     stem = directory / call.entry.tail.rpartition("/")[2]
     done = Download(stem.with_suffix(".wav"), stem.with_suffix(".json"), call.entry.recording_key)
-    manifest = call.manifest
-    if manifest is None:
+    stored = call.stored
+    if stored is None:
         code = FOUND_WRONG if call.is_foreign else REFUSED
         return _failed(done, f"its manifest cannot be used: {call.problem}", code)
     if done.recording.exists():
-        if _is_same(done.recording, manifest):
-            _write_manifest(done.manifest, manifest)
+        if _is_same(done.recording, stored):
+            _write_manifest(done.manifest, stored)
             return done
         if not overwrite:
             return _failed(
@@ -91,7 +91,7 @@ def _download(
             )
     partial = done.recording.with_name(f".{done.recording.name}.partial")
     try:
-        manifest, damage = save_recording(archive, call.entry, manifest, partial)
+        stored, damage = save_recording(archive, call.entry, stored, partial)
         if damage:
             return _failed(done, damage, FOUND_WRONG)
         partial.replace(done.recording)
@@ -99,30 +99,30 @@ def _download(
         return _failed(done, str(error), REFUSED)
     finally:
         partial.unlink(missing_ok=True)
-    _write_manifest(done.manifest, manifest)
+    _write_manifest(done.manifest, stored)
     return done
 
 
 def save_recording(
-    archive: CallArchive, entry: Entry, manifest: Manifest, path: Path
-) -> tuple[Manifest, str]:
+    archive: CallArchive, entry: Entry, stored: StoredManifest, path: Path
+) -> tuple[StoredManifest, str]:
     """A recording into a file; its manifest, and what is wrong with it, "" if nothing is."""
     while True:
         try:
             found = archive.consume(entry.recording_key, lambda reads: _copy(reads, path))
-            damage = find_difference(manifest, found)
+            damage = find_difference(stored.manifest, found)
         except GoneError:
             damage = "the recording is missing"
         if not damage:
-            return manifest, ""
+            return stored, ""
         # Perhaps it was replaced meanwhile: its manifest comes last.
         try:
             newer = archive.read_manifest(entry)
         except (GoneError, ManifestError) as error:
-            return manifest, f"{damage}, and its manifest is gone ({error})"
-        if newer == manifest:
-            return manifest, damage
-        manifest = newer
+            return stored, f"{damage}, and its manifest is gone ({error})"
+        if newer == stored:
+            return stored, damage
+        stored = newer
 
 
 def _copy(reads: Iterable[bytes], path: Path) -> Fingerprint:
@@ -136,15 +136,15 @@ def _copy(reads: Iterable[bytes], path: Path) -> Fingerprint:
         return take_fingerprint(written())
 
 
-def _is_same(path: Path, manifest: Manifest) -> bool:
+def _is_same(path: Path, stored: StoredManifest) -> bool:
     with path.open("rb") as file:
         found = take_fingerprint(iter(lambda: file.read(READ_BYTES), b""))
-    return not find_difference(manifest, found)
+    return not find_difference(stored.manifest, found)
 
 
-def _write_manifest(path: Path, manifest: Manifest) -> None:
+def _write_manifest(path: Path, stored: StoredManifest) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(manifest.body)
+    partial.write_bytes(stored.body)
     partial.replace(path)
 
 

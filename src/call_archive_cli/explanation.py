@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from call_archive.errors import ArchiveError
 from call_archive.fields import instance_id_of, region_of
 from call_archive.keys import hold_key, tombstone_key
+from call_archive.moments import format_utc, to_datetime
 from call_archive_cli.days import Wanted
 from call_archive_cli.errors import describe
 from call_archive_cli.queues import decode_failed_job
@@ -317,7 +318,7 @@ def _advise_incomplete(known: Known, now: datetime) -> Iterator[str]:
             continue
         start = call.entry.tail.rpartition("/")[2]
         stretch = kept.get(start)
-        if call.manifest is None:
+        if call.stored is None:
             yield f"{call.entry.manifest_key} is no manifest: {call.problem}."
         elif stretch is None or stretch.is_gone:
             yield f"Fragment {start}: incomplete, and no later run is known to do better."
@@ -340,32 +341,28 @@ def _with(stretch: Stretch, until: datetime | None, *, is_gone: bool) -> Stretch
 
 
 def _call_lines(call: ArchivedCall) -> Iterator[str]:
-    manifest = call.manifest
-    if manifest is None:
+    if call.stored is None:
         yield f"{call.entry.manifest_key}: {call.problem}"
         return
-    document = manifest.document
-    stretch = document.get("stretch")
-    stops = stretch.get("stopFragmentNumbers") if isinstance(stretch, dict) else None
+    manifest = call.stored.manifest
     yield (
         f"{call.entry.recording_key}: {clock(manifest.duration_ms)} from "
-        f"{_time(manifest.started_at)}, {'complete' if manifest.is_complete else 'INCOMPLETE'}"
+        f"{_time(to_datetime(manifest.started_at_ms))}, "
+        f"{'complete' if manifest.is_complete else 'INCOMPLETE'}"
     )
-    told = ", ".join(map(str, stops)) if isinstance(stops, list) else ""
+    stops = sorted(manifest.told.stops) if manifest.told else []
     yield (
-        f"  told by {manifest.trigger}, archived {document.get('archivedAt', 'at no known time')}; "
-        f"stops that were told: {told or 'none'}"
+        f"  told by {manifest.trigger}, archived {format_utc(manifest.archived_at_ms)}; "
+        f"stops that were told: {', '.join(map(str, stops)) or 'none'}"
     )
-    reasons = document.get("reasons")
-    for reason in reasons if isinstance(reasons, list) else []:
+    for reason in manifest.reasons:
         yield f"  {reason}"
 
 
 def _instance_of(known: Known) -> str:
     for call in known.calls:
-        arn = call.manifest.document.get("instanceArn") if call.manifest else None
-        if isinstance(arn, str) and ":instance/" in arn:
-            return arn
+        if call.stored and ":instance/" in call.stored.manifest.instance_arn:
+            return call.stored.manifest.instance_arn
     return ""
 
 

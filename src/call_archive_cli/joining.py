@@ -11,12 +11,12 @@ import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from call_archive.media.pcm import SAMPLE_BYTES, SAMPLE_RATE_HZ
+from call_archive.moments import format_utc
 from call_archive.recording.wav import HEADER_BYTES, build_header
 from call_archive_cli.archive import UnreadError
 from call_archive_cli.download import save_recording
@@ -25,8 +25,8 @@ from call_archive_cli.exits import FOUND_WRONG, CommandError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from call_archive.recording.manifest import Manifest
     from call_archive_cli.archive import ArchivedCall, CallArchive
-    from call_archive_cli.manifests import Manifest
 
 READ_BYTES: Final = 1_048_576
 SAMPLES_A_MS: Final = SAMPLE_RATE_HZ // 1000
@@ -89,24 +89,24 @@ def _fetch(archive: CallArchive, call: ArchivedCall, directory: Path) -> tuple[M
         CommandError: it is damaged, or cannot be read.
     """
     key = call.entry.recording_key
-    if call.manifest is None:
+    if call.stored is None:
         raise CommandError(f"{call.entry.manifest_key} cannot be used: {call.problem}", FOUND_WRONG)
     path = directory / f"{hashlib.sha256(key.encode()).hexdigest()}.wav"
     try:
-        manifest, damage = save_recording(archive, call.entry, call.manifest, path)
+        stored, damage = save_recording(archive, call.entry, call.stored, path)
     except UnreadError as error:
         raise CommandError(f"{key}: {error}") from error
     if damage:
         raise CommandError(f"{key}: {damage}; nothing was joined", FOUND_WRONG)
-    return manifest, path
+    return stored.manifest, path
 
 
 def _place(fetched: Sequence[tuple[Manifest, Path]]) -> list[Part]:
     """The parts on the clock of the first one."""
-    ordered = sorted(fetched, key=lambda pair: (pair[0].started_at, str(pair[1])))
-    first, parts, end = ordered[0][0].started_at, list[Part](), 0
+    ordered = sorted(fetched, key=lambda pair: (pair[0].started_at_ms, str(pair[1])))
+    first_ms, parts, end = ordered[0][0].started_at_ms, list[Part](), 0
     for manifest, path in ordered:
-        told = (manifest.started_at - first) // timedelta(milliseconds=1) * SAMPLES_A_MS
+        told = (manifest.started_at_ms - first_ms) * SAMPLES_A_MS
         at = max(told, end)
         samples = (path.stat().st_size - HEADER_BYTES) // (manifest.channels * SAMPLE_BYTES)
         parts.append(Part(manifest, path, at, samples, at - told))
@@ -131,7 +131,7 @@ def _pcm(parts: Sequence[Part], channels: int) -> Iterator[bytes]:
 def _widen(mono: bytes, manifest: Manifest) -> bytes:
     """A mono part on its side of a stereo call, with silence on the other."""
     stereo = bytearray(2 * len(mono))
-    offset = SAMPLE_BYTES if manifest.document.get("tracks") == [_TO_CUSTOMER] else 0
+    offset = SAMPLE_BYTES if manifest.tracks == (_TO_CUSTOMER,) else 0
     stereo[offset::4] = mono[0::2]
     stereo[offset + 1 :: 4] = mono[1::2]
     return bytes(stereo)
@@ -150,7 +150,7 @@ def _describe(
         "kind": "JoinedCall",
         "contactIds": list(dict.fromkeys(part.manifest.contact_id for part in parts)),
         "recording": target.name,
-        "startedAt": _text(parts[0].manifest.started_at),
+        "startedAt": format_utc(parts[0].manifest.started_at_ms),
         "channels": channels,
         "sampleRateHz": SAMPLE_RATE_HZ,
         "durationMs": _ms(parts[-1].at + parts[-1].samples),
@@ -163,24 +163,19 @@ def _describe(
 
 
 def _describe_part(part: Part) -> Mapping[str, Any]:
-    document = part.manifest.document
     return {
         "contactId": part.manifest.contact_id,
         "recordingUri": part.manifest.recording_uri,
         "sha256": part.manifest.sha256,
-        "startedAt": _text(part.manifest.started_at),
+        "startedAt": format_utc(part.manifest.started_at_ms),
         "atMs": _ms(part.at),
         "lengthMs": _ms(part.samples),
         "movedMs": _ms(part.moved),
-        "tracks": document.get("tracks"),
+        "tracks": list(part.manifest.tracks),
         "complete": part.manifest.is_complete,
-        "reasons": document.get("reasons"),
+        "reasons": list(part.manifest.reasons),
     }
 
 
 def _ms(samples: int) -> int:
     return round(samples / SAMPLES_A_MS)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

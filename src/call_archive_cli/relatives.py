@@ -8,7 +8,7 @@ What a source does not say is told, and not guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
@@ -22,8 +22,8 @@ from call_archive_cli.errors import describe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from call_archive.recording.manifest import Manifest
     from call_archive_cli.archive import ArchivedCall, CallArchive
-    from call_archive_cli.manifests import Manifest
 
 EVERYTHING: Final = Wanted(None, None)
 PAGE: Final = 100
@@ -56,11 +56,13 @@ class RelativesOf:
 
     def _from_manifests(self, contact_ids: frozenset[str]) -> frozenset[str]:
         days = self.archive.choose(EVERYTHING)
-        own: list[Manifest] = []
+        own: list[tuple[date, Manifest]] = []
         for contact_id in sorted(contact_ids):
             own += self._manifests(self.archive.find(self.archive.entries(days, contact_id)))
-        first_ids = contact_ids | {initial_of(manifest) for manifest in own}
-        around = sorted({day for manifest in own for day in _around(manifest)} & set(days))
+        first_ids = contact_ids | {initial_of(manifest) for _, manifest in own}
+        around = sorted(
+            day for day in days if any(abs(day - own_day) <= AROUND for own_day, _ in own)
+        )
         if not own:
             self._notes.append(
                 "no manifest of these contacts is there, so related contacts are known only as far "
@@ -72,16 +74,17 @@ class RelativesOf:
         )
         nearby = self._manifests(self.archive.find(self.archive.entries(around)))
         return first_ids | {
-            manifest.contact_id for manifest in nearby if initial_of(manifest) in first_ids
+            manifest.contact_id for _, manifest in nearby if initial_of(manifest) in first_ids
         }
 
-    def _manifests(self, calls: Iterator[ArchivedCall]) -> Iterator[Manifest]:
+    def _manifests(self, calls: Iterator[ArchivedCall]) -> Iterator[tuple[date, Manifest]]:
+        """Each manifest with the day of its key: its own times may be a wrong clock's."""
         for call in calls:
-            if call.manifest is None:
+            if call.stored is None:
                 self._notes.append(f"{call.entry.manifest_key} cannot be read: {call.problem}")
                 continue
-            self.instance_arn = self.instance_arn or _instance_of(call.manifest)
-            yield call.manifest
+            self.instance_arn = self.instance_arn or _instance_of(call.stored.manifest)
+            yield _day_of(call), call.stored.manifest
 
     def _from_connect(self, contact_ids: frozenset[str]) -> frozenset[str]:
         if not self.instance_arn:
@@ -126,21 +129,18 @@ class RelativesOf:
 
 def initial_of(manifest: Manifest) -> str:
     """The initial contact that a manifest names; its own contact if it names none."""
-    named = manifest.document.get("initialContactId")
     try:
-        return decode_contact_id(named) if isinstance(named, str) else manifest.contact_id
+        return decode_contact_id(manifest.initial_contact_id)
     except RequestError:
         return manifest.contact_id
 
 
 def _instance_of(manifest: Manifest) -> str:
-    named = manifest.document.get("instanceArn")
     try:
-        return decode_instance_arn(named) if isinstance(named, str) else ""
+        return decode_instance_arn(manifest.instance_arn)
     except RequestError:
         return ""
 
 
-def _around(manifest: Manifest) -> list[date]:
-    day = manifest.started_at.date()
-    return [day - AROUND, day, day + AROUND]
+def _day_of(call: ArchivedCall) -> date:
+    return datetime.strptime(f"{call.entry.day}+0000", "year=%Y/month=%m/day=%d%z").date()

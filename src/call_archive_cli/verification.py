@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from call_archive_cli.manifests import Manifest
+    from call_archive.recording.manifest import Manifest
 
 _RIFF_BYTES: Final = 8
 

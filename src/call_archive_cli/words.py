@@ -1,9 +1,12 @@
 """A manifest and its figures in words and lines, for a person."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from rich.table import Table
+
+from call_archive.moments import format_utc
+from call_archive.recording.manifest import Manifest, Place
 
 MS_PER_MINUTE: Final = 60_000
 _TRACK_NAMES: Final = {
@@ -30,29 +33,30 @@ def track_name(direction: str) -> str:
     return _TRACK_NAMES.get(direction, direction)
 
 
-def manifest_lines(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def manifest_lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """What a manifest says, as pairs of a heading and a text."""
-    fragments = manifest["fragments"]
-    yield "contact", manifest["contactId"]
-    yield "recording", manifest["recordingUri"]
-    yield "started", manifest["startedAt"]
-    yield "length", f"{clock(manifest['durationMs'])} ({manifest['bytes']:,} bytes)"
-    yield "channels", ", ".join(map(track_name, manifest["tracks"]))
-    yield "complete", "yes" if manifest["complete"] else "NO"
-    for reason in manifest["reasons"]:
+    counts = manifest.fragments
+    yield "contact", manifest.contact_id
+    yield "recording", manifest.recording_uri
+    yield "started", format_utc(manifest.started_at_ms)
+    yield "length", f"{clock(manifest.duration_ms)} ({manifest.size_bytes:,} bytes)"
+    yield "channels", ", ".join(map(track_name, manifest.tracks))
+    yield "complete", "yes" if manifest.is_complete else "NO"
+    for reason in manifest.reasons:
         yield "because", reason
-    refused = f"{fragments['foreign']:,} of other contacts, {fragments['untagged']:,} untagged"
-    accepted = f"{fragments['accepted']:,} of {fragments['listed']:,} listed"
+    refused = f"{counts.foreign:,} of other contacts, {counts.untagged:,} untagged"
+    accepted = f"{counts.accepted:,} of {counts.listed:,} listed"
     yield "fragments", f"{accepted}; refused: {refused}"
-    if fragments["missing"]:
-        yield "missing", ", ".join(fragments["missing"])
-    yield "gaps", _holes(manifest["gaps"])
-    yield "overlaps", _holes(manifest["overlaps"])
-    yield "sha256", manifest["sha256"]
-    yield "archived", f"{manifest['archivedAt']} by {manifest['software']} ({manifest['trigger']})"
+    if counts.missing:
+        yield "missing", ", ".join(map(str, counts.missing))
+    yield "gaps", _places(manifest.gaps)
+    yield "overlaps", _places(manifest.overlaps)
+    yield "sha256", manifest.sha256
+    archived_at = format_utc(manifest.archived_at_ms)
+    yield "archived", f"{archived_at} by {manifest.software} ({manifest.trigger})"
 
 
-def manifest_table(manifest: Mapping[str, Any]) -> Table:
+def manifest_table(manifest: Manifest) -> Table:
     """The lines of a manifest as a table without rules."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", justify="right")
@@ -62,10 +66,10 @@ def manifest_table(manifest: Mapping[str, Any]) -> Table:
     return table
 
 
-def _holes(holes: list[Mapping[str, Any]]) -> str:
-    if not holes:
+def _places(places: Sequence[Place]) -> str:
+    if not places:
         return "none"
-    total_ms = sum(hole["lengthMs"] for hole in holes)
-    places = ", ".join(f"{clock(hole['atMs'])} ({hole['lengthMs']} ms)" for hole in holes[:5])
-    more = f" and {len(holes) - 5:,} more" if len(holes) > 5 else ""
-    return f"{len(holes):,}, {total_ms:,} ms in all: {places}{more}"
+    total_ms = sum(place.length_ms for place in places)
+    first = ", ".join(f"{clock(place.at_ms)} ({place.length_ms} ms)" for place in places[:5])
+    more = f" and {len(places) - 5:,} more" if len(places) > 5 else ""
+    return f"{len(places):,}, {total_ms:,} ms in all: {first}{more}"

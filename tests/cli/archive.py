@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.integration.journey import CONTACT_ID, RESOURCES, caller
+from tests.support.manifests import older_manifest
 
 type Json = dict[str, Any]
 
@@ -33,24 +34,17 @@ def build_manifest(
     """The manifest of a complete recording."""
     length_ms = (len(body) - 44) // 16
     ended = datetime.fromisoformat(started) + timedelta(milliseconds=length_ms)
-    return {
-        "version": 1,
-        "contactId": contact_id,
-        "recordingUri": f"s3://bucket/{recording_key}",
-        "tracks": ["AUDIO_FROM_CUSTOMER"],
-        "channels": 1,
-        "sampleRateHz": 8000,
-        "durationMs": length_ms,
-        "startedAt": started,
-        "endedAt": f"{ended:%Y-%m-%dT%H:%M:%S.000Z}",
-        "bytes": len(body),
-        "sha256": hashlib.sha256(body).hexdigest(),
-        "complete": True,
-        "reasons": [],
-        "gaps": [],
-        "overlaps": [],
-        "trigger": "flow",
-    }
+    return older_manifest(
+        contactId=contact_id,
+        initialContactId=contact_id,
+        instanceArn="",
+        recordingUri=f"s3://bucket/{recording_key}",
+        durationMs=length_ms,
+        startedAt=started,
+        endedAt=f"{ended:%Y-%m-%dT%H:%M:%S.000Z}",
+        bytes=len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+    )
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,16 @@ def test_related_contacts_go_too(run: Run, versioned: Archive, s3: Any, aws: Loc
     assert len(left(s3, OTHER_CONTACT_ID)) == 2
 
 
+@pytest.mark.parametrize("started", ["1970-01-01T00:00:05.000Z", "0001-01-01T00:00:00.000Z"])
+def test_related_contacts_of_a_recording_whose_clock_was_wrong(
+    run: Run, versioned: Archive, started: str
+) -> None:
+    versioned.put(initialContactId=CONTACT_ID, startedAt=started)
+    versioned.put(TRANSFER_ID, initialContactId=CONTACT_ID)
+    told = run("erase", CONTACT_ID, *BUCKET, "--dry-run", "--json")
+    assert len(json.loads(told.stdout)["versions"]) == 4
+
+
 def test_only_one_contact(run: Run, versioned: Archive, s3: Any) -> None:
     versioned.put(initialContactId=CONTACT_ID)
     versioned.put(TRANSFER_ID, initialContactId=CONTACT_ID)

@@ -237,6 +237,32 @@ def test_counts_are_counts(key: str, value: object) -> None:
     assert key in str(refusal(json.dumps(older_manifest(fragments=counts)).encode()))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gaps", [1]),
+        ("gaps", [{"atMs": "1", "lengthMs": 2, "track": "AUDIO_FROM_CUSTOMER"}]),
+        ("overlaps", [{"atMs": 1, "lengthMs": -2, "track": "AUDIO_FROM_CUSTOMER"}]),
+        ("overlaps", [{"atMs": 1, "lengthMs": 2}]),
+        ("overlaps", [{"atMs": 1, "lengthMs": 10**400, "track": "AUDIO_FROM_CUSTOMER"}]),
+        ("durationMs", 2**63),
+        ("channels", 0),
+        ("channels", 3),
+        ("channels", 10**30),
+        ("sha256", "ab" * 31),
+        ("sha256", "AB" * 32),
+        ("sha256", "ab" * 32 + "\n"),
+        ("startedAt", "0001-01-01T00:00:00+05:00"),
+        ("endedAt", "9999-12-31T23:59:59-12:00"),
+        ("archivedAt", "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_a_value_that_no_recording_has_is_refused(key: str, value: object) -> None:
+    error = refusal(json.dumps(older_manifest() | {key: value}).encode())
+    assert error.code == Code.FOREIGN_MANIFEST
+    assert f"its {key} is" in str(error)
+
+
 def test_a_time_has_a_zone_and_a_manifest_a_size() -> None:
     document = older_manifest(startedAt="2022-01-04T16:05:55.374")
     assert "startedAt" in str(refusal(json.dumps(document).encode()))

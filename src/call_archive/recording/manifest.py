@@ -18,7 +18,7 @@ from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger
 from call_archive.limits import MAX_FRAGMENT_NUMBER_DIGITS, MAX_MANIFEST_BYTES
 from call_archive.media.pcm import SAMPLE_RATE_HZ, Direction, milliseconds
-from call_archive.moments import format_utc, to_ms
+from call_archive.moments import format_utc, to_datetime, to_ms
 from call_archive.reasons import Code, Reason
 from call_archive.recording.clock import Deviations
 from call_archive.recording.knowledge import Held, Knowledge, Run
@@ -26,8 +26,23 @@ from call_archive.recording.timeline import Hole
 
 MANIFEST_VERSION = 1
 
+_MAX_CHANNELS = 2
+_MAX_COUNT = 2**63 - 1  # Athena's bigint.
 _NUMBER = re.compile(rf"[0-9]{{1,{MAX_FRAGMENT_NUMBER_DIGITS}}}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _START_IN_URI = re.compile(r"/([0-9]+)\.wav\Z")
+
+
+class ManifestError(StorageFaultError):
+    """What is at a manifest's key is not a manifest, or one of another version.
+
+    Attributes:
+        what: what is wrong with it, such as "it is not JSON".
+    """
+
+    def __init__(self, code: Code, what: str, text: str) -> None:
+        super().__init__(code, text)
+        self.what = what
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,14 +339,10 @@ def decode_manifest(document: bytes) -> Manifest:
     """Reads a manifest from the bytes of an object.
 
     Raises:
-        StorageFaultError: it is not a manifest, or one of another version.
+        ManifestError: it is not a manifest, or one of another version.
     """
     if len(document) > MAX_MANIFEST_BYTES:
-        raise StorageFaultError(
-            Code.FOREIGN_MANIFEST,
-            f"the object at the manifest's key has more than {MAX_MANIFEST_BYTES} bytes, so it is "
-            "not a manifest: move it away",
-        )
+        raise _foreign(f"it has more than {MAX_MANIFEST_BYTES} bytes")
     try:
         return read_manifest(json.loads(document))
     except (ValueError, RecursionError) as error:
@@ -342,7 +353,7 @@ def read_manifest(document: object) -> Manifest:
     """Reads a manifest from a decoded JSON value.
 
     Raises:
-        StorageFaultError: it is not a manifest, or one of another version.
+        ManifestError: it is not a manifest, or one of another version.
     """
     if not isinstance(document, dict):
         raise _foreign("it is not a JSON object")
@@ -357,13 +368,13 @@ def read_manifest(document: object) -> Manifest:
         stream_arn=keys.read("streamArn", _text),
         recording_uri=keys.read("recordingUri", _text),
         tracks=keys.read_each("tracks", _text),
-        channels=keys.read("channels", _count),
+        channels=keys.read("channels", _channels),
         sample_rate_hz=keys.read("sampleRateHz", _count),
         duration_ms=keys.read("durationMs", _count),
         started_at_ms=keys.read("startedAt", _moment),
         ended_at_ms=keys.read("endedAt", _moment),
         size_bytes=keys.read("bytes", _count),
-        sha256=keys.read("sha256", _text),
+        sha256=keys.read("sha256", _sha256),
         is_complete=keys.read("complete", _truth),
         reasons=keys.read_each("reasons", _text),
         fragments=FragmentCounts(
@@ -444,10 +455,11 @@ def _check_version(version: object) -> None:
     if type(version) is not int:
         raise _foreign("it has no version")
     if version != MANIFEST_VERSION:
-        raise StorageFaultError(
+        what = f"of version {str(version)[:20]}, and this software reads {MANIFEST_VERSION}"
+        raise ManifestError(
             Code.UNKNOWN_MANIFEST,
-            f"the manifest is of version {str(version)[:20]}, and this software writes "
-            f"{MANIFEST_VERSION}: deploy the newer version; never remove the manifest",
+            f"it is {what}",
+            f"the manifest is {what}: deploy the newer version; never remove the manifest",
         )
 
 
@@ -466,9 +478,21 @@ def _truth(value: object) -> bool:
 def _count(value: object) -> int:
     if type(value) is not int:
         raise TypeError
-    if value < 0:
+    if not 0 <= value <= _MAX_COUNT:
         raise ValueError
     return value
+
+
+def _channels(value: object) -> int:
+    if not 1 <= (channels := _count(value)) <= _MAX_CHANNELS:
+        raise ValueError
+    return channels
+
+
+def _sha256(value: object) -> str:
+    if not _SHA256.fullmatch(text := _text(value)):
+        raise ValueError
+    return text
 
 
 def _number(value: object) -> int:
@@ -481,7 +505,10 @@ def _moment(value: object) -> int:
     moment = datetime.fromisoformat(_text(value))
     if moment.tzinfo is None:
         raise ValueError
-    return to_ms(moment)
+    moment_ms = to_ms(moment)
+    # In UTC and in whole milliseconds it may be outside the years 1 to 9999.
+    to_datetime(moment_ms)
+    return moment_ms
 
 
 def _sequence(value: object) -> Sequence[object]:
@@ -548,8 +575,9 @@ def _encode_place(place: Place) -> dict[str, object]:
     return {"atMs": place.at_ms, "lengthMs": place.length_ms, "track": place.track}
 
 
-def _foreign(what: str) -> StorageFaultError:
-    return StorageFaultError(
+def _foreign(what: str) -> ManifestError:
+    return ManifestError(
         Code.FOREIGN_MANIFEST,
+        what,
         f"the object at the manifest's key is not a manifest, because {what}: move it away",
     )

@@ -28,6 +28,7 @@ from call_archive_cli.session import session_of
 if TYPE_CHECKING:
     from call_archive.intake.contact import ArchiveRequest
     from call_archive_cli.clients import Clients
+    from call_archive_cli.manifests import StoredManifest
 
 
 def fetch(
@@ -93,14 +94,14 @@ def fetch(
     failures: list[ArchiveError | CommandError] = [*order.refusals]
     manifests = list(_fetch_each(clients, order, Target(output, track, overwrite), failures))
     if as_json:
-        typer.echo(json.dumps(manifests, indent=2))
-    for manifest in () if as_json else manifests:
-        results().print(manifest_table(manifest))
+        typer.echo(json.dumps([stored.document for stored in manifests], indent=2))
+    for stored in () if as_json else manifests:
+        results().print(manifest_table(stored.manifest))
     for told, times in Counter(map(describe, failures)).items():
         print_error(f"{told} ({times} recordings)" if times > 1 else told)
     if failures:
         raise typer.Exit(max(getattr(failure, "exit_code", REFUSED) for failure in failures))
-    if not all(manifest["complete"] for manifest in manifests):
+    if not all(stored.manifest.is_complete for stored in manifests):
         raise typer.Exit(FOUND_WRONG)
 
 
@@ -118,10 +119,11 @@ def _fetch_each(
     order: "ArchiveRequest",
     target: Target,
     failures: list[ArchiveError | CommandError],
-) -> Iterator[dict[str, object]]:
+) -> Iterator["StoredManifest"]:
     """The manifests; a recording that cannot be had does not keep the others back."""
     from call_archive_cli.console import messages
     from call_archive_cli.fetch import fetch_job
+    from call_archive_cli.manifests import decode_manifest
     from call_archive_cli.streams import directions_of
 
     for job in order.jobs:
@@ -137,4 +139,4 @@ def _fetch_each(
         except (ArchiveError, CommandError) as failure:
             failures.append(failure)
         else:
-            yield json.loads(archive.manifest.read_bytes())
+            yield decode_manifest(archive.manifest.read_bytes())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from call_archive.moments import format_utc, to_datetime
 from call_archive_cli.exits import REFUSED
 from call_archive_cli.options import (
     All,
@@ -22,8 +23,8 @@ from call_archive_cli.options import (
 from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
+    from call_archive.recording.manifest import Manifest
     from call_archive_cli.archive import ArchivedCall, CallArchive, Entry
-    from call_archive_cli.manifests import Manifest
 
 WIDE: Final = 100
 """Columns of a terminal in which the whole list has room; `--json` has everything."""
@@ -40,7 +41,7 @@ class Counts:
 
     def add(self, call: "ArchivedCall") -> None:
         """Counts a call."""
-        self.recordings += call.manifest is not None
+        self.recordings += call.stored is not None
         self.foreign += call.is_foreign
         self.unread += bool(call.unread)
 
@@ -163,16 +164,14 @@ def _sorted(
 
 
 def _started(call: "ArchivedCall") -> str:
-    return (
-        "" if call.manifest is None else call.manifest.started_at.isoformat(timespec="milliseconds")
-    )
+    return "" if call.stored is None else format_utc(call.stored.manifest.started_at_ms)
 
 
 def _as_json(call: "ArchivedCall") -> str:
     document: Any = (
         {"key": call.entry.manifest_key, "problem": call.problem}
-        if call.manifest is None
-        else call.manifest.document
+        if call.stored is None
+        else call.stored.document
     )
     return json.dumps(document, indent=2)
 
@@ -180,11 +179,10 @@ def _as_json(call: "ArchivedCall") -> str:
 def _as_line(call: "ArchivedCall") -> str:
     from rich.markup import escape
 
-    manifest = call.manifest
-    if manifest is None:
+    if call.stored is None:
         what = "not a manifest" if call.is_foreign else "not read"
         return f"[red]{what}: {escape(call.entry.manifest_key)} ({escape(call.problem)})[/]"
-    return _columns(manifest)
+    return _columns(call.stored.manifest)
 
 
 def _columns(manifest: "Manifest") -> str:
@@ -194,10 +192,11 @@ def _columns(manifest: "Manifest") -> str:
     from call_archive_cli.words import clock
 
     length = clock(manifest.duration_ms).partition(".")[0]
+    started = f"{to_datetime(manifest.started_at_ms):%Y-%m-%d %H:%M:%S}"
     complete = "yes     " if manifest.is_complete else "[bold red]NO[/]      "
     return (
-        f"{manifest.started_at:%Y-%m-%d %H:%M:%S}  {escape(manifest.contact_id):36}  "
-        f"{length:>9}  {complete}{_MORE}  {manifest.gaps or '':>4}  {escape(manifest.trigger)}"
+        f"{started}  {escape(manifest.contact_id):36}  {length:>9}  {complete}"
+        f"{_MORE}  {len(manifest.gaps) or '':>4}  {escape(manifest.trigger)}"
     )
 
 

@@ -4,11 +4,11 @@ A lost fragment leaves a gap in each track, and a number in the manifest's list 
 For a listener that is one event.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from call_archive_cli.report.described import Described, Hole
+from call_archive.recording.manifest import Manifest, Place
 from call_archive_cli.words import clock, count, track_name
 
 SERVER_MS_SHIFT: Final = 28
@@ -56,14 +56,14 @@ class _Stretch:
         return self.end_ms - self.start_ms
 
 
-def build_marks(described: Described) -> list[Mark]:
+def build_marks(manifest: Manifest) -> list[Mark]:
     """Every mark, in order of time."""
-    gaps, places = _with_fragments(_stretches(described, described.gaps), described)
-    overlaps = _stretches(described, described.overlaps)
+    gaps, places = _with_fragments(_stretches(manifest, manifest.gaps), manifest)
+    overlaps = _stretches(manifest, manifest.overlaps)
     marks = [
-        *(_gap_mark(gap, described.tracks) for gap in gaps),
-        *(_overlap_mark(overlap, described.tracks) for overlap in overlaps),
-        *_lost_marks(places, described),
+        *(_gap_mark(gap, manifest.tracks) for gap in gaps),
+        *(_overlap_mark(overlap, manifest.tracks) for overlap in overlaps),
+        *_lost_marks(places, manifest),
     ]
     return sorted(marks, key=lambda mark: mark.start_ms)
 
@@ -76,15 +76,15 @@ def summary(marks: Iterable[Mark]) -> str:
     return ", ".join(parts).replace("place with lost audios", "places with lost audio") or "no gaps"
 
 
-def _stretches(described: Described, holes: list[Hole]) -> list[_Stretch]:
+def _stretches(manifest: Manifest, holes: Sequence[Place]) -> list[_Stretch]:
     """Holes that all tracks share are one stretch."""
     found: list[_Stretch] = []
     for hole in sorted(holes, key=lambda hole: (hole.at_ms, hole.track)):
         end_ms = hole.at_ms + hole.length_ms
         channels = frozenset(
             index
-            for index, track in enumerate(described.tracks)
-            if track == hole.track or hole.track not in described.tracks
+            for index, track in enumerate(manifest.tracks)
+            if track == hole.track or hole.track not in manifest.tracks
         )
         same = next(
             (
@@ -109,14 +109,14 @@ def _stretches(described: Described, holes: list[Hole]) -> list[_Stretch]:
 
 
 def _with_fragments(
-    gaps: list[_Stretch], described: Described
+    gaps: list[_Stretch], manifest: Manifest
 ) -> tuple[list[_Stretch], list[tuple[int, int]]]:
     """Gaps with the fragments that left them; the other fragments with their place, ms."""
-    duration_ms = described.manifest.duration_ms
-    fragment_ms = max(SHORTEST_FRAGMENT_MS, duration_ms // max(1, described.listed))
+    duration_ms = manifest.duration_ms
+    fragment_ms = max(SHORTEST_FRAGMENT_MS, duration_ms // max(1, manifest.fragments.listed))
     rest = []
-    for number in described.missing:
-        at_ms = _place_ms(number, described)
+    for number in sorted(manifest.fragments.missing):
+        at_ms = _place_ms(number, manifest)
         near = [
             (_distance_ms(gap, at_ms), place)
             for place, gap in enumerate(gaps)
@@ -135,30 +135,29 @@ def _distance_ms(gap: _Stretch, at_ms: int) -> int:
     return max(gap.start_ms - at_ms, at_ms - gap.end_ms, 0)
 
 
-def _place_ms(number: int, described: Described) -> int:
+def _place_ms(number: int, manifest: Manifest) -> int:
     """Where a fragment would be: as far before the last fragment as KVS received it.
 
     A fragment number holds the server's time in its middle bits. That is seen, not documented:
     enough to show a place, and nothing else depends on it.
     """
-    duration_ms = described.manifest.duration_ms
-    last_starts_ms = duration_ms - duration_ms // max(1, described.listed)
-    last = number if described.last is None else described.last
-    return last_starts_ms - (_server_ms(last) - _server_ms(number))
+    duration_ms = manifest.duration_ms
+    last_starts_ms = duration_ms - duration_ms // max(1, manifest.fragments.listed)
+    return last_starts_ms - (_server_ms(manifest.fragments.last) - _server_ms(number))
 
 
 def _server_ms(number: int) -> int:
     return number >> SERVER_MS_SHIFT & SERVER_MS_MASK
 
 
-def _gap_mark(gap: _Stretch, tracks: list[str]) -> Mark:
+def _gap_mark(gap: _Stretch, tracks: Sequence[str]) -> Mark:
     silence = f"{_seconds(gap.length_ms)} of silence at {clock(gap.start_ms)}{_whose(gap, tracks)}"
     if not gap.fragments:
         return _mark("gap", gap, f"no audio was sent: {silence}")
     return _mark("lost", gap, f"{_fragments(gap.fragments)} not delivered: {silence}")
 
 
-def _overlap_mark(overlap: _Stretch, tracks: list[str]) -> Mark:
+def _overlap_mark(overlap: _Stretch, tracks: Sequence[str]) -> Mark:
     what = f"{_seconds(overlap.length_ms)} of audio came twice at {clock(overlap.start_ms)}"
     return _mark("overlap", overlap, f"{what}{_whose(overlap, tracks)}")
 
@@ -167,10 +166,10 @@ def _mark(kind: str, stretch: _Stretch, text: str) -> Mark:
     return Mark(kind, stretch.start_ms, stretch.length_ms, sorted(stretch.channels), text)
 
 
-def _lost_marks(places: list[tuple[int, int]], described: Described) -> Iterator[Mark]:
+def _lost_marks(places: list[tuple[int, int]], manifest: Manifest) -> Iterator[Mark]:
     """Fragments that left no gap: at the ends, or where the clock does not show them."""
-    duration_ms = described.manifest.duration_ms
-    channels = list(range(len(described.tracks)))
+    duration_ms = manifest.duration_ms
+    channels = list(range(len(manifest.tracks)))
     for at_ms, number in places:
         shown_ms = min(max(at_ms, 0), duration_ms)
         where = f"about {clock(shown_ms)}" if -NEAR_MS <= at_ms <= duration_ms + NEAR_MS else ""
@@ -189,7 +188,7 @@ def _fragments(numbers: tuple[int, ...]) -> str:
     return f"{len(names)} fragments, {names[0]} to {names[-1]}, were"
 
 
-def _whose(stretch: _Stretch, tracks: list[str]) -> str:
+def _whose(stretch: _Stretch, tracks: Sequence[str]) -> str:
     if len(tracks) == 1 or not stretch.channels:
         return ""
     if len(stretch.channels) == len(tracks):

@@ -72,8 +72,8 @@ class Call:
     @property
     def title(self) -> str:
         """The contact's id, or the file's name."""
-        described = self.recording.described
-        return described.manifest.contact_id if described else Path(self.recording.name).stem
+        manifest = self.recording.manifest
+        return manifest.contact_id if manifest else Path(self.recording.name).stem
 
 
 def total_ms(recordings: Sequence[Recording]) -> int:
@@ -209,8 +209,8 @@ def _facts(call: Call, measured: Measured) -> dict[str, Any]:
     """Everything that is shown when a call is opened."""
     recording = call.recording
     marks = []
-    if recording.described and recording.state is not State.DIFFERENT:
-        marks = build_marks(recording.described)
+    if recording.manifest and recording.state is not State.DIFFERENT:
+        marks = build_marks(recording.manifest)
     return {
         "durationMs": measured.duration_ms,
         "columnsPerS": COLUMNS_PER_S,
@@ -230,11 +230,7 @@ def _facts(call: Call, measured: Measured) -> dict[str, Any]:
         "bothPercent": _percent(measured.both_ms, measured.duration_ms),
         "silencePercent": _percent(measured.silence_ms, measured.duration_ms),
         "marks": [asdict(mark) for mark in marks],
-        "lines": (
-            list(manifest_lines(recording.described.manifest.document))
-            if recording.described
-            else []
-        ),
+        "lines": list(manifest_lines(recording.manifest)) if recording.manifest else [],
     }
 
 
@@ -288,9 +284,9 @@ def _statement(recording: Recording) -> str:
 
 
 def _side_names(recording: Recording) -> list[str]:
-    described = recording.described
-    if described and len(described.tracks) == recording.channels:
-        return [track_name(direction) for direction in described.tracks]
+    manifest = recording.manifest
+    if manifest and len(manifest.tracks) == recording.channels:
+        return [track_name(direction) for direction in manifest.tracks]
     return [f"channel {number}" for number in range(1, recording.channels + 1)]
 
 
@@ -300,12 +296,12 @@ def _audio_facts(call: Call, form: Form, address: str) -> dict[str, str | int]:
     size_bytes = call.recording.wav.stat().st_size
     note = ""
     if form is Form.VORBIS:
-        described = call.recording.described
-        sha256 = f", sha256 {described.manifest.sha256}" if described else ""
+        manifest = call.recording.manifest
+        sha256 = f", sha256 {manifest.sha256}" if manifest else ""
         what = "verified recording" if call.recording.state is not State.DIFFERENT else "recording"
         note = (
             "The audio in this page is compressed (Vorbis), the sides apart. "
-            f"The {what if described else 'recording'} is {call.recording.name}{sha256}."
+            f"The {what if manifest else 'recording'} is {call.recording.name}{sha256}."
         )
     return {"type": form, "src": address, "note": note, "fileName": name, "bytes": size_bytes}
 

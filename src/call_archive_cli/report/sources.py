@@ -16,12 +16,13 @@ from botocore.exceptions import ClientError
 
 from call_archive.limits import MAX_MANIFEST_BYTES
 from call_archive.media.pcm import SAMPLE_RATE_HZ
+from call_archive.moments import to_datetime
 from call_archive_cli.errors import describe, is_about_credentials
 from call_archive_cli.manifests import ManifestError, decode_manifest
-from call_archive_cli.report.described import Described, decode_described
 from call_archive_cli.verification import find_difference, find_shortfall, take_fingerprint
 
 if TYPE_CHECKING:
+    from call_archive.recording.manifest import Manifest
     from call_archive_cli.clients import Clients
 
 S3_SCHEME: Final = "s3://"
@@ -52,7 +53,7 @@ class Recording:
 
     Attributes:
         name: as the person knows it.
-        described: what its manifest says; None if there is none.
+        manifest: None if there is none.
         damage: how its bytes contradict the manifest, or its own header; "" if they do not.
     """
 
@@ -60,24 +61,24 @@ class Recording:
     wav: Path
     channels: int
     samples: int
-    described: Described | None
+    manifest: "Manifest | None"
     damage: str
 
     @property
     def state(self) -> State:
         """What may be said of it."""
-        if self.described is None:
+        if self.manifest is None:
             return State.UNDESCRIBED
         if self.damage:
             return State.DIFFERENT
-        return State.COMPLETE if self.described.manifest.is_complete else State.INCOMPLETE
+        return State.COMPLETE if self.manifest.is_complete else State.INCOMPLETE
 
     @property
     def started_at(self) -> str:
         """UTC, as the manifest has it; "" if nothing says."""
-        if self.described is None:
+        if self.manifest is None:
             return ""
-        return self.described.manifest.started_at.isoformat(timespec="milliseconds")
+        return to_datetime(self.manifest.started_at_ms).isoformat(timespec="milliseconds")
 
 
 def find_recordings(
@@ -144,13 +145,13 @@ def _manifest_beside(wav: Path) -> tuple[str, bytes | None]:
 
 
 def _read(
-    name: str, wav: Path, manifest_name: str, manifest: bytes | None
+    name: str, wav: Path, manifest_name: str, body: bytes | None
 ) -> Iterator[Recording | Problem]:
     """A recording, held against its manifest; or why it is none."""
-    described = None
-    if manifest is not None:
+    manifest = None
+    if body is not None:
         try:
-            described = decode_described(decode_manifest(manifest))
+            manifest = decode_manifest(body).manifest
         except ManifestError as error:
             yield Problem(manifest_name, f"not a manifest, and not used: {error}")
     try:
@@ -160,7 +161,7 @@ def _read(
         with soundfile.SoundFile(wav) as audio:
             unfit = _unfit(audio)
             channels, samples = audio.channels, audio.frames
-        damage = _damage(wav, described)
+        damage = _damage(wav, manifest)
     except (OSError, soundfile.LibsndfileError) as error:
         yield Problem(name, f"left out: it cannot be read as a WAV ({describe(error)})")
         return
@@ -172,7 +173,7 @@ def _read(
         wav=wav,
         channels=channels,
         samples=samples,
-        described=described,
+        manifest=manifest,
         damage=damage,
     )
 
@@ -186,12 +187,12 @@ def _unfit(audio: soundfile.SoundFile) -> str:
     return "" if audio.frames else "it holds no audio"
 
 
-def _damage(wav: Path, described: Described | None) -> str:
-    if described is None:
+def _damage(wav: Path, manifest: "Manifest | None") -> str:
+    if manifest is None:
         return find_shortfall(wav)
     with wav.open("rb") as file:
         found = take_fingerprint(iter(lambda: file.read(READ_BYTES), b""))
-    return find_difference(described.manifest, found)
+    return find_difference(manifest, found)
 
 
 def _open_s3(clients: "Clients", uri: str, directory: Path) -> Iterator[Recording | Problem]:
@@ -219,11 +220,11 @@ def _open_s3(clients: "Clients", uri: str, directory: Path) -> Iterator[Recordin
         name = f"{S3_SCHEME}{bucket}/{wav_key}"
         try:
             clients.s3().download_file(bucket, wav_key, str(wav))
-            manifest = None if described is None else _object(clients, bucket, described)
+            body = None if described is None else _object(clients, bucket, described)
         except ClientError as error:
             yield Problem(name, f"left out: {describe(error)}")
             continue
-        yield from _read(name, wav, f"{S3_SCHEME}{bucket}/{described}", manifest)
+        yield from _read(name, wav, f"{S3_SCHEME}{bucket}/{described}", body)
     for manifest_key in sorted(manifests):
         if "manifests/" in manifest_key:
             yield Problem(
