@@ -95,8 +95,8 @@ imports: $(STAMP) ## Check which module imports which (the rules of docs and pyp
 	lint-imports
 
 .PHONY: template
-template: $(STAMP) ## Check template.yaml (cfn-lint, serverless rules, sam validate --lint)
-	cfn-lint template.yaml
+template: $(STAMP) ## Check template.yaml and the examples (cfn-lint, serverless rules, sam validate --lint)
+	cfn-lint template.yaml examples/*/template.yaml
 	sam validate --lint --region "$$REGION"
 
 # A file's tests stay in one process, which makes what they share once.
