@@ -105,11 +105,16 @@ class Bucket:
 
 @dataclass
 class MemoryArchive:
-    """An Archive in a bucket; `on_step` is asked before and after each request."""
+    """An Archive in a bucket; `on_step` is asked before and after each request.
+
+    Attributes:
+        tag_fault: what S3 answers to a tag.
+    """
 
     bucket: Bucket = field(default_factory=Bucket)
     is_multipart: bool = False
     on_step: Callable[[str], None] = lambda _: None
+    tag_fault: StorageFaultError | None = None
 
     def look(self) -> Seen:
         self.on_step("before GetObject")
@@ -211,7 +216,7 @@ class MemoryRecording:
         )
 
     def tag(self, command: Tag) -> StorageFaultError | None:
-        return None
+        return self._archive.tag_fault
 
     def _put(self, body: bytes, replaces: str) -> str | Refusal:
         bucket = self._archive.bucket

@@ -481,6 +481,14 @@ def test_a_huge_message_is_named_as_such() -> None:
     assert caught.value.code == "MESSAGE_TOO_LARGE"
 
 
+def test_what_a_pipe_says_of_records_that_it_did_not_deliver_is_named_as_such() -> None:
+    batch = {"shardId": "shardId-000000000000", "startSequenceNumber": "4955", "batchSize": 3}
+    with pytest.raises(RequestError) as caught:
+        order({"version": "1.0", "KinesisBatchInfo": batch})
+    assert caught.value.code == "UNDELIVERED_BATCH"
+    assert not caught.value.retryable
+
+
 @pytest.mark.parametrize("name", ["archive-job", "contact-disconnected", "contact-record"])
 def test_sample_events(name: str) -> None:
     (message,) = json.loads((EVENTS / f"{name}.json").read_text())["Records"]

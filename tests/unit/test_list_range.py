@@ -29,6 +29,8 @@ class Stream:
     Attributes:
         ranges: what was listed, ms since the epoch.
         fetched: the numbers that are asked for.
+        refuses_from: how many listings are answered; each one behind them is refused.
+        refusal_passes: whether a refusal is one that passes by itself.
         is_silent: whether nothing comes of what is asked for; else the run stops there.
     """
 
@@ -37,13 +39,17 @@ class Stream:
         self.ranges: list[tuple[int, int]] = []
         self.fetched: list[int] = []
         self.refuses_from = 99
+        self.refusal_passes = False
         self.lengths_ms: int | None = None
         self.is_silent = False
 
     def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
         self.ranges.append((from_ms, to_ms))
         if len(self.ranges) > self.refuses_from:
-            raise StreamFaultError(Refusal(Service.KVS, "InvalidArgumentException"), "retention")
+            code = "ClientLimitExceeded" if self.refusal_passes else "InvalidArgument"
+            raise StreamFaultError(
+                Refusal(Service.KVS, code + "Exception"), "refused", retryable=self.refusal_passes
+            )
         return [
             ListedFragment(
                 f.number,
@@ -78,13 +84,19 @@ def job_of(call: Call) -> ArchiveJob:
     return decode_job(call.archive_job())
 
 
-def run(job: ArchiveJob, stream: Stream, *, accept_partial: bool = False) -> ArchiveError | None:
+def run(
+    job: ArchiveJob,
+    stream: Stream,
+    *,
+    accept_partial: bool = False,
+    now_ms: int = START_MS + 10 * MINUTE_MS,
+) -> ArchiveError | None:
     """Lists; why the run ended before it could fetch."""
     conditions = Conditions(
         tracks=(Direction.FROM_CUSTOMER,),
         trigger=Trigger.FLOW,
         accept_partial=accept_partial,
-        now_ms=lambda: START_MS + 10 * MINUTE_MS,
+        now_ms=lambda: now_ms,
         check_time=lambda: None,
     )
     try:
@@ -137,12 +149,43 @@ def test_what_the_narrow_listing_brought_is_kept_if_the_wide_one_is_refused(call
     assert stream.fetched == numbers(call)[:-1]
 
 
+def test_a_wide_listing_that_is_throttled_is_asked_for_again(call: Call) -> None:
+    """The stop may be in it: a partial recording would say that KVS does not list it."""
+    stream = Stream(call, unlisted=[call.stop_fragment_number])
+    stream.refuses_from = 1
+    stream.refusal_passes = True
+    failure = run(job_of(call), stream, accept_partial=True)
+    assert failure is not None
+    assert failure.code == "KVS_ClientLimitExceededException"
+    assert failure.retryable
+
+
 def test_refusal_of_the_first_listing_is_a_failure(call: Call) -> None:
     stream = Stream(call)
     stream.refuses_from = 0
     failure = run(job_of(call), stream)
     assert failure is not None
     assert failure.code == "KVS_InvalidArgumentException"
+
+
+@pytest.mark.parametrize(("age_ms", "wait_s"), [(0, 10), (1, 10), (8_001, 2), (9_999, 1)])
+def test_a_tail_whose_end_is_only_a_time_may_take_ten_seconds(
+    call: Call, age_ms: int, wait_s: int
+) -> None:
+    job = replace(job_of(call), stop_fragment_number=None)
+    stream = Stream(call)
+    failure = run(job, stream, now_ms=job.end_bound_ms + age_ms)
+    assert isinstance(failure, NotYetError)
+    assert (failure.code, failure.retry_after_s) == ("TAIL_NOT_SETTLED", wait_s)
+    assert stream.ranges == []
+
+
+def test_a_tail_that_is_old_enough_or_named_is_not_waited_for(call: Call) -> None:
+    named = job_of(call)
+    timed = replace(named, stop_fragment_number=None)
+    assert run(timed, Stream(call), now_ms=timed.end_bound_ms + 10_000) is None
+    assert run(timed, Stream(call), now_ms=timed.end_bound_ms, accept_partial=True) is None
+    assert run(named, Stream(call), now_ms=named.end_bound_ms) is None
 
 
 def test_stop_that_nobody_named_is_not_missed(call: Call) -> None:

@@ -5,7 +5,7 @@ import pytest
 from call_archive.errors import MediaError
 from call_archive.media.fragments import Fragment, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_audio, decode_fragment
-from call_archive.media.matroska import decode_directions
+from call_archive.media.matroska import decode_directions, decode_tags
 from call_archive.media.pcm import Direction, FragmentAudio, Span
 from local.encoder import (
     CLUSTER_ID,
@@ -111,6 +111,16 @@ def pcm_of(fragment: Fragment, direction: Direction) -> bytes:
 
 
 # ------------------------------------------------------------------------------------- by hand
+
+
+def test_every_simple_tag_is_read_in_the_order_of_the_document() -> None:
+    inner = simple_tag(b"Inner", b"2")
+    nested = encode_element(SIMPLE_TAG_ID, encode_element(TAG_NAME_ID, b"Outer") + inner)
+    fragment = document(
+        tags(simple_tag(b"First", b"1"), nested), cluster(), tags(simple_tag(b"Last", b"3"))
+    )
+    found = [*decode_tags(fragment)]
+    assert found == [("First", "1"), ("Outer", ""), ("Inner", "2"), ("Last", "3")]
 
 
 def test_a_fragment_written_by_hand() -> None:

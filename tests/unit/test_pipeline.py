@@ -5,15 +5,22 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from call_archive.errors import MediaError
+from call_archive.errors import MediaError, StorageFaultError
 from call_archive.job import ArchiveJob, Trigger, decode_job
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import decode_fragment
 from call_archive.media.pcm import Direction
-from call_archive.reasons import Code
+from call_archive.reasons import Code, Reason, Refusal, Service
+from call_archive.recording.knowledge import Run
 from call_archive.recording.listing import Delivery as Delivered
-from call_archive.recording.listing import ListedFragment, ReceivedFragment
-from call_archive.recording.pipeline import Archived, Conditions, archive_call
+from call_archive.recording.listing import ListedFragment, MissingFragment, ReceivedFragment
+from call_archive.recording.pipeline import (
+    AlreadyArchived,
+    Archived,
+    Conditions,
+    Erased,
+    archive_call,
+)
 from local.call import Call, Delivery, simulate_call
 from local.encoder import FROM_CUSTOMER, TO_CUSTOMER
 from local.pcm import synthetic_pcm
@@ -77,16 +84,19 @@ def run_stream(
     job: ArchiveJob | None = None,
 ) -> Archived:
     job = job or decode_job(call.archive_job())
-    conditions = Conditions(
+    archived = archive_call(job, stream, archive, conditions_of(call, *tracks))
+    assert isinstance(archived, Archived)
+    return archived
+
+
+def conditions_of(call: Call, *tracks: Direction) -> Conditions:
+    return Conditions(
         tracks=tracks or (Direction.FROM_CUSTOMER,),
         trigger=Trigger.FLOW,
         accept_partial=False,
         now_ms=lambda: call.end_ms + 60_000,
         check_time=lambda: None,
     )
-    archived = archive_call(job, stream, archive, conditions)
-    assert isinstance(archived, Archived)
-    return archived
 
 
 def open_ended(call: Call) -> ArchiveJob:
@@ -186,3 +196,104 @@ def test_a_strangers_call_right_after_the_end_leaves_no_doubt() -> None:
     archived = run_stream(call, StreamWith(call, foreign), MemoryArchive(), job=job)
     assert archived.call.fragments.foreign == 1
     assert archived.call.is_complete
+
+
+# ------------------------------------------------------------------------- beside the usual course
+
+
+@pytest.mark.parametrize("is_multipart", [False, True])
+def test_a_contact_that_is_erased_while_its_media_is_read_is_not_published(
+    *, is_multipart: bool
+) -> None:
+    call, archive = call_of(Delivery()), MemoryArchive(is_multipart=is_multipart)
+    answers = iter([False, True])
+    conditions = replace(conditions_of(call), is_erased=lambda: next(answers))
+    assert archive_call(decode_job(call.archive_job()), Stream(call), archive, conditions) == (
+        Erased()
+    )
+    assert archive.bucket.objects == {}
+
+
+def test_a_tag_that_s3_refuses_fails_the_job_behind_a_whole_recording() -> None:
+    """The recording is published and described; only what selects it by its tag would miss it."""
+    fault = StorageFaultError(Refusal(Service.S3, "AccessDenied"), "s3:PutObjectTagging")
+    call, archive = call_of(Delivery()), MemoryArchive(is_multipart=True, tag_fault=fault)
+    with pytest.raises(StorageFaultError) as caught:
+        run(call, archive)
+    assert caught.value is fault
+    assert pcm_of(archive) == synthetic_pcm(5, 1)[:]
+    assert archive.bucket.manifest is not None
+    assert archive.bucket.manifest["complete"] is True
+    again = archive_call(decode_job(call.archive_job()), Stream(call), archive, conditions_of(call))
+    assert again == AlreadyArchived()
+
+
+@dataclass
+class StreamThatHides(Stream):
+    """A stream that delivers a fragment which it does not list."""
+
+    unlisted: int = 2
+
+    def list_fragments(self, from_ms: int, to_ms: int) -> list[ListedFragment]:
+        number = self.call.fragments[self.unlisted].number
+        return [f for f in super().list_fragments(from_ms, to_ms) if f.number != number]
+
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
+        every = super().list_fragments(0, self.call.end_ms)
+        yield from super().fetch(sorted(every))
+
+
+def test_a_fragment_that_is_delivered_and_not_listed_is_recorded_and_not_counted_as_held() -> None:
+    """Which fragments lie next to each other, only the listing tells."""
+    call, archive = call_of(Delivery()), MemoryArchive()
+    archived = run_stream(call, StreamThatHides(call), archive)
+    numbers = [fragment.number for fragment in call.fragments]
+    assert pcm_of(archive) == synthetic_pcm(5, 1)[:]
+    assert archived.call.held.count == len(numbers) - 1
+    assert archived.call.held.runs == (Run(numbers[0], numbers[-1]),)
+
+
+def test_a_stereo_recording_says_that_a_track_has_a_name_that_nobody_knows() -> None:
+    call = call_of(Delivery(track_names=(FROM_CUSTOMER, "AUDIO_OF_A_SUPERVISOR")))
+    archived = run(call, MemoryArchive(), *Direction)
+    assert [reason.code for reason in archived.call.reasons] == [Code.UNKNOWN_TRACKS]
+    assert not archived.call.is_complete
+    mono = run(call, MemoryArchive(), Direction.FROM_CUSTOMER)
+    assert mono.call.is_complete, "the customer's track is all that it is to hold"
+
+
+@dataclass
+class StreamWithout(Stream):
+    """A stream that does not deliver some of what it lists."""
+
+    undelivered: frozenset[int] = frozenset()
+
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
+        numbers = {self.call.fragments[at].number for at in self.undelivered}
+        reason = Reason(Code.NOT_DELIVERED, "KVS leaves it out")
+        for fragment in listed:
+            if fragment.number in numbers:
+                yield MissingFragment(fragment.number, reason, may_improve=True)
+            else:
+                yield from super().fetch([fragment])
+
+
+def test_a_run_that_does_not_get_as_far_as_an_earlier_one_says_so() -> None:
+    """Both know the end only as a time; the first run proved more to be this contact's."""
+    call, archive = call_of(Delivery()), MemoryArchive()
+    conditions, job = replace(conditions_of(call), accept_partial=True), open_ended(call)
+    last = len(call.fragments) - 1
+    first = archive_call(job, StreamWithout(call, frozenset({2})), archive, conditions)
+    assert isinstance(first, Archived)
+    assert [reason.code for reason in first.call.reasons] == [Code.NOT_DELIVERED]
+    second = archive_call(job, StreamWithout(call, frozenset({last})), archive, conditions)
+    assert isinstance(second, Archived)
+    assert (
+        Reason(
+            Code.HELD_BY_ANOTHER,
+            f"an earlier run found this call's fragment {call.fragments[last].number}, and this "
+            "one did not get so far",
+        )
+        in second.call.reasons
+    )
+    assert second.call.may_improve
