@@ -578,18 +578,46 @@ def _judge_lifecycle(
             "what a killed run leaves behind stays, and costs",
             "add a lifecycle rule: abort incomplete multipart uploads after 1 day",
         )
+    for kind in ("tombstones", "holds"):
+        for rule in rules:
+            if _expires_marks(rule, f"{prefix}{kind}/"):
+                yield Finding(
+                    kind,
+                    Verdict.WRONG,
+                    f"lifecycle rule {rule.get('ID', 'without an id')} removes {prefix}{kind}/: "
+                    "a contact that is erased or held is not any more then",
+                    f"narrow the rule to {prefix}recordings/ and {prefix}manifests/",
+                )
 
 
 def _removes_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
     """Whether a rule is in force, for keys that begin so."""
-    narrow = rule.get("Filter", {})
-    narrow = narrow.get("And", narrow)
-    of_prefix = narrow.get("Prefix", rule.get("Prefix", ""))
     return (
         "AbortIncompleteMultipartUpload" in rule
         and rule["Status"] == "Enabled"
-        and prefix.startswith(of_prefix)
+        and prefix.startswith(_prefix_of(rule))
     )
+
+
+def _expires_marks(rule: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a rule removes objects whose keys begin so; marks carry no tags."""
+    expiration = rule.get("Expiration", {})
+    narrow = rule.get("Filter", {})
+    is_by_tag = bool({"Tag", "Tags"} & {*narrow, *narrow.get("And", {})})
+    of_prefix = _prefix_of(rule)
+    return (
+        bool({"Days", "Date"} & {*expiration})
+        and rule["Status"] == "Enabled"
+        and not is_by_tag
+        and (prefix.startswith(of_prefix) or of_prefix.startswith(prefix))
+    )
+
+
+def _prefix_of(rule: Mapping[str, Any]) -> str:
+    narrow = rule.get("Filter", {})
+    narrow = narrow.get("And", narrow)
+    of_prefix: str = narrow.get("Prefix", rule.get("Prefix", ""))
+    return of_prefix
 
 
 def _function(setup: Setup, logical_id: str) -> Mapping[str, Any]:

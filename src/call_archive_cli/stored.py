@@ -220,7 +220,7 @@ class S3Store:
             if _code(error) in _GONE:
                 return ""
             if _code(error) in _DENIED:
-                return self._lock_of(version) or describe(error)
+                return self._lock_of(version) or f"{describe(error)}, or a lock keeps it"
             raise
         return ""
 
@@ -321,10 +321,12 @@ class S3Store:
             # Not all may be said of why: the refusal itself is told instead.
             pass
         try:
-            retention = self._client.get_object_retention(**where)["Retention"]
+            retention = self._client.get_object_retention(**where).get("Retention", {})
         except ClientError:
             return ""
         until = retention.get("RetainUntilDate")
+        if until is None:
+            return ""
         return f"it is locked ({retention.get('Mode')}) until {until:%Y-%m-%d %H:%M} UTC"
 
     def _days(self, pool: Pool) -> list[str]:

@@ -217,6 +217,13 @@ def _lifecycle(**changes: Any) -> Break:
             _lifecycle(Filter={"Prefix": "logs/"}),
             "abort incomplete multipart uploads",
         ),
+        ("tombstones", "wrong", _lifecycle(Expiration={"Days": 365}), "narrow the rule"),
+        (
+            "holds",
+            "wrong",
+            _lifecycle(Expiration={"Days": 365}, Filter={"Prefix": "calls/holds/"}),
+            "narrow the rule",
+        ),
         ("event source", "wrong", _disable_mapping, "enable it"),
         (
             "contact events",

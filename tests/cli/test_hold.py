@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -96,3 +97,18 @@ def test_a_bucket_without_object_lock_holds_nothing(run: Run, archive: Archive, 
     assert told.exit_code == 3
     assert "put-object-lock-configuration" in told.stderr
     assert s3.list_objects_v2(Bucket=RESOURCES.bucket, Prefix="holds/")["KeyCount"] == 0
+
+
+def test_what_a_lock_keeps_is_said(run: Run, locked: Archive, s3: Any) -> None:
+    key = locked.put()
+    s3.put_object_retention(
+        Bucket=LOCKED,
+        Key=key,
+        Retention={"Mode": "COMPLIANCE", "RetainUntilDate": datetime(2099, 1, 2, tzinfo=UTC)},
+    )
+    told = run("erase", CONTACT_ID, *BUCKET, "--yes")
+    assert told.exit_code == 1
+    # moto has no GetObjectRetention: AWS says until when.
+    assert "stays: DeleteObject answered AccessDenied" in told.stderr
+    assert "or a lock keeps it" in told.stderr
+    assert "NOT final: S3 keeps some of it" in told.stdout
