@@ -7,7 +7,7 @@ included, across the 45 minutes of a GetMedia call, and only until the contact c
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -23,7 +23,13 @@ from call_archive.recording.selection import ContactSelection
 from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import Mix, build_mixer
 from call_archive_cli.exits import drop_output
-from call_archive_cli.live import LiveFragment, LiveStream, StreamIsQuietError, TimeLimitError
+from call_archive_cli.live import (
+    LiveFragment,
+    LiveSource,
+    LiveStream,
+    StreamIsQuietError,
+    TimeLimitError,
+)
 from call_archive_cli.streams import NOT_THERE, fetch_fragment
 
 if TYPE_CHECKING:
@@ -52,32 +58,53 @@ class FollowedContact:
     stop_fragment_number: None = None
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why following ended.
+
+    Attributes:
+        why: in words.
+        failure: what KVS or the file refused after audio had come; None if nothing was refused.
+    """
+
+    why: str = "the stream ended"
+    failure: StreamFaultError | BotoCoreError | OSError | None = None
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What is not in the audio.
+
+    Attributes:
+        skipped: fragments before the contact's first one.
+        untagged: of those, fragments without a ContactId.
+        unreadable: why fragments of the contact could not be read, one reason each.
+    """
+
+    skipped: int = 0
+    untagged: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Follower:
     """One contact's audio on its way from a stream to a sink.
 
     Attributes:
         contact_id: whose; "" until the first fragment with a ContactId has come.
-        length_ms: of the audio so far.
         behind_now_ms: how far behind the stream's newest fragment the last one was.
-        skipped: fragments before the contact's first one.
-        ended_by: why it ended, in words.
-        untagged: of those, fragments without a ContactId.
-        unreadable: why fragments of the contact could not be read, one reason each.
-        failure: what KVS or the file refused after audio had come; None if nothing was.
+        end: why it ended.
+        left_out: what is not in the audio.
     """
 
     directions: tuple[Direction, ...]
     contact_id: str = ""
     behind_now_ms: int | None = None
-    skipped: int = 0
-    untagged: int = 0
-    ended_by: str = ""
-    unreadable: list[str] = field(default_factory=list)
-    failure: StreamFaultError | BotoCoreError | OSError | None = None
+    end: End = End()
+    left_out: LeftOut = field(init=False, default_factory=LeftOut)
     _timeline: Timeline = field(init=False)
     _mix_columns: Mix = field(init=False)
-    _selection: ContactSelection | None = None
+    _selection: ContactSelection | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._timeline = Timeline(self.directions)
@@ -104,7 +131,7 @@ class Follower:
             try:
                 audio = decode_audio(media.fragment, self.directions)
             except MediaError as error:
-                self.unreadable.append(str(error.reason))
+                self.left_out.unreadable.append(str(error.reason))
                 continue
             if audio is not None:
                 yield from self._mix(self._timeline.place(audio, media.server_timestamp_ms))
@@ -126,14 +153,14 @@ class Follower:
         """Whether the contact's fragments begin here; one without a ContactId proves nothing."""
         ids = live.media.contact_ids
         is_first = ids == {self.contact_id} if self.contact_id else len(ids) == 1
-        self.skipped += not is_first
-        self.untagged += not ids
+        self.left_out.skipped += not is_first
+        self.left_out.untagged += not ids
         return is_first
 
     def _until_contact_changes(self, fragments: Iterable[LiveFragment]) -> Iterator[MediaFragment]:
         for live in fragments:
             if live.media.contact_ids - {self.contact_id}:
-                self.ended_by = "another contact's audio begins"
+                self.end = End("another contact's audio begins")
                 return
             self.behind_now_ms = live.behind_now_ms
             yield live.media
@@ -170,7 +197,7 @@ def follow_into(
         with open_sink(follower.contact_id) as sink:
             _write(sink, follower, itertools.chain((head,), pcm), report)
     except BrokenPipeError:
-        follower.ended_by = "nobody listens any more"
+        follower.end = replace(follower.end, why="nobody listens any more")
         drop_output()
 
 
@@ -190,8 +217,7 @@ def _write(
     except BrokenPipeError:
         raise
     except OSError as error:
-        follower.failure = error
-        follower.ended_by = "the file cannot be written"
+        follower.end = End("the file cannot be written", error)
 
 
 def _until_end(follower: Follower, pcm: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearray]:
@@ -199,27 +225,27 @@ def _until_end(follower: Follower, pcm: Iterator[bytes | bytearray]) -> Iterator
     try:
         yield from pcm
     except StreamIsQuietError:
-        follower.ended_by = "nothing more came"
+        follower.end = End("nothing more came")
     except TimeLimitError:
-        follower.ended_by = "the time limit is over"
+        follower.end = End("the time limit is over")
     except KeyboardInterrupt:
-        follower.ended_by = INTERRUPTED
+        follower.end = End(INTERRUPTED)
     except (StreamFaultError, BotoCoreError) as error:
-        follower.failure = error
-        follower.ended_by = "KVS refused to go on"
+        follower.end = End("KVS refused to go on", error)
 
 
 def _nothing(follower: Follower) -> BaseException:
     """Why there is no audio."""
-    if follower.ended_by == INTERRUPTED:
+    if follower.end.why == INTERRUPTED:
         return KeyboardInterrupt()
-    if follower.failure is not None:
-        return follower.failure
+    if follower.end.failure is not None:
+        return follower.end.failure
     whose = f"contact {follower.contact_id}" if follower.contact_id else "any contact"
-    untagged = f" ({follower.untagged} fragments name no contact)" if follower.untagged else ""
+    untagged = follower.left_out.untagged
+    unnamed = f" ({untagged} fragments name no contact)" if untagged else ""
     return StreamFaultError(
         Code.NO_AUDIO,
-        f"no audio of {whose} came{untagged}: {follower.ended_by or 'the stream ended'}",
+        f"no audio of {whose} came{unnamed}: {follower.end.why}",
     )
 
 
@@ -232,12 +258,14 @@ def open_live(
 ) -> LiveStream:
     """The stream, live; it is quiet when nothing came for `idle_s`, and ends after `limit_s`."""
     return LiveStream(
-        stream_arn,
-        open_client=partial(_open_client, clients, stream_arn),
-        fetch_fragment=partial(fetch_fragment, clients, stream_arn),
-        idle_s=idle_s,
-        limit_s=limit_s,
-        waiting=waiting,
+        LiveSource(
+            stream_arn,
+            open_client=partial(_open_client, clients, stream_arn),
+            fetch_fragment=partial(fetch_fragment, clients, stream_arn),
+            idle_s=idle_s,
+            limit_s=limit_s,
+            waiting=waiting,
+        )
     )
 
 
@@ -255,8 +283,8 @@ def from_fragment(
         StreamFaultError: KVS refuses.
     """
     try:
-        with live.waiting():
-            first = live.fetch_fragment(number)
+        with live.source.waiting():
+            first = live.source.fetch_fragment(number)
     except StreamFaultError as error:
         if error.code not in NOT_THERE:
             raise

@@ -125,6 +125,32 @@ class ContactFigures:
 
 
 @dataclass(slots=True)
+class Unreadable:
+    """What could not be read: error documents, problems, fragments that the body's end cut."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+    cut: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Times:
+    """What the clocks say.
+
+    Attributes:
+        gaps_ms: how many, and their length in all.
+        overlaps_ms: the same.
+        offsets_ms: the producer's clock less the server's, of the first fragments.
+        is_relative: the producer counts from its own beginning.
+    """
+
+    gaps_ms: list[int] = field(default_factory=lambda: [0, 0])
+    overlaps_ms: list[int] = field(default_factory=lambda: [0, 0])
+    offsets_ms: list[int] = field(default_factory=list)
+    is_relative: bool = False
+
+
+@dataclass(slots=True)
 class Figures:
     """Counts over all fragments, from which the findings are made."""
 
@@ -132,14 +158,9 @@ class Figures:
     readable: int = 0
     with_audio: int = 0
     untagged: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    problems: Counter[str] = field(default_factory=Counter)
-    cut: list[str] = field(default_factory=list)
     strange_tracks: set[str] = field(default_factory=set)
-    gaps_ms: list[int] = field(default_factory=lambda: [0, 0])
-    overlaps_ms: list[int] = field(default_factory=lambda: [0, 0])
-    offsets_ms: list[int] = field(default_factory=list)
-    is_relative: bool = False
+    unreadable: Unreadable = field(default_factory=Unreadable)
+    times: Times = field(default_factory=Times)
 
 
 class Inspection:
@@ -240,10 +261,10 @@ def _likeness(fragment: InspectedFragment) -> tuple[object, ...]:
 
 
 def _count(figures: Figures, fragment: InspectedFragment, before: InspectedFragment | None) -> None:
-    _count_one(figures.faults, fragment.fault)
-    _count_one(figures.problems, fragment.problem)
-    if fragment.ending == Ending.TRUNCATED and len(figures.cut) < MOST_KINDS:
-        figures.cut.append(fragment.number or "?")
+    _count_one(figures.unreadable.faults, fragment.fault)
+    _count_one(figures.unreadable.problems, fragment.problem)
+    if fragment.ending == Ending.TRUNCATED and len(figures.unreadable.cut) < MOST_KINDS:
+        figures.unreadable.cut.append(fragment.number or "?")
     if fragment.fault or fragment.problem:
         return
     figures.readable += 1
@@ -252,17 +273,17 @@ def _count(figures: Figures, fragment: InspectedFragment, before: InspectedFragm
     if len(figures.strange_tracks) < MOST_KINDS:
         figures.strange_tracks |= set(fragment.tracks.values()) - set(Direction)
     if fragment.gap_ms and before is not None and before.contact_ids == fragment.contact_ids:
-        holes = figures.gaps_ms if fragment.gap_ms > 0 else figures.overlaps_ms
+        holes = figures.times.gaps_ms if fragment.gap_ms > 0 else figures.times.overlaps_ms
         holes[0] += 1
         holes[1] += abs(fragment.gap_ms)
     if (
         fragment.start_ms is not None
         and fragment.server_timestamp_ms is not None
-        and len(figures.offsets_ms) < MOST_ROWS
+        and len(figures.times.offsets_ms) < MOST_ROWS
     ):
-        figures.offsets_ms.append(fragment.start_ms - fragment.server_timestamp_ms)
+        figures.times.offsets_ms.append(fragment.start_ms - fragment.server_timestamp_ms)
     if figures.readable == 1:
-        figures.is_relative = (fragment.start_ms or 0) < MIN_TIMESTAMP_MS
+        figures.times.is_relative = (fragment.start_ms or 0) < MIN_TIMESTAMP_MS
 
 
 def _count_one(counts: Counter[str], what: str) -> None:
@@ -369,17 +390,17 @@ def _conclude(figures: Figures, contacts: Mapping[str, ContactFigures]) -> Itera
 
 
 def _fault_findings(figures: Figures) -> Iterator[str]:
-    for code, times in figures.faults.items():
+    for code, times in figures.unreadable.faults.items():
         advice = (
             "KVS cannot use the stream's KMS key: allow kms:Decrypt, and enable the key"
             if code.startswith("45")
             else "ask again: it is often gone at the second or third try"
         )
         yield f"error document {code} in place of {times} fragment(s): {advice}"
-    for problem, times in figures.problems.items():
+    for problem, times in figures.unreadable.problems.items():
         yield f"{times} fragment(s) cannot be read: {problem}"
-    if figures.cut:
-        yield f"the body ends inside fragment {', '.join(figures.cut)}: the connection was cut"
+    if cut := ", ".join(figures.unreadable.cut):
+        yield f"the body ends inside fragment {cut}: the connection was cut"
 
 
 def _contact_findings(figures: Figures, contacts: Mapping[str, ContactFigures]) -> Iterator[str]:
@@ -398,13 +419,13 @@ def _contact_findings(figures: Figures, contacts: Mapping[str, ContactFigures]) 
 
 
 def _time_findings(figures: Figures) -> Iterator[str]:
-    number, total_ms = figures.gaps_ms
+    number, total_ms = figures.times.gaps_ms
     if number:
         yield f"{number} gap(s), {total_ms:,} ms in all"
-    number, total_ms = figures.overlaps_ms
+    number, total_ms = figures.times.overlaps_ms
     if number:
         yield f"{number} overlap(s) or repeats, {total_ms:,} ms in all"
-    offsets = figures.offsets_ms
+    offsets = figures.times.offsets_ms
     if offsets and abs(offset := offsets[len(offsets) // 2]) > CLOCK_OFF_MS:
-        kind = "is relative" if figures.is_relative else "is off"
+        kind = "is relative" if figures.times.is_relative else "is off"
         yield f"the producer's clock {kind}: {offset:,} ms from the server's"

@@ -80,19 +80,17 @@ class StreamIsQuietError(Exception):
     """Nothing came for as long as somebody wanted to wait."""
 
 
-@dataclass(slots=True)
-class LiveStream:
-    """One stream, followed.
+@dataclass(frozen=True, slots=True)
+class LiveSource:
+    """Where a stream is followed, and for how long.
 
     Attributes:
         stream_arn: the stream.
-        fetch_fragment: gives one fragment from the stream's archive.
         open_client: given a read timeout, makes a client that is behind a current data endpoint.
+        fetch_fragment: gives one fragment from the stream's archive.
         idle_s: how long to wait for a fragment.
         limit_s: how long to follow; None for as long as something comes.
         waiting: put around everything that waits.
-        last: the last whole fragment that came; 0 before there is one.
-        calls: how many GetMedia calls were needed so far.
     """
 
     stream_arn: str
@@ -103,6 +101,19 @@ class LiveStream:
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class LiveStream:
+    """One stream, followed.
+
+    Attributes:
+        source: where, and for how long.
+        last: the last whole fragment that came; 0 before there is one.
+        calls: how many GetMedia calls were needed so far.
+    """
+
+    source: LiveSource
     last: int = 0
     calls: int = 0
     _began_s: float = field(default=0.0, init=False)
@@ -120,7 +131,7 @@ class LiveStream:
             StreamFaultError: KVS refuses, or fails for `idle_s` however often it is asked.
             KeyboardInterrupt: while it waited.
         """
-        self._began_s = heard_s = self.clock()
+        self._began_s = heard_s = self.source.clock()
         fruitless = 0
         while True:
             before, self._failure = self.last, None
@@ -131,7 +142,7 @@ class LiveStream:
                     yield live
                     self._check_limit()
             if self.last != before:
-                fruitless, heard_s = 0, self.clock()
+                fruitless, heard_s = 0, self.source.clock()
                 start = _behind(self.last)
                 continue
             if start["StartSelectorType"] == "NOW" and self._now_ms is not None:
@@ -141,14 +152,14 @@ class LiveStream:
                     "StartTimestamp": moment(self._now_ms),
                 }
             delay_s = RETRY_DELAYS_S[min(fruitless, len(RETRY_DELAYS_S) - 1)]
-            left_s = self.idle_s - (self.clock() - heard_s)
+            left_s = self.source.idle_s - (self.source.clock() - heard_s)
             if fruitless < len(RETRY_DELAYS_S):
                 # So often it is asked, however little patience somebody has.
                 left_s = max(left_s, delay_s)
             if left_s <= 0:
                 raise self._why_it_ends()
-            with self.waiting():
-                self.sleep(min(delay_s, left_s, self._left_s()))
+            with self.source.waiting():
+                self.source.sleep(min(delay_s, left_s, self._left_s()))
             self._check_limit()
             fruitless += 1
 
@@ -158,9 +169,9 @@ class LiveStream:
 
     def _left_s(self) -> float:
         """Until the limit."""
-        if self.limit_s is None:
+        if self.source.limit_s is None:
             return math.inf
-        return max(0.0, self._began_s + self.limit_s - self.clock())
+        return max(0.0, self._began_s + self.source.limit_s - self.source.clock())
 
     def _check_limit(self) -> None:
         if self._left_s() <= 0:
@@ -169,19 +180,19 @@ class LiveStream:
     def _read_call(self, start: StartSelectorTypeDef, heard_s: float) -> Generator[LiveFragment]:
         """The whole fragments of one GetMedia call; notes what ended it."""
         self.calls += 1
-        timeout_s = min(self.idle_s - (self.clock() - heard_s), self._left_s())
+        timeout_s = min(self.source.idle_s - (self.source.clock() - heard_s), self._left_s())
         try:
-            with self.waiting():
-                client = self.open_client(max(SHORTEST_TIMEOUT_S, timeout_s))
-                asked_s = self.clock()
-                answer = client.get_media(StreamARN=self.stream_arn, StartSelector=start)
+            with self.source.waiting():
+                client = self.source.open_client(max(SHORTEST_TIMEOUT_S, timeout_s))
+                asked_s = self.source.clock()
+                answer = client.get_media(StreamARN=self.source.stream_arn, StartSelector=start)
             self._note_time(dict(answer["ResponseMetadata"]), asked_s)
             body = answer["Payload"]
             with contextlib.closing(body):
                 reads = self._read(body)
                 yield from self._whole(decode_fragment(read) for read in read_fragments(reads))
         except ClientError as error:
-            self._note_time(dict(error.response.get("ResponseMetadata", {})), self.clock())
+            self._note_time(dict(error.response.get("ResponseMetadata", {})), self.source.clock())
             self._note(stream_fault("GetMedia", error), error)
         except _UNREACHABLE as error:
             self._note(stream_fault("GetMedia", error), error)
@@ -207,7 +218,7 @@ class LiveStream:
         stream = body._raw_stream  # type: ignore[attr-defined] # noqa: SLF001 - see above
         try:
             while True:
-                with self.waiting():
+                with self.source.waiting():
                     read = stream.read1(READ_BYTES)
                 if not read:
                     return

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from call_archive.errors import StreamFaultError
-from call_archive_cli.live import LiveStream, StreamIsQuietError, TimeLimitError
+from call_archive_cli.live import LiveSource, LiveStream, StreamIsQuietError, TimeLimitError
 from local.demo_call import STREAM_ARN
 
 DATE = {"date": "Wed, 25 Nov 2026 12:00:00 GMT"}
@@ -56,13 +56,15 @@ class Quiet:
 
     def stream(self, idle_s: float = 60.0, limit_s: float | None = None) -> LiveStream:
         return LiveStream(
-            STREAM_ARN,
-            open_client=self.open,
-            fetch_fragment=_never,
-            idle_s=idle_s,
-            limit_s=limit_s,
-            sleep=self.sleep,
-            clock=lambda: self.now_s,
+            LiveSource(
+                STREAM_ARN,
+                open_client=self.open,
+                fetch_fragment=_never,
+                idle_s=idle_s,
+                limit_s=limit_s,
+                sleep=self.sleep,
+                clock=lambda: self.now_s,
+            )
         )
 
 

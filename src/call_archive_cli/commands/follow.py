@@ -135,9 +135,9 @@ def follow(
                 show,
             )
         messages.print(_summary(follower, live), soft_wrap=True)
-        if follower.failure is not None:
-            raise follower.failure
-        if follower.unreadable:
+        if follower.end.failure is not None:
+            raise follower.end.failure
+        if follower.left_out.unreadable:
             raise typer.Exit(FOUND_WRONG)
 
 
@@ -223,9 +223,10 @@ def _summary(follower: "Follower", live: "LiveStream") -> str:
         count(follower.gaps, "gap"),
         count(live.calls, "GetMedia call"),
     ]
-    if follower.skipped:
-        untagged = f" ({follower.untagged:,} without a ContactId)" if follower.untagged else ""
-        parts.append(f"{count(follower.skipped, 'fragment')} before it left out{untagged}")
-    if follower.unreadable:
-        parts.append(f"{count(len(follower.unreadable), 'fragment')} unreadable")
-    return f"{', '.join(parts)}; ended because {follower.ended_by or 'the stream ended'}"
+    left_out = follower.left_out
+    if left_out.skipped:
+        untagged = f" ({left_out.untagged:,} without a ContactId)" if left_out.untagged else ""
+        parts.append(f"{count(left_out.skipped, 'fragment')} before it left out{untagged}")
+    if left_out.unreadable:
+        parts.append(f"{count(len(left_out.unreadable), 'fragment')} unreadable")
+    return f"{', '.join(parts)}; ended because {follower.end.why}"

@@ -84,6 +84,23 @@ class Options:
 
 
 @dataclass(slots=True)
+class _Made:
+    """What a run has made and not removed yet.
+
+    Attributes:
+        stream_arn: of its stream; "" until Kinesis Video has answered.
+        endpoints: the stream's data endpoints, by the operation.
+        is_begun: there may be a stream, whether or not the answer has arrived.
+        is_queued: there may be a job of it in the queue.
+    """
+
+    stream_arn: str = ""
+    endpoints: dict[str, str] = field(default_factory=dict)
+    is_begun: bool = False
+    is_queued: bool = False
+
+
+@dataclass(slots=True)
 class Journey:
     """One run of a plan."""
 
@@ -94,10 +111,7 @@ class Journey:
     report: Report = field(init=False)
     script: Script = field(init=False)
     _recorder: Recorder = field(init=False)
-    _stream_arn: str = ""
-    _endpoints: dict[str, str] = field(default_factory=dict)
-    _is_begun: bool = False
-    _is_queued: bool = False
+    _made: _Made = field(init=False, default_factory=_Made)
 
     def __post_init__(self) -> None:
         self._write_script()
@@ -157,11 +171,11 @@ class Journey:
             if plan.kms_key:
                 request["KmsKeyId"] = plan.kms_key
             # From here on there may be a stream, whether or not its answer arrives.
-            self._is_begun = True
+            self._made.is_begun = True
             try:
-                self._stream_arn = kinesis_video.create_stream(**request)["StreamARN"]
+                self._made.stream_arn = kinesis_video.create_stream(**request)["StreamARN"]
             except ClientError:
-                self._is_begun = False
+                self._made.is_begun = False
                 raise
             began = time.monotonic()
             while (status := self._status()) != "ACTIVE":
@@ -175,7 +189,7 @@ class Journey:
             self._observe("secondsToActive", round(time.monotonic() - began, 2))
 
     def _status(self) -> str:
-        described = self._kinesis_video().describe_stream(StreamARN=self._stream_arn)
+        described = self._kinesis_video().describe_stream(StreamARN=self._made.stream_arn)
         return str(described["StreamInfo"]["Status"])
 
     def _speak(self) -> Taken:
@@ -273,7 +287,7 @@ class Journey:
                 Questions(
                     self.plan.setup.clients,
                     self.plan.place.region,
-                    self._stream_arn,
+                    self._made.stream_arn,
                     self._endpoint,
                     self._recorder.audience.observed,
                 ).ask(
@@ -286,7 +300,7 @@ class Journey:
             return Streamed(
                 contact_id=said.contact_id,
                 instance_arn=self.plan.setup.instance_arn,
-                stream_arn=self._stream_arn,
+                stream_arn=self._made.stream_arn,
                 start_fragment_number=first,
                 # By KVS's clock, which is the one that ListFragments is asked by.
                 start_timestamp_ms=_ms(listed[first]["ServerTimestamp"]),
@@ -301,7 +315,7 @@ class Journey:
         )
         pages = list(
             client.get_paginator("list_fragments").paginate(
-                StreamARN=self._stream_arn,
+                StreamARN=self._made.stream_arn,
                 FragmentSelector={
                     "FragmentSelectorType": "PRODUCER_TIMESTAMP",
                     "TimestampRange": {
@@ -353,7 +367,7 @@ class Journey:
                         },
                     )
                     step.seen = ", ".join(str(answer[key]) for key in wanted)
-                self._is_queued = self._is_queued or is_stopped
+                self._made.is_queued = self._made.is_queued or is_stopped
 
     def _call_flow_function(self, event: dict[str, Any]) -> Mapping[str, Any]:
         name = self.plan.setup.resources["FlowFunction"]
@@ -405,7 +419,7 @@ class Journey:
                     self._collect(facts, streamed.contact_id, since_ms)
                     raise diagnose(facts, waited_s)
                 self.sleep(_POLL_S)
-            self._is_queued = False
+            self._made.is_queued = False
             step.seen = f"complete, {time.monotonic() - began:.0f} s after the flow"
             return body
 
@@ -563,7 +577,7 @@ class Journey:
     # ------------------------------------------------------------------------------- the way out
 
     def _clean_up(self) -> None:
-        if not self._is_begun:
+        if not self._made.is_begun:
             return
         stack = self.plan.place.stack
         with self._recorder.step("cleaned up", "nothing is left", is_last=True) as step:
@@ -577,10 +591,10 @@ class Journey:
                 )
             except ClientError:
                 # What may not be listed may still be deleted.
-                if self._stream_arn:
-                    self._kinesis_video().delete_stream(StreamARN=self._stream_arn)
+                if self._made.stream_arn:
+                    self._kinesis_video().delete_stream(StreamARN=self._made.stream_arn)
                 raise
-            if self._is_queued:
+            if self._made.is_queued:
                 step.seen += "; its job is still in a queue, and will fail without its stream"
                 step.verdict = Verdict.UNKNOWN
                 step.fix = f"{clean_command(stack)} in a few minutes; look at FailedJobsQueue, too"
@@ -608,12 +622,12 @@ class Journey:
         return self.plan.setup.clients.kinesis_video(self.plan.place.region)
 
     def _endpoint(self, api: str) -> str:
-        if api not in self._endpoints:
+        if api not in self._made.endpoints:
             answer = self._kinesis_video().get_data_endpoint(
-                StreamARN=self._stream_arn, APIName=api
+                StreamARN=self._made.stream_arn, APIName=api
             )
-            self._endpoints[api] = answer["DataEndpoint"]
-        return self._endpoints[api]
+            self._made.endpoints[api] = answer["DataEndpoint"]
+        return self._made.endpoints[api]
 
     def _observe(self, name: str, value: object) -> None:
         self._recorder.audience.observed("observations.json", {name: value})

@@ -48,6 +48,15 @@ _REFUSED: Final = "InvalidTestCaseException"
 
 
 @dataclass(slots=True)
+class _Made:
+    """What Amazon Connect has made for a simulation; "" if it has not yet."""
+
+    case_id: str = ""
+    execution_id: str = ""
+    contact_id: str = ""
+
+
+@dataclass(slots=True)
 class Simulation:
     """One simulated contact."""
 
@@ -58,10 +67,7 @@ class Simulation:
     sleep: Callable[[float], None] = time.sleep
     report: Report = field(init=False)
     _recorder: Recorder = field(init=False)
-    _flow_id: str = ""
-    _case_id: str = ""
-    _execution_id: str = ""
-    _contact_id: str = ""
+    _made: _Made = field(init=False, default_factory=_Made)
 
     def __post_init__(self) -> None:
         self.report = Report(
@@ -97,7 +103,7 @@ class Simulation:
             function = self.plan.setup.client("lambda").get_function(
                 FunctionName=self.plan.setup.resources["FlowFunction"]
             )["Configuration"]["FunctionArn"]
-            self._flow_id = self._connect.create_contact_flow(
+            flow_id = self._connect.create_contact_flow(
                 InstanceId=self._instance_id,
                 Name=name,
                 Type="CONTACT_FLOW",
@@ -106,13 +112,13 @@ class Simulation:
             )["ContactFlowId"]
             for instruction in INSTRUCTIONS:
                 try:
-                    self._case_id = self._connect.create_test_case(
+                    self._made.case_id = self._connect.create_test_case(
                         InstanceId=self._instance_id,
                         Name=name,
                         Content=json.dumps(build_test_case(instruction)),
                         EntryPoint={
                             "Type": "VOICE_CALL",
-                            "VoiceCallEntryPointParameters": {"FlowId": self._flow_id},
+                            "VoiceCallEntryPointParameters": {"FlowId": flow_id},
                         },
                         Status="PUBLISHED",
                         Tags=tags,
@@ -128,9 +134,9 @@ class Simulation:
 
     def _execute(self) -> None:
         with self._recorder.step("simulated contact", "the test case is over") as step:
-            self._execution_id = self._connect.start_test_case_execution(
+            self._made.execution_id = self._connect.start_test_case_execution(
                 InstanceId=self._instance_id,
-                TestCaseId=self._case_id,
+                TestCaseId=self._made.case_id,
                 ClientToken=str(uuid.uuid4()),
             )["TestCaseExecutionId"]
             began = time.monotonic()
@@ -143,10 +149,10 @@ class Simulation:
                 self.sleep(_POLL_S)
             records = self._get("records").get("ExecutionRecords") or []
             self.audience.observed("execution-records.json", [_decode(each) for each in records])
-            self._contact_id = next(_contact_ids([_decode(each) for each in records]), "")
-            self.report.contact_id = self._contact_id
+            self._made.contact_id = next(_contact_ids([_decode(each) for each in records]), "")
+            self.report.contact_id = self._made.contact_id
             step.seen = status
-            if not self._contact_id:
+            if not self._made.contact_id:
                 raise StepError(
                     f"the test case is {status}, and its records name no contact",
                     "",
@@ -160,7 +166,7 @@ class Simulation:
             began = time.monotonic()
             while True:
                 contact = self._connect.describe_contact(
-                    InstanceId=self._instance_id, ContactId=self._contact_id
+                    InstanceId=self._instance_id, ContactId=self._made.contact_id
                 )["Contact"]
                 streams = [
                     each
@@ -210,7 +216,9 @@ class Simulation:
         s3, place = self.plan.setup.clients.s3(), self.plan.place
         today = datetime.now(UTC).date()
         for day in (today, today - timedelta(days=1)):
-            prefix = f"{place.prefix}manifests/{day:year=%Y/month=%m/day=%d}/{self._contact_id}/"
+            prefix = (
+                f"{place.prefix}manifests/{day:year=%Y/month=%m/day=%d}/{self._made.contact_id}/"
+            )
             listed = s3.list_objects_v2(Bucket=place.bucket, Prefix=prefix)
             for entry in listed.get("Contents", []):
                 answer = s3.get_object(Bucket=place.bucket, Key=entry["Key"])
@@ -219,16 +227,16 @@ class Simulation:
     def _stop(self) -> None:
         self._connect.stop_test_case_execution(
             InstanceId=self._instance_id,
-            TestCaseId=self._case_id,
-            TestCaseExecutionId=self._execution_id,
+            TestCaseId=self._made.case_id,
+            TestCaseExecutionId=self._made.execution_id,
             ClientToken=str(uuid.uuid4()),
         )
 
     def _clean_up(self) -> None:
         with self._recorder.step("cleaned up", "nothing is left", is_last=True) as step:
             clean_simulations(self.plan.setup, self.plan.place, self.plan.run_id)
-            if self._contact_id:
-                remove_contact(self.plan.setup.clients, self.plan.place, self._contact_id)
+            if self._made.contact_id:
+                remove_contact(self.plan.setup.clients, self.plan.place, self._made.contact_id)
             step.seen = "flow, test case and recording are removed"
 
     def _get(self, what: str) -> dict[str, Any]:
@@ -237,7 +245,13 @@ class Simulation:
         url = "/".join(
             (
                 self._connect.meta.endpoint_url,
-                *("test-cases", self._instance_id, self._case_id, self._execution_id, what),
+                *(
+                    "test-cases",
+                    self._instance_id,
+                    self._made.case_id,
+                    self._made.execution_id,
+                    what,
+                ),
             )
         )
         request = AWSRequest("GET", url)
