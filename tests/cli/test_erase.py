@@ -17,6 +17,7 @@ from local.demo_call import INSTANCE_ARN
 from local.server import LocalAws
 from tests.cli.archive import Archive
 from tests.cli.conftest import Run
+from tests.cli.stack import NAME, deploy
 from tests.integration.journey import CONTACT_ID, OTHER_CONTACT_ID, RESOURCES, call
 
 BUCKET = ("--bucket", RESOURCES.bucket)
@@ -197,3 +198,11 @@ def test_verify_erased_finds_what_came_back(run: Run, versioned: Archive, s3: An
     other = run("verify", *BUCKET, "--erased", "--contact", OTHER_CONTACT_ID)
     assert other.exit_code == 1
     assert "has no tombstone" in other.stderr
+
+
+def test_waits_for_the_longest_run_of_the_stack(run: Run, aws: LocalAws) -> None:
+    deploy(aws)
+    told = run("--stack", NAME, "erase", CONTACT_ID, "--yes", "--no-wait", "--json")
+    assert 650 <= json.loads(told.stdout)["finalInSeconds"] <= 660
+    without = run("erase", OTHER_CONTACT_ID, *BUCKET, "--yes", "--no-wait", "--json")
+    assert 950 <= json.loads(without.stdout)["finalInSeconds"] <= 960

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LONGEST_RUN_S: Final = 900
 """Lambda's own limit, where nobody says how long ArchiveFunction may run."""
 
+TEMPLATE_RUN_S: Final = 600
+"""ArchiveFunction's timeout in the template."""
+
 SPARE_S: Final = 60
 """For a request that S3 still carries out when the run that sent it has ended."""
 
@@ -102,12 +105,12 @@ def erase(
         erasure.run(contact_ids, receipt, waits=not no_wait)
     except BaseException:
         if receipt.tombstones:
-            _print_receipt(receipt, erasure, as_json=as_json)
+            _print_receipt(receipt, erasure, found.notes, as_json=as_json)
             print_warning("not final: run the same command again")
         raise
     if replicas := erasure_notes(session, bucket, prefix):
         receipt.notes.append(replicas)
-    _print_receipt(receipt, erasure, as_json=as_json)
+    _print_receipt(receipt, erasure, found.notes, as_json=as_json)
     if not receipt.is_final:
         raise typer.Exit(FOUND_WRONG)
 
@@ -214,7 +217,8 @@ def _run_timeout_s(session: Session) -> int:
     if not session.stack:
         return LONGEST_RUN_S
     try:
-        return session.deployment.run_timeout_s
+        # One that was lowered a minute ago does not end the runs that began before.
+        return max(session.deployment.run_timeout_s, TEMPLATE_RUN_S)
     except ClientError as error:
         print_warning(
             f"ArchiveFunction's timeout cannot be asked, so Lambda's longest counts, "
@@ -271,7 +275,9 @@ def _print_found(found: "Found", *, is_json: bool, as_json: bool) -> None:
         print_warning(note)
 
 
-def _print_receipt(receipt: "Receipt", erasure: "Erasure", *, as_json: bool) -> None:
+def _print_receipt(
+    receipt: "Receipt", erasure: "Erasure", told: tuple[str, ...], *, as_json: bool
+) -> None:
     from call_archive_cli.console import print_warning, results
     from call_archive_cli.erasure import NOT_REACHED
     from call_archive_cli.words import count
@@ -302,8 +308,9 @@ def _print_receipt(receipt: "Receipt", erasure: "Erasure", *, as_json: bool) -> 
             f"NOT final: runs that began before may still publish for {receipt.wait_s:,.0f} s; "
             "run the same command again then"
         )
-    for note in receipt.notes:
-        print_warning(note)
+    for note in dict.fromkeys(receipt.notes):
+        if note not in told:
+            print_warning(note)
     tell("not reached by this command:")
     for what in NOT_REACHED:
         tell(f"  * {what}")
