@@ -3,11 +3,11 @@
 import sys
 
 NOT_INSTALLED = 3
-"""`exits.REFUSED`; nothing of the command can be imported yet."""
+"""`exits.REFUSED`; no module of the command can be imported yet."""
 
 
 def main() -> None:
-    """The entry point that the package installs, also without the extra that it needs."""
+    """The installed entry point, which works even without the `cli` extra."""
     try:
         from call_archive_cli.app import app  # noqa: PLC0415 - what it needs may be missing
 

@@ -1,4 +1,4 @@
-"""The command line: the commands, what all of them share, and how their help looks.
+"""The command line: the commands, their shared options, and the format of their help.
 
 Nothing here or in `commands` loads boto3, Rich, NumPy or the decoder until a command runs: help and
 completion answer at once.
@@ -53,7 +53,7 @@ WIDEST_HELP: Final = 100
 
 
 class Commands(TyperGroup):
-    """The commands; the options that they share may stand anywhere on the command line."""
+    """The commands; the shared options may appear anywhere on the command line."""
 
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -61,7 +61,7 @@ class Commands(TyperGroup):
 
 
 def shared_first(arguments: list[str]) -> list[str]:
-    """The arguments, with the shared options and their values in front; behind `--` as they are."""
+    """The arguments, with the shared options and their values first; unchanged behind `--`."""
     shared: list[str] = []
     others: list[str] = []
     rest = iter(arguments)
@@ -78,16 +78,16 @@ def shared_first(arguments: list[str]) -> list[str]:
 
 
 def help_text(command: Callable[..., None]) -> str:
-    """A command's docstring: paragraphs that flow, examples a line each."""
+    """A command's docstring as help: paragraphs are wrapped, examples have one line each."""
     paragraphs = (getdoc(command) or "").split("\n\n")
     prose = [paragraph for paragraph in paragraphs if not paragraph.startswith("  ")]
     examples = [paragraph for paragraph in paragraphs if paragraph.startswith("  ")]
-    # Click flows paragraphs, but not one that begins with \b.
+    # Click wraps paragraphs, except one that begins with \b.
     return "\n\n".join((*prose[:-1], "\n".join(("\b", prose[-1], *examples))))
 
 
 def summary(command: Callable[..., None]) -> str:
-    """The first line of a command's docstring, as far as a list of commands has room for it."""
+    """The first line of a command's docstring, cut to the width of a list of commands."""
     line = (getdoc(command) or "").partition("\n")[0]
     return line.partition(": ")[0].partition(";")[0].rstrip(".")
 
@@ -96,7 +96,7 @@ def summary(command: Callable[..., None]) -> str:
 app = typer.Typer(
     name="call-archive",
     cls=Commands,
-    help="Follow, fetch, inspect and look after the recordings of Amazon Connect calls.",
+    help="Follow, fetch, inspect and manage the recordings of Amazon Connect calls.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -115,9 +115,9 @@ def _print_version(*, wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="Exit codes: 0 well, 1 something is wrong with what was looked at, "
+    epilog="Exit codes: 0 success, 1 a problem was found in a recording or the set-up, "
     "2 wrong command line, 3 AWS or a file refused, 130 interrupted, "
-    "141 nobody reads the output."
+    "141 output closed."
 )
 def configure(
     context: typer.Context,
@@ -125,8 +125,7 @@ def configure(
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Credentials from ~/.aws; given here, they beat keys in the environment. "
-            "[env var: AWS_PROFILE]"
+            help="Profile in ~/.aws; overrides keys in the environment. [env var: AWS_PROFILE]"
         ),
     ] = None,
     region: Annotated[
@@ -136,13 +135,13 @@ def configure(
         str | None,
         typer.Option(
             envvar="CALL_ARCHIVE_STACK",
-            help="The deployed stack: tells the bucket and the queues to commands that need them.",
+            help="The deployed stack; provides the bucket and the queues.",
         ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
-    """What all commands share; these options may stand anywhere on the command line."""
+    """Options of all commands; they may appear anywhere on the command line."""
     del version
     open_session(context, profile, region, stack)

@@ -1,7 +1,7 @@
-"""A deployed set-up → what is wrong with it, each finding with its mend.
+"""A deployed set-up → findings; each one that is wrong says how to fix it.
 
-Every check asks AWS with the caller's own credentials and gives findings; one that may not ask
-says so and the others go on. Nothing is changed.
+Every check calls AWS with the caller's own credentials and gives findings. A check without
+permission reports that, and the others continue. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _GONE: Final = frozenset(
 )
 _BUSY: Final = frozenset(("RequestLimitExceeded", "SlowDown", "TooManyRequestsException"))
 NOT_OF_A_CALL: Final = frozenset(("alarms", "existing streams", "redrive role"))
-"""Checks of what a call does not go through."""
+"""Checks of parts that a call does not pass through."""
 
 _SERVER_ERROR: Final = 500
 STREAMS_QUOTA: Final = 10_000
@@ -50,8 +50,8 @@ STREAMS_QUOTA: Final = 10_000
 
 _CLOSE_TO_QUOTA: Final = 0.8
 _RESTORE: Final = (
-    "somebody deleted or changed it by hand, and CloudFormation believes that it is there: the "
-    "same deployment again does nothing; a change set with REVERT_DRIFT restores it "
+    "it was deleted or changed outside CloudFormation, which still expects it, so repeating the "
+    "deployment changes nothing; a change set with REVERT_DRIFT restores it "
     "(docs/runbook.md, Restore what was changed by hand)"
 )
 _NEEDED: Final = frozenset(
@@ -62,7 +62,7 @@ _STORAGE: Final = "Amazon Connect console, the instance, Data storage, Live medi
 
 
 class Verdict(StrEnum):
-    """How a finding stands."""
+    """The verdict of a finding."""
 
     GOOD = "good"
     DOUBTFUL = "doubtful"
@@ -72,16 +72,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        mend: what to do; "" if nothing has to be done.
+        fix: what to do; "" if nothing has to be done.
     """
 
     subject: str
     verdict: Verdict
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,10 @@ class Setup:
 
 
 def read_setup(session: Session, instance_arn: str | None) -> Setup:
-    """What CloudFormation knows of the stack.
+    """Reads the stack's resources and parameters from CloudFormation.
 
     Raises:
-        CommandError: no stack was named, there is none, or it is another application's.
+        CommandError: no stack was named, it does not exist, or it is another application's.
         ClientError: CloudFormation refuses.
     """
     parameters, resources = session.deployment.parameters, session.deployment.resources
@@ -119,11 +119,11 @@ def read_setup(session: Session, instance_arn: str | None) -> Setup:
 
 
 def examine(setup: Setup, leave_out: Collection[str] = ()) -> Iterator[Finding]:
-    """Every finding, in the order in which a call goes through the parts.
+    """Every finding, in the order in which a call passes through the parts.
 
     Args:
-        setup: what is looked at.
-        leave_out: names of checks that are not made.
+        setup: the stack to check.
+        leave_out: names of checks to skip.
     """
     for subject, check in _CHECKS:
         if subject in leave_out:
@@ -144,21 +144,23 @@ def _refused(subject: str, error: ClientError) -> Finding:
             subject,
             Verdict.UNKNOWN,
             f"your credentials do not allow {error.operation_name}",
-            "ask with a role that may read it",
+            "use a role that may read it",
         )
     if code in _GONE:
-        return _gone(subject, f"it is not there ({error.operation_name} answered {code})")
+        return _gone(subject, f"it does not exist ({error.operation_name} answered {code})")
     busy = status >= _SERVER_ERROR or "Throttl" in code or code in _BUSY
     return Finding(
         subject,
         Verdict.UNKNOWN,
         f"{error.operation_name} answered {code}",
-        "AWS was busy: ask again" if busy else "look into it: this says nothing about the set-up",
+        "AWS was busy: run doctor again"
+        if busy
+        else "an unexpected response, which says nothing about the set-up",
     )
 
 
 def _gone(subject: str, text: str) -> Finding:
-    """What somebody deleted or changed by hand; deploying the same again does nothing."""
+    """A resource that was deleted or changed outside CloudFormation; redeploying does nothing."""
     return Finding(subject, Verdict.WRONG, text, _RESTORE)
 
 
@@ -168,7 +170,7 @@ def _check_streaming(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             subject,
             Verdict.UNKNOWN,
-            "which instance is not known: the stack serves any",
+            "the instance is unknown, because the stack serves any instance",
             "give --instance-arn",
         )
         return
@@ -194,7 +196,7 @@ def _check_streaming(setup: Setup) -> Iterator[Finding]:
 
 
 def _check_streams(setup: Setup) -> Iterator[Finding]:
-    """Settings are for streams that Connect makes from now on; old ones keep theirs."""
+    """Settings apply to streams that Connect creates from now on; old streams keep theirs."""
     prefix = setup.parameters.get("StreamPrefix", "*")
     begins = "" if prefix == "*" else f"{prefix}-connect-"
     total, short, other_key = 0, list[str](), list[str]()
@@ -237,7 +239,7 @@ def _judge_streams(short: list[str], other_key: list[str]) -> Iterator[Finding]:
             "allow ArchiveRole kms:Decrypt with that key, or deploy with MediaKmsKeyArn",
         )
     if not short and not other_key:
-        yield Finding(subject, Verdict.GOOD, "retention and key as they have to be")
+        yield Finding(subject, Verdict.GOOD, "retention and key are right")
 
 
 def _judge_quota(total: int) -> Finding:
@@ -248,7 +250,7 @@ def _judge_quota(total: int) -> Finding:
         "its instances together"
     )
     if total >= STREAMS_QUOTA * _CLOSE_TO_QUOTA:
-        advice = "look at Service Quotas, Amazon Kinesis Video Streams, and ask for more in time"
+        advice = "request an increase in time: Service Quotas, Amazon Kinesis Video Streams"
         return Finding(subject, Verdict.DOUBTFUL, text, advice)
     return Finding(subject, Verdict.GOOD, text)
 
@@ -264,7 +266,7 @@ def _judge_retention(hours: int) -> Finding:
         return Finding(
             subject,
             Verdict.WRONG,
-            "KVS keeps nothing, so nothing can be archived",
+            "the retention is 0, so nothing can be archived",
             f"set 24 hours: {_STORAGE}",
         )
     if hours < ADVISED_RETENTION_HOURS:
@@ -278,7 +280,7 @@ def _judge_retention(hours: int) -> Finding:
 
 
 def _judge_prefix(prefix: str, allowed: str) -> Iterator[Finding]:
-    # Connect puts "-connect-ALIAS" behind the prefix that was typed in.
+    # Connect appends "-connect-ALIAS" to the configured prefix.
     bare = prefix.partition("-connect-")[0]
     if allowed in ("*", bare):
         yield Finding("stream prefix", Verdict.GOOD, f"{bare}, and ArchiveFunction may read it")
@@ -324,12 +326,12 @@ def _check_association(setup: Setup) -> Iterator[Finding]:
         .paginate(InstanceId=instance_id_of(setup.instance_arn))
     )
     if any(function_arn in page["LambdaFunctions"] for page in pages):
-        yield Finding(subject, Verdict.GOOD, "flows of the instance can choose FlowFunction")
+        yield Finding(subject, Verdict.GOOD, "flows of the instance can use FlowFunction")
     else:
         yield Finding(
             subject,
             Verdict.WRONG,
-            "the instance does not know FlowFunction",
+            "FlowFunction is not associated with the instance",
             "add it: Amazon Connect console, the instance, Flows, AWS Lambda; or deploy with "
             "ConnectInstanceArn",
         )
@@ -362,7 +364,7 @@ def _check_permission(setup: Setup) -> Iterator[Finding]:
 
 
 def _lets_in(statement: Mapping[str, Any], instance_arn: str) -> bool:
-    """Whether Connect, of this instance where it is known, may invoke the function."""
+    """Whether Connect may invoke the function, for this instance if it is known."""
     principal = statement.get("Principal", {})
     services = principal.get("Service", []) if isinstance(principal, dict) else []
     return (
@@ -396,22 +398,22 @@ def _check_functions(setup: Setup) -> Iterator[Finding]:
 
 
 def judge_function(logical_id: str, function: Mapping[str, Any]) -> Finding:
-    """Whether a function may run, by what GetFunction says of it."""
+    """Whether a function may run, according to GetFunction."""
     configuration = function["Configuration"]
     state = configuration.get("State", "Active")
     if function.get("Concurrency", {}).get("ReservedConcurrentExecutions") == 0:
         return Finding(
             logical_id,
             Verdict.WRONG,
-            "it may not run: its reserved concurrency is 0",
+            "it cannot run: its reserved concurrency is 0",
             f"aws lambda delete-function-concurrency --function-name "
-            f"{configuration['FunctionName']}, or put back what the stack reserves "
+            f"{configuration['FunctionName']}, or restore the stack's value "
             "(docs/runbook.md, Restore what was changed by hand)",
         )
     if state == "Failed":
         reason = configuration.get("StateReason", "")
         return Finding(logical_id, Verdict.WRONG, f"it is in state {state}: {reason}", _RESTORE)
-    return Finding(logical_id, Verdict.GOOD, "it is there, and may run")
+    return Finding(logical_id, Verdict.GOOD, "it exists and can run")
 
 
 def _check_archive_queue(setup: Setup) -> Iterator[Finding]:
@@ -433,7 +435,7 @@ def _check_failed_jobs(setup: Setup) -> Iterator[Finding]:
 
 
 def _messages(setup: Setup, logical_id: str) -> int:
-    """Visible, and received by somebody a short time ago."""
+    """Visible messages, and messages in flight."""
     attributes = setup.client("sqs").get_queue_attributes(
         QueueUrl=setup.resources[logical_id], AttributeNames=["All"]
     )["Attributes"]
@@ -469,7 +471,10 @@ def _check_alarms(setup: Setup) -> Iterator[Finding]:
     topic = setup.parameters.get("AlarmTopicArn") or setup.resources.get("AlarmTopic", "")
     if not topic:
         yield Finding(
-            subject, Verdict.DOUBTFUL, "they tell nobody", "deploy with AlarmEmail or AlarmTopicArn"
+            subject,
+            Verdict.DOUBTFUL,
+            "they notify nobody",
+            "deploy with AlarmEmail or AlarmTopicArn",
         )
         return
     pages = (
@@ -482,8 +487,8 @@ def _check_alarms(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             subject,
             Verdict.DOUBTFUL if confirmed else Verdict.WRONG,
-            f"{_some(waiting)} did not confirm the subscription, and gets nothing",
-            "open the link in the message of AWS Notifications; it expires after two days: then "
+            f"{_some(waiting)} has not confirmed the subscription and receives nothing",
+            "open the link in the message from AWS Notifications; it expires after two days: then "
             "subscribe again (SNS console, the topic)",
         )
     elif confirmed:
@@ -523,8 +528,8 @@ def _check_contact_events(setup: Setup) -> Iterator[Finding]:
             "the rule is disabled: calls whose caller hangs up are not archived",
             "deploy with ArchiveOnDisconnect=true, unless contact records are used"
             if setup.parameters.get("ArchiveOnDisconnect") == "false"
-            else f"aws events enable-rule --name {rule}: somebody disabled it by hand, and the "
-            "same deployment again does nothing",
+            else f"aws events enable-rule --name {rule}: it was disabled by hand, so "
+            "repeating the deployment does nothing",
         )
 
 
@@ -575,7 +580,7 @@ def _judge_lifecycle(
         yield Finding(
             subject,
             Verdict.DOUBTFUL,
-            "what a killed run leaves behind stays, and costs",
+            "open uploads of killed runs remain, and cost money",
             "add a lifecycle rule: abort incomplete multipart uploads after 1 day",
         )
     for kind in ("tombstones", "holds"):
@@ -585,13 +590,13 @@ def _judge_lifecycle(
                     kind,
                     Verdict.WRONG,
                     f"lifecycle rule {rule.get('ID', 'without an id')} removes {prefix}{kind}/: "
-                    "a contact that is erased or held is not any more then",
+                    "erased and held contacts then lose that protection",
                     f"narrow the rule to {prefix}recordings/ and {prefix}manifests/",
                 )
 
 
 def _removes_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
-    """Whether a rule is in force, for keys that begin so."""
+    """Whether an enabled rule aborts uploads with this prefix."""
     return (
         "AbortIncompleteMultipartUpload" in rule
         and rule["Status"] == "Enabled"

@@ -26,10 +26,10 @@ READ_BYTES: Final = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What became of one recording.
+    """The outcome of one recording.
 
     Attributes:
-        problem: why it is not there; "" if it is.
+        problem: why it was not written; "" if it was.
         exit_code: what the problem means for the command.
     """
 
@@ -43,7 +43,7 @@ class Download:
 def download_each(
     archive: CallArchive, calls: Sequence[ArchivedCall], directory: Path, *, overwrite: bool
 ) -> Iterator[Download]:
-    """The recordings and manifests into a directory; both whole, or neither.
+    """Writes recordings and manifests into a directory; both whole, or neither.
 
     Raises:
         ClientError, BotoCoreError: S3 refuses what it would refuse for every object.
@@ -59,7 +59,7 @@ def download_each(
 
 
 def write_recording(archive: CallArchive, call: ArchivedCall, file: BinaryIO) -> str:
-    """One recording into a pipe, if it is sound; why it is not, "" if it is."""
+    """Writes one recording into a pipe if it is sound; returns why it is not, or ""."""
     if call.stored is None:
         return call.problem
     with tempfile.NamedTemporaryFile(prefix="call-archive-") as whole:
@@ -86,7 +86,7 @@ def _download(
         if not overwrite:
             return _failed(
                 done,
-                f"{done.recording} is there already, and differs: give --overwrite or another -o",
+                f"{done.recording} already exists and differs: give --overwrite or another -o",
                 USAGE,
             )
     partial = done.recording.with_name(f".{done.recording.name}.partial")
@@ -106,7 +106,7 @@ def _download(
 def save_recording(
     archive: CallArchive, entry: Entry, stored: StoredManifest, path: Path
 ) -> tuple[StoredManifest, str]:
-    """A recording into a file; its manifest, and what is wrong with it, "" if nothing is."""
+    """Writes a recording into a file; returns its manifest, and what is wrong with it, or ""."""
     while True:
         try:
             found = archive.consume(entry.recording_key, lambda reads: _copy(reads, path))
@@ -115,7 +115,7 @@ def save_recording(
             damage = "the recording is missing"
         if not damage:
             return stored, ""
-        # Perhaps it was replaced meanwhile: its manifest comes last.
+        # It may have been replaced meanwhile: its manifest is written last.
         try:
             newer = archive.read_manifest(entry)
         except (GoneError, ManifestError) as error:

@@ -1,4 +1,4 @@
-"""What went wrong, in words for the person who asked: the thing, and the fix that fits."""
+"""Errors in words for the user: what failed, for which thing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _WHAT_TO_DO: Final = {
     "AccessDeniedException": _NOT_ALLOWED,
     "NotAuthorizedException": _NOT_ALLOWED,
     "NoSuchBucket": "check --bucket",
-    "NoSuchKey": "it was deleted meanwhile",
-    "404": "it is not there",
+    "NoSuchKey": "it has been deleted",
+    "404": "it does not exist",
     "403": _NOT_ALLOWED,
     "PermanentRedirect": "the bucket is in another region: give --region",
-    "ResourceNotFoundException": "there is none, or not any more: check the name and the region",
+    "ResourceNotFoundException": "it does not exist: check the name and the region",
     "InvalidArgumentException": "outside the stream's retention, or the retention is 0",
     "NoDataRetentionException": "set 24 h under Data storage, Live media streaming",
     "AWS.SimpleQueueService.NonExistentQueue": "check the queue's URL and the region",
@@ -41,7 +41,7 @@ _NOT_ACCEPTED: Final = frozenset(
         "UnrecognizedClientException",
     )
 )
-"""Codes by which AWS says that it does not know the credentials, or not any more."""
+"""AWS's codes for unknown or expired credentials."""
 
 _NO_CREDENTIALS: Final = (
     aws.CredentialRetrievalError,
@@ -57,7 +57,7 @@ _NO_CREDENTIALS: Final = (
 
 
 def is_about_credentials(error: BaseException | None) -> bool:
-    """Whether there are no credentials, or AWS does not accept them; also as a failure's cause."""
+    """Whether the failure, or its cause, is missing or rejected credentials."""
     while error is not None:
         if isinstance(error, _NO_CREDENTIALS):
             return True
@@ -68,7 +68,7 @@ def is_about_credentials(error: BaseException | None) -> bool:
 
 
 def describe(error: Exception) -> str:
-    """A failure in words for the person who asked."""
+    """Describes a failure in words for the user."""
     for kind, describe_kind in _DESCRIPTIONS:
         if isinstance(error, kind):
             return describe_kind(error)
@@ -76,7 +76,7 @@ def describe(error: Exception) -> str:
 
 
 def _failure(error: ArchiveError) -> str:
-    """What the functions say; of a refused call, what it means for the person who asked."""
+    """The functions' own text; for a refused call, its meaning for the user."""
     cause = error.__cause__ or error.__context__
     if isinstance(cause, (ClientError, BotoCoreError)):
         return describe(cause)

@@ -1,13 +1,13 @@
-"""How a command ends: exit codes, and every failure as one line that says what to do.
+"""Exit codes, and every failure as one line that says what to do.
 
 | code | meaning |
 |---|---|
-| 0 | done, and nothing was found wrong |
-| 1 | done, and something is wrong: a recording is incomplete, damaged or missing |
+| 0 | done; no problem was found |
+| 1 | done; a problem was found: a recording is incomplete, damaged or missing |
 | 2 | the command line is wrong (Click's own code) |
 | 3 | AWS, the stream or a file refused: nothing was done, or not all of it |
 | 130 | interrupted (128 + SIGINT) |
-| 141 | nobody reads the output any more (128 + SIGPIPE) |
+| 141 | the output was closed (128 + SIGPIPE) |
 """
 
 import io
@@ -30,7 +30,7 @@ NOBODY_READS: Final = 141
 
 
 class CommandError(Exception):
-    """The command cannot go on: one line says why and what to do."""
+    """The command cannot continue: one line says why and what to do."""
 
     def __init__(self, text: str, exit_code: int = REFUSED) -> None:
         super().__init__(text)
@@ -38,22 +38,22 @@ class CommandError(Exception):
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What can go wrong without anything being wrong with this program.
+    """Exceptions that are not defects of this program.
 
-    Called when something has gone wrong: a failure of AWS's has loaded botocore by then.
+    Called after a failure: if it came from AWS, botocore is already loaded.
     """
     own = (CommandError, ArchiveError, OSError)
     if "botocore" not in sys.modules:
         return own
     from boto3.exceptions import Boto3Error  # noqa: PLC0415 - help and completion need none
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - help and completion need none
 
     return (*own, Boto3Error, BotoCoreError, ClientError)
 
 
 @contextmanager
 def failures_as_lines() -> Iterator[None]:
-    """Turns every foreseeable failure into one line on stderr and an exit code.
+    """Turns every expected failure into one line on stderr and an exit code.
 
     Raises:
         typer.Exit: with the code of the failure.
@@ -85,7 +85,7 @@ def with_failures_as_lines[**P](command: Callable[P, None]) -> Callable[P, None]
 
 
 def drop_output() -> None:
-    """Lets what is still buffered go nowhere: nobody reads standard output any more."""
-    # A runner of tests has no file behind standard output.
+    """Discards buffered output: standard output is closed."""
+    # In a test runner standard output is not a file.
     with suppress(io.UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

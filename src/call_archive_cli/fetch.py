@@ -29,7 +29,7 @@ CONTACT_EVENT = "Amazon Connect Contact Event"
 
 
 def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> ArchiveRequest:
-    """What Connect says was streamed of a contact, or the flow saved as its attributes.
+    """The contact's jobs, from Connect or from the attributes that the flow saved.
 
     Raises:
         ArchiveError: Connect refuses, or nothing was streamed.
@@ -60,7 +60,7 @@ def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> Archive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRange:
-    """A stretch of a stream, as somebody asks for it.
+    """A requested range of a stream.
 
     Attributes:
         start: the first fragment, inclusive.
@@ -77,10 +77,10 @@ class StreamRange:
 
 
 def find_range(clients: "Clients", wanted: StreamRange) -> ArchiveRequest:
-    """The job for a stretch of a stream; its first fragment says whose it is, and when it began.
+    """The job for a range of a stream; its first fragment gives contact and start time.
 
     Raises:
-        ArchiveError: KVS does not have its ends, or their tags do not say what is needed.
+        ArchiveError: KVS does not have its ends, or their tags lack required values.
     """
     first = fetch_fragment(clients, wanted.stream_arn, wanted.start)
     tags = dict(decode_tags(first.fragment))
@@ -115,10 +115,10 @@ def fetch_job(
 ) -> DirectoryArchive:
     """Archives a job into `directory/CONTACT_ID/START.wav`, with its manifest beside it.
 
-    What is there already and complete stays as it is; anything else only if it may be replaced.
+    A complete recording is kept; any other existing file is replaced only if that is allowed.
 
     Raises:
-        CommandError: something else is there.
+        CommandError: another file exists there.
         ArchiveError: there is no audio of the contact, or KVS refuses.
         OSError: the directory cannot be written.
     """
@@ -132,8 +132,8 @@ def fetch_job(
     is_there = archive.recording.exists() or archive.manifest.exists()
     if is_there and not overwrite and not isinstance(plan(job, archive.look()), Nothing):
         raise CommandError(
-            f"{archive.recording} is there already, and is not complete or not what is asked for: "
-            "give --overwrite or another -o",
+            f"{archive.recording} already exists, and is not complete or does not match the "
+            "request: give --overwrite or another -o",
             USAGE,
         )
     conditions = Conditions(
@@ -156,7 +156,7 @@ def _instance_arn(stream_arn: str, tags: Mapping[str, str]) -> str:
     except RequestError as error:
         raise RequestError(
             CommandCode.NO_INSTANCE_ID,
-            "the fragment does not say whose instance it is: give --instance-arn",
+            "the fragment does not name its instance: give --instance-arn",
         ) from error
 
 

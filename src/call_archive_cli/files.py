@@ -1,4 +1,4 @@
-"""Where results go: the one rule for a file that is there already, and for standard output."""
+"""Where results are written: one rule for existing files and for standard output."""
 
 import sys
 from pathlib import Path
@@ -7,17 +7,17 @@ from typing import BinaryIO, Final
 from call_archive_cli.exits import USAGE, CommandError
 
 STDOUT: Final = "-"
-"""In place of a file's name."""
+"""Used instead of a file's name."""
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuses a file that is there, unless it may be replaced.
+    """Refuses an existing file, unless it may be replaced.
 
     Raises:
-        CommandError: it is there, or its directory is not.
+        CommandError: it exists, or its directory does not.
     """
     if path.exists() and not overwrite:
-        raise CommandError(f"{path} is there already: give --overwrite or another -o", USAGE)
+        raise CommandError(f"{path} already exists: give --overwrite or another -o", USAGE)
     if not path.parent.is_dir():
         raise CommandError(f"{path.parent}: there is no such directory", USAGE)
 

@@ -1,7 +1,7 @@
 """A live stream → one contact's audio, as it is spoken.
 
-What AWS's Java sample (LMSDemo, LMSExample, LMSFrameProcessor) does, with the first fragment
-included, across the 45 minutes of a GetMedia call, and only until the contact changes.
+Like AWS's Java sample (LMSDemo, LMSExample, LMSFrameProcessor), but includes the first fragment,
+continues after the 45 minutes of a GetMedia call, and stops when the contact changes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FollowedContact:
-    """Whose fragments are taken; where they end is not known."""
+    """Whose fragments are taken; their end is not known."""
 
     contact_ids: frozenset[str]
     stop_fragment_number: None = None
@@ -88,10 +88,10 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Follower:
-    """One contact's audio on its way from a stream to a sink.
+    """Passes one contact's audio from a stream to a sink.
 
     Attributes:
-        contact_id: whose; "" until the first fragment with a ContactId has come.
+        contact_id: whose; "" until the first fragment with a ContactId has arrived.
         behind_now_ms: how far behind the stream's newest fragment the last one was.
         end: why it ended.
         left_out: what is not in the audio.
@@ -126,7 +126,7 @@ class Follower:
         return self._selection.counts.accepted if self._selection else 0
 
     def record(self, fragments: Iterable[LiveFragment]) -> Iterator[bytes | bytearray]:
-        """The contact's PCM, frame by frame as far as it is known; ends with the contact."""
+        """The contact's PCM, in frames as soon as they are known; ends with the contact."""
         for media in self._select(iter(fragments)):
             try:
                 audio = decode_audio(media.fragment, self.directions)
@@ -137,7 +137,7 @@ class Follower:
                 yield from self._mix(self._timeline.place(audio, media.server_timestamp_ms))
 
     def finish(self) -> Iterator[bytes | bytearray]:
-        """What brings both tracks to one length."""
+        """The silence that brings both tracks to one length."""
         yield from self._mix(self._timeline.finish())
 
     def _select(self, fragments: Iterator[LiveFragment]) -> Iterator[MediaFragment]:
@@ -150,7 +150,7 @@ class Follower:
         yield from self._selection.select(own)
 
     def _is_first(self, live: LiveFragment) -> bool:
-        """Whether the contact's fragments begin here; one without a ContactId proves nothing."""
+        """Whether the contact's fragments begin here; without a ContactId nothing is proved."""
         ids = live.media.contact_ids
         is_first = ids == {self.contact_id} if self.contact_id else len(ids) == 1
         self.left_out.skipped += not is_first
@@ -176,16 +176,16 @@ def follow_into(
     open_sink: Callable[[str], AbstractContextManager[Sink]],
     report: Callable[[Follower], None],
 ) -> None:
-    """Writes the contact's audio until the contact changes, nothing comes, or somebody stops it.
+    """Writes the contact's audio until the contact changes, audio stops, or the user stops it.
 
     Args:
-        follower: what was found, also after the end.
+        follower: collects the results, also for after the end.
         fragments: of the stream, live.
         open_sink: opens the file, given the contact id; called when there is audio.
-        report: told of every frame.
+        report: called for every frame.
 
     Raises:
-        StreamFaultError: KVS refuses, or no fragment of the contact ever came.
+        StreamFaultError: KVS refuses, or no fragment of the contact arrived.
         OSError: the file cannot be made.
         KeyboardInterrupt: before there was any audio.
     """
@@ -197,7 +197,7 @@ def follow_into(
         with open_sink(follower.contact_id) as sink:
             _write(sink, follower, itertools.chain((head,), pcm), report)
     except BrokenPipeError:
-        follower.end = replace(follower.end, why="nobody listens any more")
+        follower.end = replace(follower.end, why="the output was closed")
         drop_output()
 
 
@@ -207,7 +207,7 @@ def _write(
     pcm: Iterable[bytes | bytearray],
     report: Callable[[Follower], None],
 ) -> None:
-    """Everything, and what brings both tracks to one length; a full disk ends it."""
+    """Writes everything, including the final silence; a full disk ends it."""
     try:
         for frames in pcm:
             sink.write(frames)
@@ -221,17 +221,17 @@ def _write(
 
 
 def _until_end(follower: Follower, pcm: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearray]:
-    """The PCM; whatever ends it, what has come before stays."""
+    """The PCM; however it ends, earlier audio is kept."""
     try:
         yield from pcm
     except StreamIsQuietError:
-        follower.end = End("nothing more came")
+        follower.end = End("no more audio arrived")
     except TimeLimitError:
-        follower.end = End("the time limit is over")
+        follower.end = End("the time limit was reached")
     except KeyboardInterrupt:
         follower.end = End(INTERRUPTED)
     except (StreamFaultError, BotoCoreError) as error:
-        follower.end = End("KVS refused to go on", error)
+        follower.end = End("KVS refused to continue", error)
 
 
 def _nothing(follower: Follower) -> BaseException:
@@ -256,7 +256,7 @@ def open_live(
     limit_s: float | None,
     waiting: Callable[[], AbstractContextManager[None]],
 ) -> LiveStream:
-    """The stream, live; it is quiet when nothing came for `idle_s`, and ends after `limit_s`."""
+    """The live stream; it is quiet if nothing arrived for `idle_s`, and ends after `limit_s`."""
     return LiveStream(
         LiveSource(
             stream_arn,
@@ -272,12 +272,12 @@ def open_live(
 def from_fragment(
     live: LiveStream, number: int, on_lost_start: Callable[[StreamFaultError], None]
 ) -> Iterator[LiveFragment]:
-    """The stream from the given fragment on, inclusive: GetMedia itself begins behind it.
+    """The stream from the given fragment, inclusive; GetMedia itself begins after it.
 
     Args:
         live: the stream.
         number: of the fragment.
-        on_lost_start: told that the fragment cannot be had: raises, or lets the rest come.
+        on_lost_start: called if the fragment is not available: raises, or accepts the rest.
 
     Raises:
         StreamFaultError: KVS refuses.

@@ -1,4 +1,4 @@
-"""A media body or a range of a stream → what is in it, and in words what is wrong with it."""
+"""A media body or a range of a stream → its content and its problems, in words."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 65_536
 NS_PER_MS: Final = 1_000_000
 CLOCK_OFF_MS: Final = 5_000
-"""How far the producer's clock may be off the server's before it is worth a word."""
+"""How far the producer's clock may differ from the server's without a finding."""
 
 MOST_ROWS: Final = 1_000
 """Runs that are kept; `--json` has every fragment."""
 
 MOST_CONTACTS: Final = 1_000
 MOST_KINDS: Final = 20
-"""Different problems, codes, names: what is beyond is counted together."""
+"""Different problems, codes or names that are listed; more are counted together."""
 
 EBML_MAGIC: Final = bytes.fromhex("1A45DFA3")
 _OWN_TAGS: Final = ("AWS_KINESISVIDEO_", "ContactId")
@@ -100,7 +100,7 @@ class Run:
 
 @dataclass(slots=True)
 class ContactFigures:
-    """What is there of one contact.
+    """Figures of one contact.
 
     Attributes:
         start_ms: of its first fragment that has audio.
@@ -170,7 +170,7 @@ class Inspection:
 
     Attributes:
         runs: at most `MOST_ROWS`, in the order of the body, or by number.
-        contacts: ContactId → what is there; "" for fragments without one; at most `MOST_CONTACTS`.
+        contacts: ContactId → its figures; "" for fragments without one; at most `MOST_CONTACTS`.
         findings: what is wrong, a sentence each, with what to do.
     """
 
@@ -211,7 +211,7 @@ class Inspection:
         )
 
     def miss(self, missing: MissingFragment) -> None:
-        """Adds a fragment that is listed and does not come."""
+        """Adds a fragment that is listed but not delivered."""
         self._add(InspectedFragment(number=str(missing.number), problem=str(missing.reason)))
 
     def note(self, finding: str) -> None:
@@ -292,7 +292,7 @@ def _count_one(counts: Counter[str], what: str) -> None:
 
 
 def inspect_body(file: BinaryIO, report: Report = lambda _: None) -> Inspection:
-    """What a saved body of GetMedia or GetMediaForFragmentList holds."""
+    """Inspects a saved body of GetMedia or GetMediaForFragmentList."""
     inspection = Inspection(report)
     head = file.read(READ_BYTES)
     if stranger := _stranger(head):
@@ -303,25 +303,25 @@ def inspect_body(file: BinaryIO, report: Report = lambda _: None) -> Inspection:
             inspection.take(decode_fragment(fragment))
     except MediaError as error:
         inspection.note(f"{error.reason}: what follows could not be read")
-    inspection.conclude("there is no fragment in this file: it was cut, or is no media body")
+    inspection.conclude("there is no fragment in this file: it was cut, or is not a media body")
     return inspection
 
 
 def _stranger(head: bytes) -> str:
-    """What a file is that begins so, and is no media body; "" for one that may be."""
+    """What a file is if it is not a media body; "" if it may be one."""
     if not head:
         return "the file is empty: KVS sent nothing, or nothing was saved"
     if head.startswith((b"RIFF", b"RF64")):
         return "this is a WAV, a recording, not a media body: a player or `report` shows what it is"
     if head[:1] in b"{[":
-        return "this is JSON, not a media body: perhaps the error that KVS answered"
+        return "this is JSON, not a media body: perhaps an error response of KVS"
     if not head.startswith(EBML_MAGIC[: len(head)]):
-        return "this is no media body: it does not begin with an EBML header (1A 45 DF A3)"
+        return "this is not a media body: it does not begin with an EBML header (1A 45 DF A3)"
     return ""
 
 
 def inspect_file(path: Path, report: Report = lambda _: None) -> Inspection:
-    """As `inspect_body`.
+    """Inspects a saved media body in a file.
 
     Raises:
         OSError: the file cannot be read.
@@ -333,10 +333,10 @@ def inspect_file(path: Path, report: Report = lambda _: None) -> Inspection:
 def inspect_stream(
     clients: "Clients", stream_arn: str, from_ms: int, to_ms: int, report: Report = lambda _: None
 ) -> Inspection:
-    """What a stream holds of a time, by the server's clock.
+    """Inspects a time range of a stream, by the server's clock.
 
     Raises:
-        StreamFaultError: KVS refuses; it does not keep an archive, for one.
+        StreamFaultError: KVS refuses, for example because the retention is 0.
     """
     inspection = Inspection(report)
     retention_hours = describe_stream(clients, stream_arn).retention_hours
@@ -353,7 +353,7 @@ def inspect_stream(
     inspection.conclude(
         f"no fragment came from {moment(from_ms):%Y-%m-%d %H:%M:%S} to "
         f"{moment(to_ms):%Y-%m-%d %H:%M:%S} UTC: nothing was streamed then, or it is older than "
-        f"the stream's retention of {retention_hours} h; --from and --to look further"
+        f"the stream's retention of {retention_hours} h; give --from and --to to search elsewhere"
     )
     return inspection
 
@@ -394,7 +394,7 @@ def _fault_findings(figures: Figures) -> Iterator[str]:
         advice = (
             "KVS cannot use the stream's KMS key: allow kms:Decrypt, and enable the key"
             if code.startswith("45")
-            else "ask again: it is often gone at the second or third try"
+            else "try again: a second or third request often succeeds"
         )
         yield f"error document {code} in place of {times} fragment(s): {advice}"
     for problem, times in figures.unreadable.problems.items():
@@ -408,11 +408,11 @@ def _contact_findings(figures: Figures, contacts: Mapping[str, ContactFigures]) 
     if owners > 1:
         more = " or more" if len(contacts) == MOST_CONTACTS else ""
         yield (
-            f"the audio of {owners}{more} contacts is in here: a stream is used again for the next "
+            f"the audio of {owners}{more} contacts is in here: a stream is reused for the next "
             "call, so every fragment has to be judged by its ContactId"
         )
     if figures.untagged:
-        yield f"{figures.untagged} fragment(s) carry no ContactId: they do not say whose they are"
+        yield f"{figures.untagged} fragment(s) carry no ContactId, so their contact is unknown"
     if figures.strange_tracks:
         names = ", ".join(sorted(figures.strange_tracks)) or "(none)"
         yield f"tracks of unknown names: {names}"

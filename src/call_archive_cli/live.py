@@ -1,8 +1,8 @@
-"""Adapter: GetMedia → fragments of a stream as they come, without a seam where a body ends.
+"""Adapter: GetMedia → a stream's fragments as they arrive, seamless across bodies.
 
-GetMedia starts behind the fragment that it is given, ends after 40 to 45 minutes, and may end at
-any time inside a fragment. What was cut is asked for again: every call goes on behind the last
-whole fragment, so each fragment comes once, in order.
+GetMedia starts after the given fragment, ends after 40 to 45 minutes, and may end at any time
+inside a fragment. Every call continues after the last whole fragment, so a cut fragment is
+requested again and each fragment arrives once, in order.
 
 Source: GetMedia in the API reference of Kinesis Video Streams Media.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 65_536
 
 RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Between calls that bring nothing, the last one again and again."""
+"""The pauses between calls that bring nothing; the last one repeats."""
 
 SHORTEST_TIMEOUT_S: Final = 0.1
 
@@ -53,7 +53,7 @@ _UNREACHABLE: Final = (
     HTTPError,
     OSError,
 )
-"""What asking again may mend; botocore's other errors are the person's: credentials, a profile."""
+"""Failures that a retry may fix; botocore's other errors need the user: credentials, a profile."""
 
 _LOGGED_OUT: Final = frozenset(
     f"KVS_{code}" for code in ("ExpiredToken", "ExpiredTokenException", "InvalidSignatureException")
@@ -73,11 +73,11 @@ class LiveFragment(NamedTuple):
 
 
 class TimeLimitError(Exception):
-    """The stream was followed for as long as somebody wanted."""
+    """The time limit was reached."""
 
 
 class StreamIsQuietError(Exception):
-    """Nothing came for as long as somebody wanted to wait."""
+    """Nothing arrived within the idle timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class LiveSource:
         fetch_fragment: gives one fragment from the stream's archive.
         idle_s: how long to wait for a fragment.
         limit_s: how long to follow; None for as long as something comes.
-        waiting: put around everything that waits.
+        waiting: a context manager around every wait.
     """
 
     stream_arn: str
@@ -109,7 +109,7 @@ class LiveStream:
 
     Attributes:
         source: where, and for how long.
-        last: the last whole fragment that came; 0 before there is one.
+        last: the last whole fragment that arrived; 0 before there is one.
         calls: how many GetMedia calls were needed so far.
     """
 
@@ -132,7 +132,7 @@ class LiveStream:
             KeyboardInterrupt: while it waited.
         """
         self._began_s = heard_s = self.source.clock()
-        fruitless = 0
+        empty_calls = 0
         while True:
             before, self._failure = self.last, None
             with contextlib.closing(self._read_call(start, heard_s)) as fragments:
@@ -142,29 +142,29 @@ class LiveStream:
                     yield live
                     self._check_limit()
             if self.last != before:
-                fruitless, heard_s = 0, self.source.clock()
+                empty_calls, heard_s = 0, self.source.clock()
                 start = _behind(self.last)
                 continue
             if start["StartSelectorType"] == "NOW" and self._now_ms is not None:
-                # Asked for again, now would be later: what is said meanwhile would be lost.
+                # In a repeated call, "now" would be later, and the audio in between would be lost.
                 start = {
                     "StartSelectorType": "SERVER_TIMESTAMP",
                     "StartTimestamp": moment(self._now_ms),
                 }
-            delay_s = RETRY_DELAYS_S[min(fruitless, len(RETRY_DELAYS_S) - 1)]
+            delay_s = RETRY_DELAYS_S[min(empty_calls, len(RETRY_DELAYS_S) - 1)]
             left_s = self.source.idle_s - (self.source.clock() - heard_s)
-            if fruitless < len(RETRY_DELAYS_S):
-                # So often it is asked, however little patience somebody has.
+            if empty_calls < len(RETRY_DELAYS_S):
+                # At least this many calls, however short the idle timeout.
                 left_s = max(left_s, delay_s)
             if left_s <= 0:
                 raise self._why_it_ends()
             with self.source.waiting():
                 self.source.sleep(min(delay_s, left_s, self._left_s()))
             self._check_limit()
-            fruitless += 1
+            empty_calls += 1
 
     def _why_it_ends(self) -> Exception:
-        """After calls that brought nothing; KVS ends bodies without news in good order."""
+        """Raises after calls that brought nothing; KVS ends a body without news normally."""
         return StreamIsQuietError() if self._failure is None else self._failure
 
     def _left_s(self) -> float:
@@ -208,9 +208,9 @@ class LiveStream:
             raise StreamIsQuietError
 
     def _read(self, body: StreamingBody) -> Iterator[bytes]:
-        """The body as it comes; when nothing more does, it has ended, and its last fragment too.
+        """The body as it arrives; if nothing more arrives, it has ended, with its last fragment.
 
-        So it has when somebody stops the waiting: what has arrived whole is not lost.
+        The same holds if the user stops the wait: complete fragments are not lost.
 
         botocore's body has no `read1`; its `read` waits for a full buffer, and loses what came
         before a time-out.
@@ -229,9 +229,9 @@ class LiveStream:
             self._is_interrupted = True
 
     def _note_time(self, answered: Mapping[str, Any], asked_s: float) -> None:
-        """Remembers when the first call asked, by KVS's clock: this machine's may be wrong.
+        """Remembers the time of the first call by KVS's clock: this machine's may be wrong.
 
-        Without an answer nobody knows; the next one tells the time of the first call, too.
+        If a call gets no response, the next response also gives the time of the first call.
         """
         date = answered.get("HTTPHeaders", {}).get("date")
         if self._now_ms is None and date:
@@ -242,7 +242,7 @@ class LiveStream:
             self._now_ms = at_ms - round((asked_s - self._began_s) * 1000)
 
     def _whole(self, fragments: Iterator[MediaFragment]) -> Iterator[LiveFragment]:
-        """Leaves out what the end of the body cut, and what came before."""
+        """Drops a fragment that the body's end cut, and fragments seen before."""
         for media in fragments:
             if media.fault_code:
                 self._note(document_fault(media.fault_code))
@@ -253,7 +253,7 @@ class LiveStream:
                 yield LiveFragment(media, _milliseconds(tags))
 
     def _note(self, failure: StreamFaultError, cause: BaseException | None = None) -> None:
-        """Keeps a failure that another call may mend; raises one that it cannot."""
+        """Keeps a failure that a retry may fix; raises any other."""
         if not failure.retryable or failure.code in _LOGGED_OUT:
             raise failure from cause
         failure.__cause__ = cause

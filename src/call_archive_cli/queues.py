@@ -177,7 +177,7 @@ class Batches:
                 yield jobs
 
     def move(self, jobs: Sequence[FailedJob], queue_url: str) -> list[FailedJob]:
-        """As `FailedJobs.move`."""
+        """Moves jobs as `FailedJobs.move` does, and remembers them."""
         moved = self._queue.move(jobs, queue_url)
         self._moved.update(job.message_id for job in moved)
         return moved

@@ -177,7 +177,7 @@ def _lifecycle(**changes: Any) -> Break:
 
 
 @pytest.mark.parametrize(
-    ("subject", "verdict", "break_it", "mend"),
+    ("subject", "verdict", "break_it", "fix"),
     [
         (
             "media streaming",
@@ -254,12 +254,12 @@ def _lifecycle(**changes: Any) -> Break:
     ],
 )
 def test_each_part_broken(
-    run: Run, stack: Stack, subject: str, verdict: str, break_it: Break, mend: str
+    run: Run, stack: Stack, subject: str, verdict: str, break_it: Break, fix: str
 ) -> None:
     break_it(stack)
     exit_code, found = findings(run)
     assert found[subject]["verdict"] == verdict
-    assert mend in found[subject]["mend"]
+    assert fix in found[subject]["fix"]
     assert exit_code == (1 if verdict == "wrong" else 0)
     if verdict == "doubtful":
         assert findings(run, "--strict")[0] == 1
@@ -285,7 +285,7 @@ def test_throttled_question_says_nothing_about_the_set_up(run: Run, stack: Stack
     exit_code, found = findings(run)
     assert exit_code == 0
     assert found["media streaming"]["verdict"] == "unknown"
-    assert "ask again" in found["media streaming"]["mend"]
+    assert "run doctor again" in found["media streaming"]["fix"]
 
 
 def test_expired_credentials_are_no_finding(run: Run, stack: Stack) -> None:
@@ -331,7 +331,7 @@ def test_reserved_concurrency_of_0_runs_nothing(answer: Any, verdict: str) -> No
     configuration = {"FunctionName": "stack-ArchiveFunction", "State": "Active"}
     found = judge_function("ArchiveFunction", {"Configuration": configuration, **answer})
     assert found.verdict == verdict
-    assert ("delete-function-concurrency" in found.mend) is (verdict == "wrong")
+    assert ("delete-function-concurrency" in found.fix) is (verdict == "wrong")
 
 
 def test_functions_are_looked_for_on_every_page(run: Run, stack: Stack) -> None:
@@ -345,7 +345,7 @@ def test_stack_for_any_instance(run: Run, aws: LocalAws) -> None:
     deploy(aws, ConnectInstanceArn="")
     _, found = findings(run)
     assert found["media streaming"]["verdict"] == "unknown"
-    assert found["media streaming"]["mend"] == "give --instance-arn"
+    assert found["media streaming"]["fix"] == "give --instance-arn"
     assert findings(run, "--instance-arn", INSTANCE_ARN)[1]["retention"]["verdict"] == "good"
 
 

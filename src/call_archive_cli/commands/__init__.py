@@ -1,1 +1,1 @@
-"""What a person types: one module for each command, light enough for help and completion."""
+"""The commands: one module for each, light enough for help and completion."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from call_archive_cli.clients import Clients
 
 JOBS_PER_S: Final = 5
-"""Half of DescribeContact's ten a second: the other half is for the calls that end meanwhile."""
+"""Half of DescribeContact's ten calls a second: the other half is for calls that end meanwhile."""
 
 CLOCKS_APART_MS: Final = 60_000
 """How far a person's clock may be from AWS's."""
@@ -32,28 +32,26 @@ def backfill(
     instance_arn: InstanceArn = None,
     from_time: Annotated[
         int | None,
-        typer.Option(
-            "--from", metavar="TIME", parser=parse_moment, help="Calls that ended from here on."
-        ),
+        typer.Option("--from", metavar="TIME", parser=parse_moment, help="Earliest end of a call."),
     ] = None,
     to_time: Annotated[
         int | None,
         typer.Option(
-            "--to", metavar="TIME", parser=parse_moment, help="… up to here. [default: now]"
+            "--to", metavar="TIME", parser=parse_moment, help="Latest end of a call. [default: now]"
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Queue nothing.")] = False,
     rate: Annotated[
-        float, typer.Option(min=0.1, max=100, metavar="JOBS", help="Most jobs a second.")
+        float, typer.Option(min=0.1, max=100, metavar="JOBS", help="Maximum jobs a second.")
     ] = JOBS_PER_S,
     search_rate: Annotated[
         float,
         typer.Option(
-            min=0.1, max=1000, metavar="CALLS", help="SearchContacts calls a second, your quota."
+            min=0.1, max=1000, metavar="CALLS", help="SearchContacts calls a second (your quota)."
         ),
     ] = SEARCHES_PER_S,
     state: Annotated[
-        Path, typer.Option(metavar="FILE", help="What was queued, so that a run can be resumed.")
+        Path, typer.Option(metavar="FILE", help="File of queued contacts, to resume a run.")
     ] = Path("call-archive-backfill.jsonl"),
     bucket: Bucket = None,
     prefix: Prefix = None,
@@ -62,9 +60,9 @@ def backfill(
 ) -> None:
     """Queue the past calls that have no recording; Lambda archives them.
 
-    Only what the streams' retention still holds can be archived. A call with a recording, complete
-    or not, is left alone. Interrupted, the same command goes on where it was. The queue takes jobs
-    from the role that the stack's parameter RedriveRoleArn names.
+    Calls can be archived only within the streams' retention. A call that has a recording, complete
+    or not, is skipped. After an interruption, the same command continues where it stopped. The
+    queue accepts jobs from the role that the stack's parameter RedriveRoleArn names.
 
     Examples:
 
@@ -87,7 +85,7 @@ def backfill(
     to_ms = to_time or now_ms()
     if not from_time < to_ms <= now_ms() + CLOCKS_APART_MS:
         raise CommandError(
-            "--from has to be before --to, and --to not in the future: "
+            "--from must be before --to, and --to must not be in the future: "
             f"{moment(from_time):%Y-%m-%dT%H:%M:%SZ} to {moment(to_ms):%Y-%m-%dT%H:%M:%SZ}",
             USAGE,
         )
@@ -132,7 +130,7 @@ def _warn_of_retention(clients: "Clients", instance_arn: str, from_ms: int) -> N
 
 
 def _contacts(windows: Iterator["Window"], counts: "Backfill") -> Iterator["PastContact"]:
-    """Every contact, with a bar for each stretch of time."""
+    """Yields every contact, with a progress bar for each time window."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

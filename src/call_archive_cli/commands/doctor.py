@@ -25,15 +25,13 @@ def doctor(
     context: typer.Context,
     *,
     instance_arn: InstanceArn = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Doubtful findings count as wrong.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the set-up with your credentials; each finding says how to fix it. Changes nothing.
+    """Check the set-up with your credentials; each finding says how to fix it. Read-only.
 
-    Looks at media streaming, retention, key, association, permission, queues, event source,
-    contact events and the bucket. Exit code 1: something is wrong.
+    Checks media streaming, retention, key, association, permission, queues, event source, contact
+    events and the bucket. Exit code 1: a check failed.
 
     Examples:
 
@@ -64,5 +62,5 @@ def _print(finding: "Finding") -> None:
         f"{_SIGNS[finding.verdict]} [bold]{finding.subject}[/]: {escape(finding.text)}",
         soft_wrap=True,
     )
-    if finding.mend:
-        console.print(f"    → {escape(finding.mend)}", soft_wrap=True)
+    if finding.fix:
+        console.print(f"    → {escape(finding.fix)}", soft_wrap=True)

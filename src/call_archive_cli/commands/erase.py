@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from call_archive_cli.erasure import Erasure, Found, Receipt, Related
 
 LONGEST_RUN_S: Final = 900
-"""Lambda's own limit, where nobody says how long ArchiveFunction may run."""
+"""Lambda's own limit, used if ArchiveFunction's timeout is unknown."""
 
 TEMPLATE_RUN_S: Final = 600
 """ArchiveFunction's timeout in the template."""
 
 SPARE_S: Final = 60
-"""For a request that S3 still carries out when the run that sent it has ended."""
+"""For a request that S3 still carries out after the run that sent it has ended."""
 
 _REASON: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -40,7 +40,7 @@ ContactArguments = Annotated[
     typer.Argument(metavar="CONTACT_ID...", parser=parse_contact_id, show_default=False),
 ]
 Only = Annotated[
-    bool, typer.Option("--only", help="Not the contacts that share the initial contact.")
+    bool, typer.Option("--only", help="Do not erase contacts that share the initial contact.")
 ]
 ReasonCode = Annotated[
     str,
@@ -59,23 +59,25 @@ def erase(
     *,
     only: Only = False,
     reason: ReasonCode = "REQUESTED",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is there.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it begins.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be erased; change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="End now; the receipt is not final then.")
+        bool, typer.Option("--no-wait", help="Do not wait; the receipt is then not final.")
     ] = False,
     instance_arn: InstanceArn = None,
     bucket: Bucket = None,
     prefix: Prefix = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase contacts for good: every version, every open upload, and what a late run would add.
+    """Erase contacts for good: every version and open upload; later runs publish nothing.
 
-    Writes a tombstone for each contact, removes everything, waits until no run is left that began
-    before (ArchiveFunction's timeout, and a minute), removes and looks again. The receipt is final
-    then. An interrupted run is taken up by the same command. Contacts that share the initial
-    contact are erased, too. A hold wins: nothing is erased then. Exit code 1: it is held, or
-    the receipt is not final.
+    Writes a tombstone for each contact, removes everything, waits until every earlier run has ended
+    (ArchiveFunction's timeout plus a minute), removes again and checks. The receipt is then final.
+    After an interruption, the same command continues. Contacts that share the initial contact are
+    erased, too. If a contact is held, nothing is erased. Exit code 1: it is held, or the receipt is
+    not final.
 
     Examples:
 
@@ -94,7 +96,7 @@ def erase(
         return
     if found.held:
         raise CommandError(
-            f"{', '.join(found.held)} is held, and a hold wins over erasing: nothing was changed; "
+            f"{', '.join(found.held)} is held, so nothing was changed; "
             "`call-archive release` ends a hold",
             FOUND_WRONG,
         )
@@ -123,7 +125,7 @@ def build_erasure(
     *,
     only: bool,
 ) -> "Erasure":
-    """The erasure of the archive that was named."""
+    """Builds the erasure for the named archive."""
     from call_archive_cli.console import messages
     from call_archive_cli.erasure import Erasure, Related
     from call_archive_cli.relatives import RelativesOf
@@ -151,7 +153,7 @@ def build_erasure(
 
 
 def erasure_notes(session: Session, bucket: str | None, prefix: str | None) -> str:
-    """Where else the bucket's objects are, as far as S3 says it."""
+    """Other places of the bucket's objects, as far as S3 shows them."""
     from call_archive_cli.stored import S3Store
 
     archive = session.archive(bucket, prefix)
@@ -161,10 +163,10 @@ def erasure_notes(session: Session, bucket: str | None, prefix: str | None) -> s
 def verify_erased(
     session: Session, bucket: str | None, prefix: str | None, contact: str | None, *, as_json: bool
 ) -> None:
-    """`verify --erased`: whether anything of an erased contact is in the bucket.
+    """`verify --erased`: whether the bucket still holds anything of an erased contact.
 
     Raises:
-        CommandError: the contact that was named is not erased.
+        CommandError: the named contact is not erased.
         typer.Exit: something is left, or a run that began before may still publish.
     """
     from call_archive_cli.console import results
@@ -232,7 +234,7 @@ def _run_timeout_s(session: Session) -> int:
 
 
 def _principal(session: Session) -> str:
-    """Who erases, by AWS's own word."""
+    """Who erases: the caller's ARN from STS."""
     arn: str = session.clients.named("sts").get_caller_identity()["Arn"]
     return arn
 

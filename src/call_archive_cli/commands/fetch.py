@@ -51,7 +51,7 @@ def fetch(
         typer.Option(
             metavar="NUMBER",
             parser=parse_fragment_number,
-            help="The last fragment, inclusive. [default: as long as the contact's go on]",
+            help="The last fragment, inclusive. [default: the contact's last]",
         ),
     ] = None,
     track: TrackOption = Track.CUSTOMER,
@@ -61,9 +61,9 @@ def fetch(
 ) -> None:
     """Fetch a contact's recording, or a range of a stream, to this machine; print its manifest.
 
-    The same selection, clock and manifest as in the archive. Files: DIRECTORY/CONTACT_ID/START.wav
-    and .json. A recording that is there already and complete stays; anything else is replaced only
-    with --overwrite. Exit code 1: the recording is not complete; its manifest says why.
+    Uses the archive's own selection, clock and manifest. Files: DIRECTORY/CONTACT_ID/START.wav and
+    .json. A complete recording is kept; any other existing file is replaced only with --overwrite.
+    Exit code 1: the recording is not complete; its manifest says why.
 
     Examples:
 
@@ -107,7 +107,7 @@ def fetch(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where recordings go, and what they are to hold."""
+    """Where recordings are written, and which tracks they hold."""
 
     directory: Path
     track: Track
@@ -120,7 +120,7 @@ def _fetch_each(
     target: Target,
     failures: list[ArchiveError | CommandError],
 ) -> Iterator["StoredManifest"]:
-    """The manifests; a recording that cannot be had does not keep the others back."""
+    """Yields the manifests; a recording that fails does not stop the others."""
     from call_archive_cli.console import messages
     from call_archive_cli.fetch import fetch_job
     from call_archive_cli.manifests import decode_manifest

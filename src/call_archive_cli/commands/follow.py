@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from call_archive_cli.live import LiveFragment, LiveStream
 
 IDLE_S: Final = 300.0
-"""Longer than most callers are on hold, should Connect send nothing then."""
+"""Longer than most callers are on hold, in case Connect then sends nothing."""
 
 
 def follow(
@@ -49,7 +49,7 @@ def follow(
             metavar="TIME", parser=parse_moment, help="ISO 8601 (UTC by default), or epoch ms."
         ),
     ] = None,
-    now: Annotated[bool, typer.Option("--now", help="Begin at this moment.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Begin now.")] = False,
     earliest: Annotated[
         bool, typer.Option("--earliest", help="Begin with the oldest fragment.")
     ] = False,
@@ -58,7 +58,7 @@ def follow(
         typer.Option(
             metavar="CONTACT_ID",
             parser=parse_contact_id,
-            help="Whose audio; by default the first contact's that comes.",
+            help="Whose audio. [default: the first contact's]",
         ),
     ] = None,
     track: TrackOption = Track.CUSTOMER,
@@ -75,18 +75,16 @@ def follow(
         ),
     ] = None,
     idle: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="End when nothing came for so long.")
+        float, typer.Option(min=1, metavar="SECONDS", help="End after this long without audio.")
     ] = IDLE_S,
     limit: Annotated[
         float | None,
-        typer.Option(
-            "--limit", min=1, metavar="SECONDS", help="End after so long. [default: never]"
-        ),
+        typer.Option("--limit", min=1, metavar="SECONDS", help="Time limit. [default: none]"),
     ] = None,
     skip_start: Annotated[
         bool,
         typer.Option(
-            "--skip-start", help="Go on without the first fragment where KVS does not keep it."
+            "--skip-start", help="Continue without the first fragment if KVS no longer has it."
         ),
     ] = False,
     overwrite: Overwrite = False,
@@ -94,9 +92,9 @@ def follow(
 ) -> None:
     """Write a live stream's audio to a file or a player, as it is spoken.
 
-    Begins with the given fragment, goes on across the 45 minutes of a GetMedia call, ends when
-    the contact changes, when nothing more comes, or on Ctrl-C or SIGTERM; the file is valid at any
-    moment.
+    Begins with the given fragment and continues after the 45 minutes of a GetMedia call. Ends when
+    the contact changes, when no more audio arrives, or on Ctrl-C or SIGTERM. The file is valid at
+    any moment.
 
     Examples:
 
@@ -143,7 +141,7 @@ def follow(
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where to begin, as somebody asks for it."""
+    """Where to begin."""
 
     fragment: int | None
     start_time: int | None
@@ -174,12 +172,12 @@ def _live_fragments(
 def _skip(error: StreamFaultError) -> None:
     from call_archive_cli.console import print_warning
 
-    print_warning(f"{error}; the recording begins behind it, about a second later")
+    print_warning(f"{error}; the recording begins after it, about a second later")
 
 
 def _refuse(error: StreamFaultError) -> None:
     raise CommandError(
-        f"{error}; --skip-start goes on without it, about a second is lost"
+        f"{error}; --skip-start continues without it and loses about a second"
     ) from error
 
 

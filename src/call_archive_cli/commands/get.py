@@ -40,7 +40,7 @@ def get(
             "--output",
             "-o",
             metavar="DIRECTORY",
-            help="Where the files go; - writes the WAV of the one recording to standard output.",
+            help="Directory for the files; - writes a single recording to standard output.",
         ),
     ] = ".",
     presign: Annotated[
@@ -49,7 +49,7 @@ def get(
             min=1,
             max=LONGEST_PRESIGN_S,
             metavar="SECONDS",
-            help="Print URLs instead, by which anybody can download for so long.",
+            help="Print download URLs instead; anyone can use them for this long.",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -59,9 +59,9 @@ def get(
 ) -> None:
     """Download a contact's recordings with their manifests, or print URLs of them.
 
-    Looks at every day of the archive, unless days are given. Compares length, header and every
-    byte (sha256) with the manifest; exit code 1: a recording is damaged, and is not kept. A file
-    that is there already and is the same stays.
+    Searches every day of the archive, unless days are given. Compares length, header and every byte
+    (sha256) with the manifest. Exit code 1: a recording is damaged; it is not kept. An identical
+    existing file is kept.
 
     Examples:
 
@@ -75,7 +75,7 @@ def get(
 
     if output == STDOUT and (presign is not None or as_json):
         raise CommandError(
-            "-o - writes the audio: it goes with neither --presign nor --json", USAGE
+            "-o - writes the audio, so --presign and --json cannot be used with it", USAGE
         )
     wanted = choose_days(day, first, last, contact=contact)
     archive = session_of(context).archive(bucket, prefix)
@@ -136,7 +136,7 @@ def _download(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Every recording; one that cannot be had does not keep the others back."""
+    """Downloads every recording; one that fails does not stop the others."""
     from call_archive_cli.console import print_error, print_json, with_progress
     from call_archive_cli.download import download_each
 

@@ -28,22 +28,22 @@ def inspect(
             "--from",
             metavar="TIME",
             parser=parse_moment,
-            help="Of a stream, by KVS's clock. [default: an hour ago]",
+            help="Start of the range, by KVS's clock. [default: an hour ago]",
         ),
     ] = None,
     to_time: Annotated[
         int | None,
         typer.Option(
-            "--to", metavar="TIME", parser=parse_moment, help="Up to here. [default: now]"
+            "--to", metavar="TIME", parser=parse_moment, help="End of the range. [default: now]"
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is in a saved media body, or in a stream: fragments, contacts, tracks, tags, gaps.
+    """Show the fragments, contacts, tracks, tags and gaps in a saved media body or in a stream.
 
-    Says in words what is wrong: retention, key, no audio, another contact's audio, cut bodies,
-    error documents, clocks. Exit code 1: something is. Fragments that are alike share a row;
-    --json has each of them, with all its tags.
+    Explains problems: retention, key, no audio, another contact's audio, cut bodies, error
+    documents, clocks. Exit code 1: there is a problem. Similar fragments share a row; --json lists
+    each one with all its tags.
 
     Examples:
 
@@ -56,14 +56,14 @@ def inspect(
     to_ms = to_time or now_ms()
     from_ms = from_time or to_ms - HOUR_MS
     if from_ms >= to_ms:
-        raise CommandError("--from is not before --to: nothing can be between them", USAGE)
+        raise CommandError("--from must be before --to", USAGE)
     found = _show(session_of(context).clients, sources, (from_ms, to_ms), as_json=as_json)
     if found:
         raise typer.Exit(FOUND_WRONG)
 
 
 def _files_of(sources: list[str]) -> Iterator[str]:
-    """The sources, with the media bodies of a directory in place of the directory."""
+    """The sources; a directory is replaced by its media bodies."""
     for source in sources:
         if source.startswith("arn:") or not Path(source).is_dir():
             yield source
@@ -75,7 +75,7 @@ def _files_of(sources: list[str]) -> Iterator[str]:
 
 
 def _show(clients: "Clients", sources: list[str], times: tuple[int, int], *, as_json: bool) -> bool:
-    """Whether something is wrong with one of them."""
+    """Shows each source; returns whether one of them has a problem."""
     has_findings = False
     for place, source in enumerate(_files_of(sources)):
         if as_json:

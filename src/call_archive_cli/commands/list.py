@@ -68,13 +68,13 @@ def list_recordings(
     everything: All = False,
     contact: Contact = None,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Only recordings that lack something.")
+        bool, typer.Option("--incomplete", help="Only incomplete recordings.")
     ] = False,
     held: Annotated[
         bool, typer.Option("--held", help="Only contacts that are held; on every day.")
     ] = False,
     rehearsals: Annotated[
-        bool, typer.Option("--rehearsals", help="Those of `rehearse`, too.")
+        bool, typer.Option("--rehearsals", help="Include recordings made by `rehearse`.")
     ] = False,
     bucket: Bucket = None,
     prefix: Prefix = None,
@@ -82,9 +82,9 @@ def list_recordings(
 ) -> None:
     """List the recordings of some days, from their manifests, sorted by time.
 
-    Days are those of the start of streaming, in UTC, as in the keys. Without any it is the last
-    week; with --contact it is every day of the archive, at one LIST request a day (2,555 for
-    seven years: about a cent). Exit code 3: a manifest cannot be read; the others are listed.
+    A day is the UTC day on which streaming started, as in the keys. The default is the last week;
+    with --contact it is every day of the archive, at one LIST request a day (2,555 for seven years:
+    about a cent). Exit code 3: a manifest cannot be read; the others are listed.
 
     Examples:
 

@@ -21,20 +21,22 @@ def redrive(
     context: typer.Context,
     *,
     code: Annotated[
-        list[str] | None, typer.Option(metavar="CODE", help="Only jobs that failed with this.")
+        list[str] | None, typer.Option(metavar="CODE", help="Only jobs that failed with this code.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is there.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be moved; change nothing.")
+    ] = False,
     failed_queue_url: Annotated[
         str | None, typer.Option(metavar="URL", help="FailedJobsQueue. [default: of --stack]")
     ] = None,
     queue_url: QueueUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Move failed jobs back for another run; safe at any time, a second run changes nothing.
+    """Move failed jobs back to the queue; safe at any time and safe to repeat.
 
-    Each job is sent before it is deleted, so none is lost. The queue takes jobs from the role that
-    the stack's parameter RedriveRoleArn names. Exit code 1: a message stays that holds no job, or
-    no job has the code.
+    Each job is sent before it is deleted, so none is lost. The queue accepts jobs from the role
+    that the stack's parameter RedriveRoleArn names. Exit code 1: a message without a job remains,
+    or no job has the code.
 
     Examples:
 
@@ -67,7 +69,7 @@ def redrive(
 
 @dataclass(slots=True)
 class Looked:
-    """A failed job that somebody asked for."""
+    """A failed job that was selected."""
 
     code: str
     reason: str

@@ -29,12 +29,12 @@ def rehearse(
     context: typer.Context,
     *,
     instance_arn: InstanceArn = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it begins.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Look, say what would be done, and change nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")
     ] = False,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Send as fast as KVS takes it, not in real time.")
+        bool, typer.Option("--fast", help="Send as fast as KVS accepts it, not in real time.")
     ] = False,
     contact: Annotated[
         str | None,
@@ -42,36 +42,37 @@ def rehearse(
             "--contact",
             metavar="CONTACT_ID",
             parser=parse_contact_id,
-            help="Archive this real contact, too, as if its caller had hung up.",
+            help="Also archive this real contact, as if its caller had hung up.",
         ),
     ] = None,
     clean: Annotated[
-        bool, typer.Option("--clean", help="Remove what earlier rehearsals left, and nothing else.")
+        bool, typer.Option("--clean", help="Only remove the leftovers of earlier rehearsals.")
     ] = False,
     simulate: Annotated[
         bool,
         typer.Option(
-            "--simulate", help="Let Amazon Connect simulate the contact, with a flow of its own."
+            "--simulate", help="Let Amazon Connect simulate the contact, with its own flow."
         ),
     ] = False,
     patience: Annotated[
-        float, typer.Option("--wait", min=1, metavar="SECONDS", help="For the manifest, at most.")
+        float,
+        typer.Option("--wait", min=1, metavar="SECONDS", help="Longest wait for the manifest."),
     ] = 300,
     observe: Annotated[
         Path | None,
         typer.Option(
             metavar="DIRECTORY",
-            help="Keep what the services sent, without anything of your account's.",
+            help="Save the services' responses, without your account's data.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove the deployed stack with a call that is known sample by sample; removes all of it.
+    """Test the deployed stack with a call that is known sample by sample, then remove it.
 
-    Makes a Kinesis video stream, speaks three calls into it, lets the functions archive the middle
-    one, and compares the recording with what was said. The voices are nobody's. The queue takes
-    jobs from the role that the stack's parameter RedriveRoleArn names; that is needed with
-    --contact only. Exit code 1: a step failed; it says which part of the set-up is at fault.
+    Creates a Kinesis video stream, sends three calls into it, lets the functions archive the middle
+    one, and compares the recording with the audio that was sent. The voices are synthetic. Only
+    --contact needs the role that the stack's parameter RedriveRoleArn names. Exit code 1: a step
+    failed; it names the part of the set-up at fault.
 
     Examples:
 
@@ -159,7 +160,7 @@ def _introduce(plan: "Plan", *, fast: bool, simulate: bool, as_json: bool) -> No
         )
     for finding in plan.obstacles:
         console.print(
-            f"{finding.subject}: {finding.text}. {finding.mend}", soft_wrap=True, markup=False
+            f"{finding.subject}: {finding.text}. {finding.fix}", soft_wrap=True, markup=False
         )
 
 
@@ -175,7 +176,7 @@ def _observer(plan: "Plan", directory: Path, contact_id: str) -> Any:  # noqa: A
 def _ask(plan: "Plan", *, yes: bool) -> None:
     if yes:
         return
-    question = "Go on, although the bucket keeps both objects?" if plan.lock else "Go on?"
+    question = "Continue, although the bucket keeps both objects?" if plan.lock else "Go on?"
     typer.confirm(question, abort=True, err=True)
 
 

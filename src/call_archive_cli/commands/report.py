@@ -1,4 +1,4 @@
-"""`report`: recordings → a page to look at and to listen to."""
+"""`report`: recordings → a page with waveforms and a player."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,20 +25,20 @@ def report(
             "--output",
             "-o",
             metavar="PAGE.html|DIRECTORY",
-            help="One file that holds its audio; or a folder with the page and the recordings.",
+            help="One file that includes the audio, or a folder with the page and the recordings.",
         ),
     ] = Path("calls.html"),
     note: Annotated[str, typer.Option(metavar="TEXT", help="A sentence above the calls.")] = "",
-    browse: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Make one page of recordings: waveforms, gaps, levels, who talks when, and a player.
+    """Create one page from recordings: waveforms, gaps, levels, who talks when, and a player.
 
-    Every recording is compared with its manifest (bytes, sha256), and the page says the result. A
-    file that cannot be used is a warning, and not in the page.
+    Every recording is compared with its manifest (bytes, sha256), and the page shows the result. A
+    file that cannot be used causes a warning and is left out.
 
-    A page needs nothing else: it can be mailed, archived, opened offline. Its audio is lossless up
-    to ten minutes, compressed if it is longer; a folder holds the recordings themselves. It is
-    somebody's voice: treat it as the recording itself.
+    A page needs no other files: it can be mailed, archived and opened offline. Its audio is
+    lossless up to ten minutes, and compressed if it is longer; a folder holds the recordings
+    themselves. A page contains a person's voice: protect it like a recording.
 
     Examples:
 

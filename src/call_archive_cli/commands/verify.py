@@ -112,12 +112,12 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What was verified: the same command with the same file goes on from there.",
+            help="File of verified recordings; the same command continues from it.",
         ),
     ] = None,
     erased: Annotated[
         bool,
-        typer.Option("--erased", help="Instead: that nothing of any erased contact is left."),
+        typer.Option("--erased", help="Check instead that nothing of any erased contact is left."),
     ] = False,
     bucket: Bucket = None,
     prefix: Prefix = None,
@@ -126,9 +126,9 @@ def verify(
     """Check recordings against their manifests: length, header, every byte (sha256).
 
     Downloads each recording once. Exit code 1: a recording is damaged or missing, or no manifest
-    describes it. One that is incomplete and says so is counted, and is not damaged; so is a second
-    recording of a stretch that starts at midnight, UTC, under the other day. Exit code 3:
-    something could not be read, and nothing is damaged as far as that can be said.
+    describes it. A recording that is marked incomplete is counted and is not damaged; likewise a
+    second recording, under the other day, of a stretch that starts at midnight UTC. Exit code 3: an
+    object could not be read, and no damage was found in the others.
 
     Examples:
 
@@ -208,12 +208,12 @@ def _verify_erased(
     from call_archive_cli.commands.erase import verify_erased
 
     if has_days:
-        raise CommandError("--erased looks at every day: give no other days, no --state", USAGE)
+        raise CommandError("--erased checks every day: do not give days or --state", USAGE)
     verify_erased(session, bucket, prefix, contact, as_json=as_json)
 
 
 def _noting_twice(entries: Iterable["Entry"], counts: Verification) -> Iterator["Entry"]:
-    """Notes stretches that are archived under two days in a row: their start is at midnight.
+    """Notes stretches that are archived under two consecutive days: they start at midnight.
 
     Two triggers may have rounded it to two days. Of a day only a hash of each key is kept.
     """
@@ -240,7 +240,7 @@ def _print_summary(counts: Verification, where: str, *, as_json: bool) -> None:
 def _left(
     entries: Iterable["Entry"], verified: "Verified", counts: Verification
 ) -> Iterator["Entry"]:
-    """What no earlier run has found to be sound; counts the rest."""
+    """Yields the recordings that no earlier run found to be sound; counts the others."""
     for entry in entries:
         was_complete = verified.find(entry)
         if was_complete is None:

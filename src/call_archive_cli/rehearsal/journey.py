@@ -148,12 +148,12 @@ class Journey:
             step.seen += " findings are good"
             for finding in [*wrong, *(each for each in doubtful if each not in wrong)]:
                 step.seen += f"; {finding.subject}: {finding.text}"
-                step.fix = step.fix or finding.mend
+                step.fix = step.fix or finding.fix
             if wrong:
                 raise NotedError(
                     step.seen,
                     wrong[0].subject,
-                    wrong[0].mend,
+                    wrong[0].fix,
                     is_fatal=bool(self.plan.obstacles),
                 )
             if any(each.verdict is not Verdict.GOOD for each in doubtful):

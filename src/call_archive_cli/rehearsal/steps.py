@@ -83,10 +83,10 @@ class Report:
         if wrong:
             at_fault = wrong[0].convicts or wrong[0].name
             return f"The rehearsal failed at {wrong[0].name}: {at_fault}."
-        doubts = sum(step.verdict is not Verdict.GOOD for step in self.steps)
-        if doubts:
+        unproved = sum(step.verdict is not Verdict.GOOD for step in self.steps)
+        if unproved:
             return (
-                f"{self.proved}; {doubts} of {len(self.steps)} steps could not be proved or ask "
+                f"{self.proved}; {unproved} of {len(self.steps)} steps could not be proved or ask "
                 "for a look."
             )
         return f"{self.proved}, and nothing is left behind."

@@ -40,7 +40,7 @@ class _Page:
 
 
 def shorten_pages(source: BinaryIO, target: BinaryIO) -> None:
-    """Writes a Vorbis stream anew, packet for packet, in short pages.
+    """Rewrites a Vorbis stream, packet by packet, in short pages.
 
     Raises:
         OggError: it is no Vorbis stream whose blocks all have one size.

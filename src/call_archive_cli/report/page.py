@@ -53,7 +53,7 @@ class Cover:
     """What a page says of itself.
 
     Attributes:
-        note: a sentence of whoever made it; "" for none.
+        note: a sentence from its author; "" for none.
         problems: files that are not in it, or not as somebody would expect.
     """
 
