@@ -33,7 +33,7 @@ help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{printf "%-16s%s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: $(STAMP) ## Make .venv from uv.lock (fetches uv and Python 3.13 where they are missing)
+setup: $(STAMP) ## Create .venv from uv.lock (installs uv and Python 3.13 if they are missing)
 
 # pyenv's 3.13, if it has one, else whatever uv finds or fetches. Not by a .python-version: inside the repository pyenv would
 # then hide every command of its other Pythons, `aws` for one.
@@ -91,7 +91,7 @@ types: $(STAMP) ## Type-check (mypy --strict)
 	mypy $(PYTHON_DIRS)
 
 .PHONY: imports
-imports: $(STAMP) ## Check which module imports which (the rules of docs and pyproject.toml)
+imports: $(STAMP) ## Check the imports between modules (rules in docs and pyproject.toml)
 	lint-imports
 
 .PHONY: template
@@ -106,25 +106,25 @@ COVERAGE = 85
 PYTEST = pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: test
-test: $(STAMP) ## Run every test, with coverage; those that need Docker say so if none answers
+test: $(STAMP) ## Run every test with coverage; tests that need Docker are skipped with a note if there is none
 	@$(DOCKER_ANSWERS) || echo "tests/sam_local: NOT RUN, no Docker engine answers here"
 	$(PYTEST) --cov $(if $(PYTEST_ARGS),,--cov-fail-under=$(COVERAGE)) -m "not long" $(PYTEST_ARGS)
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## Run the tests of units, properties and the template, with few examples, without coverage
+test-quick: $(STAMP) ## Run the unit, property and template tests with few examples and without coverage
 	CALL_ARCHIVE_EXAMPLES=100 $(PYTEST) tests/unit tests/properties tests/template $(PYTEST_ARGS)
 
 EXAMPLES ?= 10000
 
 .PHONY: explore
-explore: $(STAMP) ## Run the state machines with EXAMPLES=10000 examples each (SEED=1: others are others)
+explore: $(STAMP) ## Run the state machines with EXAMPLES=10000 examples each (SEED=1 changes the examples)
 	CALL_ARCHIVE_EXAMPLES=$(EXAMPLES) $(PYTEST) --hypothesis-seed=$(SEED) tests/properties/test_*_machine.py $(PYTEST_ARGS)
 
 # The parts that decide, and what is measured of them: all of it, by tests of theirs alone.
 PURE = */call_archive/intake/*,*/call_archive/media/*,*/call_archive/recording/*,*/call_archive/worker.py,*/call_archive/retry.py
 
 .PHONY: test-pure
-test-pure: $(STAMP) ## Cover every branch of intake, media, recording, worker and retry by units and properties alone
+test-pure: $(STAMP) ## Cover every branch of intake, media, recording, worker and retry by unit and property tests alone
 	CALL_ARCHIVE_EXAMPLES=100 $(PYTEST) --cov --cov-report= \
 	  --ignore tests/unit/flows --ignore tests/unit/load --ignore tests/unit/local_aws \
 	  tests/unit tests/properties $(PYTEST_ARGS)
@@ -144,14 +144,14 @@ $(MUTANTS_STAMP): $(STAMP)
 	@touch $@
 
 .PHONY: mutants
-mutants: $(MUTANTS_STAMP) ## Change retrieval, publishing, selection, timeline and retry in every small way: which change does no test notice?
+mutants: $(MUTANTS_STAMP) ## Mutation-test retrieval, publishing, selection, timeline and retry: list mutants that no test detects
 	CALL_ARCHIVE_EXAMPLES=25 PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut run $(if $(MUTANTS),'$(MUTANTS)')
 	@PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut results | grep -v 'not checked' || echo "every change was noticed"
 
 CALLS ?= 2000
 
 .PHONY: test-faults
-test-faults: $(STAMP) ## Every fault of KVS, Connect, S3 and SQS, and CALLS=2000 random calls with random faults
+test-faults: $(STAMP) ## Run every fault of KVS, Connect, S3 and SQS, and CALLS=2000 random calls with random faults
 	pytest tests/faults $(PYTEST_ARGS)
 	python -m tests.faults.campaign --calls $(CALLS) --seed $(SEED)
 
@@ -159,14 +159,14 @@ KILLS ?= 200
 SEED ?= 1
 
 .PHONY: test-kills
-test-kills: $(STAMP) ## Kill the functions at every step of KILLS runs, and see that nothing is half-published, lost or doubled
+test-kills: $(STAMP) ## Kill the functions at every step of KILLS runs; check that nothing is half-published, lost or duplicated
 	python -m tests.faults.kill_campaign --kills $(KILLS) --seed $(SEED)
 
 # The Pythons that people may have the command on; each one that is here, or that uv can fetch.
 PYTHONS := 3.12 3.13 3.14
 
 .PHONY: test-pythons
-test-pythons: $(STAMP) ## Run the command on each Python that it supports and that is to be had here
+test-pythons: $(STAMP) ## Run the command on each supported Python that is available here
 	@for version in $(PYTHONS); do \
 	  UV_PROJECT_ENVIRONMENT=.pythons/$$version $(UV) sync --quiet --locked --no-dev --extra cli --no-editable \
 	    --reinstall-package call-archive --python $$version || echo "Python $$version: NOT TRIED, it is not to be had here"; \
@@ -174,7 +174,7 @@ test-pythons: $(STAMP) ## Run the command on each Python that it supports and th
 	pytest tests/cli/test_package.py -rs -k each_python $(PYTEST_ARGS)
 
 .PHONY: test-sam
-test-sam: $(STAMP) ## Run only the tests of both functions in Lambda containers, with `sam local`
+test-sam: $(STAMP) ## Test both functions in Lambda containers with `sam local`
 	pytest tests/sam_local $(PYTEST_ARGS)
 
 # What the benchmarks compare with lives in an environment of its own, so that .venv stays what it is.
@@ -227,12 +227,12 @@ $(EMULATORS_STAMP): $(STAMP) $(EMULATORS_LOCK)
 	@touch $@
 
 .PHONY: emulators-lock
-emulators-lock: $(STAMP) ## Pin what tests/emulators/requirements.in needs
+emulators-lock: $(STAMP) ## Pin the requirements of tests/emulators/requirements.in
 	$(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.13 \
 	  --output-file $(EMULATORS_LOCK) tests/emulators/requirements.in
 
 .PHONY: emulators
-emulators: $(EMULATORS_STAMP) ## Install MiniStack, an independent AWS that `make test` deploys to if it is there
+emulators: $(EMULATORS_STAMP) ## Install MiniStack, an independent AWS emulator that `make test` uses if installed
 
 .PHONY: test-emulators
 test-emulators: $(EMULATORS_STAMP) ## Deploy the stack to MiniStack with four sets of parameters, and archive a call in each
@@ -244,7 +244,7 @@ load: $(STAMP) ## Archive many calls at once and write docs/capacity.md (JOBS="1
 	python -m bench.load --write docs/capacity.md $(if $(JOBS),--jobs $(JOBS)) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: latency
-latency: $(STAMP) ## Simulate how soon a recording is there, and write the tables into docs/capacity.md
+latency: $(STAMP) ## Simulate how soon recordings are available, and write the tables into docs/capacity.md
 	python -m bench.latency --write docs/capacity.md
 
 .PHONY: build
@@ -255,11 +255,11 @@ samconfig.local.toml: | $(STAMP)
 	@python -m local.first_deployment
 
 .PHONY: deploy
-deploy: samconfig.local.toml build ## Build and deploy; asks a few questions the first time, and keeps the answers
+deploy: samconfig.local.toml build ## Build and deploy; asks a few questions the first time and saves the answers
 	sam deploy --config-file samconfig.local.toml $(DEPLOY_ARGS)
 
 .PHONY: bundle
-bundle: build ## List what is in the deployment packages; fail on anything unexpected
+bundle: build ## List the contents of the deployment packages; fail on unexpected files
 	@python -m local.bundle .aws-sam/build/FlowFunction .aws-sam/build/ArchiveFunction
 
 .PHONY: requirements

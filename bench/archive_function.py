@@ -159,7 +159,7 @@ def _invoke(server: AwsServer, function: Function, call: PlacedCall) -> Invocati
     requests = server.count_requests() - requests
     if answer["answer"]["batchItemFailures"]:
         raise RuntimeError(f"a call of {call.seconds} s was not archived; see .bench/logs")
-    server.settle(call)
+    server.check_recording(call)
     return Invocation(
         wall_s, answer["cpu_s"], answer["cpu_since_start_s"], answer["peak_bytes"], requests
     )

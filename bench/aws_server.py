@@ -1,4 +1,4 @@
-"""`python -m bench.aws_server SECONDS…`: the local AWS in a process that nobody measures.
+"""`python -m bench.aws_server SECONDS…`: the local AWS in a process that is not measured.
 
 Holds one call of each length on a stream of its own. Says where it is in the first line it prints;
 then takes a command a line (`quotas`, `no-quotas`, `requests`, `verify SECONDS`, `clear`) and

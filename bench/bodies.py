@@ -77,7 +77,7 @@ def agent_pcm(seconds: int) -> SyntheticPcm:
 
 
 def make_body(spec: BodySpec) -> Path:
-    """The body as a file; written where it is not there yet, fragment by fragment."""
+    """The body as a file; written fragment by fragment if it does not exist yet."""
     if not spec.path.exists():
         spec.path.parent.mkdir(parents=True, exist_ok=True)
         partial = spec.path.with_suffix(".partial")

@@ -23,11 +23,11 @@ def main() -> None:
     fragments = list(read_fragments(documents))
     for name, run in {
         "framing": lambda: sum(1 for _ in read_fragments(documents)),
-        "framing, each document anew": lambda: sum(
+        "framing, each document again": lambda: sum(
             1 for document in documents for _ in read_fragments((document,))
         ),
         "decoding": lambda: sum(map(_decode, fragments)),
-        "decoding, each document anew": lambda: sum(map(_decode_anew, fragments)),
+        "decoding, each document again": lambda: sum(map(_decode_again, fragments)),
     }.items():
         print(f"{name:30} {min(_cpu_s(run) for _ in range(3)):6.2f} s")
 
@@ -49,7 +49,7 @@ def _decode(fragment: Fragment) -> int:
     return decode_audio(fragment, _BOTH) is not None
 
 
-def _decode_anew(fragment: Fragment) -> int:
+def _decode_again(fragment: Fragment) -> int:
     _remembered.cache_clear()
     return _decode(fragment)
 

@@ -55,7 +55,7 @@ class Case:
         output: what it writes; removed before each run.
         turns: how often it runs in a round, in turn with the others; the median counts.
         exit_code: how it ends when all is well.
-        check: looks at a finished run, and raises where it did not do what it is there for.
+        check: checks a finished run, and raises if it did not do its work.
     """
 
     name: str

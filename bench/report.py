@@ -64,12 +64,12 @@ def render_verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def at_most(target: str, measured: Sequence[tuple[str, float]], limit: float) -> Verdict:
-    """Met where every one of the measured figures is at most the limit."""
+    """Met if every measured figure is at most the limit."""
     return Verdict(target, _show(measured), all(value <= limit for _, value in measured))
 
 
 def at_least(target: str, measured: Sequence[tuple[str, float]], limit: float) -> Verdict:
-    """Met where every one of the measured figures is at least the limit."""
+    """Met if every measured figure is at least the limit."""
     return Verdict(target, _show(measured), all(value >= limit for _, value in measured))
 
 

@@ -100,8 +100,8 @@ class AwsServer(ServerProcess):
         counts: Mapping[str, int] = self.ask("requests")
         return sum(counts.values())
 
-    def settle(self, call: PlacedCall) -> None:
-        """Checks the one recording that there is, and removes it.
+    def check_recording(self, call: PlacedCall) -> None:
+        """Checks the only recording, then removes it.
 
         Raises:
             RuntimeError: it is not what was said.

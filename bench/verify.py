@@ -28,7 +28,7 @@ def verify_copy(output: Path, original: Path) -> str:
 
 
 def verify_reads(reads: Iterable[bytes], seconds: int) -> str:
-    """As `verify_mono`, for PCM that arrives."""
+    """`exact`, or how arriving PCM differs from the customer's track."""
     return compare(reads, _mono(seconds), BYTES_PER_SECOND)
 
 

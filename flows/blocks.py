@@ -80,7 +80,7 @@ def _media_streaming(name: str, state: str, otherwise: str) -> Block:
 
 
 def invoke_flow_function(name: str, *, otherwise: str, **inputs: str) -> Block:
-    """FlowFunction is told, and its answer is `$.External` until the next such block."""
+    """Invokes FlowFunction; its response is `$.External` until the next Lambda block."""
     return Block(
         name=name,
         type="InvokeLambdaFunction",
@@ -137,7 +137,7 @@ def listen(
     time_out: str,
     otherwise: str,
 ) -> Block:
-    """The caller hears a prompt and has so many seconds after it; a key ends it at once.
+    """The caller hears a prompt and has this many seconds after it; a key ends it at once.
 
     Args:
         name: identifier and title.
@@ -218,7 +218,7 @@ def set_queue(name: str, queue: str, *, otherwise: str) -> Block:
 
 
 def transfer_to_queue(name: str, *, full: str, otherwise: str) -> Block:
-    """Where it succeeds the flow ends here, and media streaming goes on."""
+    """On success the flow ends here, and media streaming continues."""
     return Block(
         name=name,
         type="TransferContactToQueue",

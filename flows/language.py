@@ -148,7 +148,7 @@ class ActionType:
         conditions: operands of which each has to have a branch; None: conditions are its own
             matter; empty: it has none.
         ends: the flow ends here, with empty Transitions.
-        may_end: the flow ends here where all goes well; the branches are for where it does not.
+        may_end: the flow ends here on success; the branches are for failures.
         waits: holds the caller for ever unless something interrupts it, so nothing has to follow.
     """
 

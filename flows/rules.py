@@ -1,4 +1,4 @@
-"""The flow language's rules: a flow → what Connect would refuse, and where a call is stuck."""
+"""The flow language's rules: a flow → what Connect would refuse, and where a call gets stuck."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,6 +1,6 @@
 """The sample flows. Each reads top to bottom; `aside` is where errors lead.
 
-Whatever fails, the caller hears something, and is disconnected or goes on to an agent. What failed
+Whatever fails, the caller hears something, and is disconnected or reaches an agent. What failed
 is in the flow's log, and as the contact attribute `archiveError` on the contact record.
 """
 

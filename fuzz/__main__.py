@@ -43,7 +43,7 @@ class Outcome:
 
 
 def main() -> int:
-    """Runs what the command line asks for; 1 where there is a finding."""
+    """Runs the requested targets; 1 if there is a finding."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for all targets together")
     parser.add_argument("--target", choices=[*TARGETS], help="only this one")
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def _fuzz(target: str, seconds: int) -> Outcome:
-    """Runs one target; what earlier runs found interesting is where it begins."""
+    """Runs one target, beginning with the interesting inputs of earlier runs."""
     corpus, findings = _directory("corpus", target), _directory("findings", target)
     seeds = _directory("seeds", target)
     for name, seed in build_seeds(target).items():

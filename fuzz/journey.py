@@ -65,7 +65,7 @@ class Source:
         self._missing = set(missing)
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
-        """Everything, whatever range is asked for."""
+        """Every fragment, whatever the requested range."""
         del from_ms, to_ms
         for number in {*self._media, *self._missing}:
             media = self._media.get(number)

@@ -11,7 +11,7 @@ CONTROL_BYTES = 16
 
 
 def fuzz_framing(source: bytes) -> None:
-    """Any split gives the same fragments; they are the body, and their elements lie in them."""
+    """Any split gives the same fragments; together they are the body and contain their elements."""
     control, body = source[:CONTROL_BYTES], source[CONTROL_BYTES:]
     choices = Choices(control)
     reads = cut(body, (choices.integer(0, 65_535) for _ in range(CONTROL_BYTES // 2)))
@@ -33,7 +33,7 @@ def _check_elements(fragment: Fragment) -> None:
 
 
 def fuzz_decoding(source: bytes) -> None:
-    """A fragment says the same whatever was read before it, and no more than it holds."""
+    """A fragment decodes the same whatever was read before it, and gives no more than it holds."""
     choices = Choices(source[:CONTROL_BYTES])
     wanted = choices.pick([BOTH, BOTH[:1], BOTH[1:], ()])
     fragments, _ = frame([source[CONTROL_BYTES:]])

@@ -1,4 +1,4 @@
-"""Targets: JSON that others send, or that lies in S3 → jobs, keys, an answer to the flow."""
+"""Targets: JSON from other services or from S3 → jobs, keys, a response to the flow."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def fuzz_flow(source: bytes) -> None:
 
 
 def fuzz_manifest(source: bytes) -> None:
-    """What lies at a manifest's key is a manifest, or StorageFaultError."""
+    """The object at a manifest's key is a manifest, or causes a StorageFaultError."""
     try:
         manifest = decode_manifest(source)
     except StorageFaultError:

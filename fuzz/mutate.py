@@ -1,6 +1,6 @@
 """Mutators that know EBML and JSON: parts are moved, repeated, dropped, and lied about.
 
-Sizes of EBML parents are written anew, so that a change deep inside leaves a document that is
+Sizes of EBML parents are recalculated, so that a change deep inside leaves a document that is
 read to its end; now and then one size is wrong, which is the point.
 """
 
@@ -42,14 +42,14 @@ class Node:
     lie: int = 0
 
     def encode(self) -> bytes:
-        """The element; its size is right unless it lies."""
+        """The encoded element; its size is right unless it is meant to be wrong."""
         content = self.content + b"".join(child.encode() for child in self.children)
         if not self.id:
             return content
         return self.id + self._encode_size(max(0, len(content) + self.lie)) + content
 
     def _encode_size(self, size: int) -> bytes:
-        """As wide as it was, where that is wide enough."""
+        """As wide as before, if that is wide enough."""
         width = self.size_width
         if self.has_unknown_size:
             return ((2 << 7 * (width or 8)) - 1).to_bytes(width or 8)

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _advice(error: Exception) -> str:
-    """Whom to look for, if somebody else has the port."""
+    """What to do if another process has the port."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return (
             "; perhaps another `make local-aws`: `ss -ltnp` or `lsof -iTCP -sTCP:LISTEN` shows who "
@@ -132,7 +132,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _deployed(server: LocalServer, directory: Path | None) -> Iterator[None]:
-    """A stack whose functions run, if somebody wants one."""
+    """A stack whose functions run, if one is requested."""
     if directory is None:
         yield
         return

@@ -185,7 +185,7 @@ class Authorization:
         return self._check(caller, scope.service, environ, self._permissions(scope, environ, body))
 
     def _refuse_missing(self, environ: Environ) -> Response | None:
-        """A key that does not exist is 403 to whoever may not list the bucket."""
+        """A key that does not exist gives 403 to a caller without permission to list the bucket."""
         scope = _decode_scope(environ.get("HTTP_AUTHORIZATION", ""))
         caller = self._find(scope.access_key) if scope else None
         bucket, key = _bucket_and_key(environ)
@@ -364,7 +364,7 @@ def _buffer(environ: Environ) -> bytes:
 
 
 def _denial(service: str, environ: Environ, code: str, message: str) -> Response:
-    # A body that nobody reads makes the closing connection a reset one.
+    # An unread body would turn the closing of the connection into a reset.
     Request(environ).get_data(cache=False)
     if service == "s3":
         body = f"<Error><Code>{code}</Code><Message>Access Denied</Message></Error>"

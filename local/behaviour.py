@@ -166,14 +166,14 @@ class Behaviour:
         empty_before_creation: a range that begins before the creation in the stream's ARN is empty
             (reported in 2018).
         ends_in_empty_page: a listing ends in a page without fragments.
-        page_limit: most fragments a page, whatever was asked for.
+        page_limit: maximum fragments a page, whatever the request says.
         media_order: of the answer of GetMediaForFragmentList.
         seed: of both random orders.
         uninvited_fragments: numbers that GetMediaForFragmentList adds to every answer.
         unreadable_fragments: numbers that are listed, and invalid to GetMediaForFragmentList.
-        unlisted_fragments: numbers that are there, and that ListFragments never shows.
+        unlisted_fragments: numbers that exist but that ListFragments never shows.
         body_write_bytes: size of the writes of a media body; None writes document by document.
-        requests_per_connection: after so many answers, a connection is reset by the next request.
+        requests_per_connection: after this many answers, the next request resets the connection.
         fragment_faults, body_faults, connection_faults, call_faults, endpoint_faults, page_faults,
             clock_faults, put_media_faults: the faults.
         get_media_limit_s: GetMedia ends after so long.

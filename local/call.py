@@ -131,7 +131,7 @@ class Delivery:
         return max(1, round(self.fragment_ms * BYTES_PER_SECOND / 1000 / self.block_bytes))
 
     def milliseconds(self, blocks_bytes: int) -> int:
-        """Time that so many bytes of one track take, rounded."""
+        """The length of this many bytes of one track, rounded."""
         return round(blocks_bytes * 1000 / BYTES_PER_SECOND)
 
 

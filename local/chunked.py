@@ -83,7 +83,7 @@ class ChunkedDecoder:
 
 
 class ChunkedBody(io.RawIOBase):
-    """A request's chunked body as a readable; `receive` waits no longer than it is told.
+    """A request's chunked body as a readable; `receive` waits no longer than its timeout.
 
     A body that ends early raises ConnectionError.
     """
@@ -106,7 +106,7 @@ class ChunkedBody(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Buffer, /) -> int:
-        """Fills the buffer with what is there, and waits until something is."""
+        """Fills the buffer with the available bytes; waits until there are some."""
         view = memoryview(buffer)
         if not self._pending:
             self._pending = self.receive(None) or b""

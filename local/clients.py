@@ -16,7 +16,7 @@ REGION = "eu-west-2"
 
 @cache
 def local_session() -> Session:
-    """The session of everything that talks to a local AWS; nobody's account."""
+    """The session of every client of a local AWS; its account is fictitious."""
     # Imported here: `python -m local events` needs neither boto3 nor the second that it takes.
     from boto3.session import Session  # noqa: PLC0415 - see above
 

@@ -23,7 +23,7 @@ class Clock:
         self._stopped_at_ms = self._machine_ms()
 
     def start(self) -> None:
-        """Lets it run on from where it is."""
+        """Lets the clock run on from its current time."""
         if self._stopped_at_ms is not None:
             now_ms, self._stopped_at_ms = self.now_ms(), None
             self.set_ms(now_ms)

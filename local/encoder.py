@@ -233,7 +233,7 @@ def encode_error(
     family: Literal["exception", "error"] = "exception",
     layout: Layout = CONNECT,
 ) -> bytes:
-    """The document that stands for a fragment which could not be sent: Tags and nothing else.
+    """The document in place of a fragment that could not be sent: Tags and nothing else.
 
     Args:
         code: `3002` for the documented family, `FRAGMENT_NOT_FOUND` for the one that was seen.

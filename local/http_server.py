@@ -1,4 +1,4 @@
-"""HTTP/1.1 in front of a WSGI application: connections are kept, and broken where a fault says so.
+"""HTTP/1.1 in front of a WSGI application: connections are kept, and broken if a fault says so.
 
 Werkzeug's own handler closes the connection after every answer; services do not, and a client that
 meets a broken connection for the second time is a client under test.
@@ -31,7 +31,7 @@ CHUNKED_BODY: Final = "local.chunked_body"
 """Key of the environment with the ChunkedBody under `wsgi.input`; use one of the two."""
 
 _STALL_POLL_S: Final = 0.05
-# What a client that has its answer already still sends: so much, and no longer silent than that.
+# How much a client may still send after its answer, and how long it may be silent.
 _MAX_LEFT_BYTES: Final = 64 * 2**20
 _LINGER_S: Final = 2.0
 _WITHOUT_BODY: Final = frozenset((204, 304))
@@ -130,7 +130,7 @@ class _RequestHandler(WSGIRequestHandler):
             getattr(body, "close", lambda: None)()
 
     def _take_body(self, environ: Environ) -> ChunkedBody | None:
-        """Makes `wsgi.input` end where the request does."""
+        """Makes `wsgi.input` end at the end of the request."""
         if "wsgi.input_terminated" not in environ:
             body = self.rfile.read(_content_length(environ))
             environ["wsgi.input"] = io.BytesIO(body)
@@ -142,7 +142,7 @@ class _RequestHandler(WSGIRequestHandler):
         return chunked
 
     def _read_rest(self, chunked: ChunkedBody | None) -> None:
-        """Leaves the connection where the next request begins, or without one."""
+        """Leaves the connection at the start of the next request, or closes it."""
         if chunked is None:
             return
         left = 0
@@ -209,7 +209,7 @@ class HttpServer(ThreadedWSGIServer):
 
     @override
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection; without the usual FIN where a reset is wanted."""
+        """Closes a connection; without the usual FIN if a reset is wanted."""
         with self._lock:
             self._open.discard(request)
         if is_to_be_reset(request):

@@ -46,7 +46,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a listing goes on; a token holds all of it, so a page needs none of those before."""
+    """Where a listing continues; a token holds all of it, so a page needs no earlier page."""
 
     selector: Selector
     as_of_ms: int
@@ -108,7 +108,7 @@ def encode_token(stream: Stream, page: Page) -> str:
 
 
 def decode_token(stream: Stream, token: str) -> Page:
-    """The page that a NextToken stands for, or a ServiceError."""
+    """The page of a NextToken, or a ServiceError."""
     try:
         content = json.loads(base64.b64decode(token, validate=True))
         checksum, kind, start_ms, end_ms, as_of_ms, offset, _ = content

@@ -22,7 +22,7 @@ _ELEMENTS = {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRequest:
-    """What somebody wants to do.
+    """A request to be judged: who wants to do what.
 
     Attributes:
         principal: the ARN of the IAM role, or a service's name such as `events.amazonaws.com`.

@@ -25,7 +25,7 @@ class RateLimit:
     def admits(self, key: Hashable, points_per_s: int | None, cost: int = 1) -> bool:
         """Counts a call of `key`, if it is within the limit, and says whether it is.
 
-        A call that costs more than the whole limit is admitted where it is the only one.
+        A call that costs more than the whole limit is admitted if it is the only one.
         """
         if points_per_s is None:
             return True

@@ -30,7 +30,7 @@ def create_resources(endpoint_url: str, resources: Resources) -> None:
 
 
 def create_with(s3: Any, sqs: Any, resources: Resources) -> None:  # noqa: ANN401 - boto3's clients
-    """As `create_resources`, by these clients."""
+    """Creates the bucket and the queues with these clients."""
     s3.create_bucket(
         Bucket=resources.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )

@@ -45,7 +45,7 @@ class Context:
 
     @property
     def invoked_function_arn(self) -> str:
-        """The function's ARN, in the account that the local AWS stands for."""
+        """The function's ARN, in the account of the local AWS."""
         region = os.environ.get("AWS_REGION", "eu-west-2")
         return f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{self.function_name}"
 
@@ -115,7 +115,7 @@ class Function:
 
     @property
     def process_id(self) -> int:
-        """For whoever wants to measure or to kill it."""
+        """The process id, to measure or to kill the process."""
         if self._process is None:
             raise FunctionError("the function is not running")
         return self._process.pid

@@ -3,16 +3,16 @@
 WSGI middleware in front of moto; it asks moto what it needs to know by requests of its own. All
 writes of objects are done one after the other, so that a condition holds until its write is done.
 
-* If-Match on CompleteMultipartUpload: 412 PreconditionFailed where another object is there, 404
-  NoSuchKey where none is (S3 user guide, "Conditional write behavior"). The upload outlives a 412,
-  but not a 409 (seen by Elasticsearch, github.com/elastic/elasticsearch/pull/138569).
+* If-Match on CompleteMultipartUpload: 412 PreconditionFailed if the object is another one, 404
+  NoSuchKey if there is none (S3 user guide, "Conditional write behavior"). The upload outlives a
+  412, but not a 409 (seen by Elasticsearch, github.com/elastic/elasticsearch/pull/138569).
 * 409 ConditionalRequestConflict on CompleteMultipartUpload: with If-Match, although it names the
   object that is there, if any other write reached the key since the upload was created; with
   If-None-Match if an object was deleted there since then (both recorded on AWS).
 * A CompleteMultipartUpload that comes again is answered as the first time, also if its condition
   has come to fail by its own object (observed on S3: github.com/minio/minio/issues/13318,
   github.com/adobe/S3Mock/issues/2586). moto does so only while the object is the upload's.
-* An upload that is not there: 404 NoSuchUpload (S3 API reference), where moto fails with 500.
+* An upload that does not exist: 404 NoSuchUpload (S3 API reference); moto fails with 500.
 """
 
 import io

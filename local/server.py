@@ -194,7 +194,7 @@ class LocalApplication:
         return response(environ, start_response)
 
     def _strike(self, api: str, environ: Environ) -> None:
-        """Breaks the connection, or moves the clock, where a fault wants it."""
+        """Breaks the connection, or moves the clock, if a fault says so."""
         faults = self._kvs.faults
         if (clock_fault := faults.clock_fault(api)) is not None:
             self._clock.advance_ms(clock_fault.advance_ms)
@@ -249,7 +249,7 @@ class LocalApplication:
         return self._moto_application()(environ, start_response)
 
     def _moto_application(self) -> WsgiApplication:
-        # Importing moto takes two seconds: not before somebody wants S3 or SQS.
+        # Importing moto takes two seconds, so it waits for the first call of S3 or SQS.
         with self._lock:
             if self._moto is None:
                 from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - see above
@@ -540,7 +540,7 @@ class LocalAws:
 
     @property
     def watcher(self) -> Watcher | None:
-        """Is told every step of every request; see LocalApplication."""
+        """Called at every step of every request; see LocalApplication."""
         return self._server.application.watcher
 
     @watcher.setter

@@ -108,7 +108,7 @@ class DeployedStack:
 
 
 def deploy_with_key(endpoint_url: str, connect: Connect, **parameters: str) -> DeployedStack:
-    """As `deploy_stack`, with a KMS key of the account's own for the streams."""
+    """Deploys a stack whose streams use a KMS key of the account's own."""
     key = local_client(endpoint_url, "kms").create_key()["KeyMetadata"]["Arn"]
     stack = deploy_stack(endpoint_url, connect, MediaKmsKeyArn=key, **parameters)
     connect.instances.stream_media(

@@ -23,7 +23,7 @@ class Stream:
 
     Attributes:
         active_from_ms: it is CREATING before.
-        gone_from_ms: it is DELETING before, and not there from then on; None if nobody deleted it.
+        gone_from_ms: it is DELETING before, and not there from then on; None if it was not deleted.
         media_type: as CreateStream was told; Connect's streams say video.
         sessions: PutMedia sessions so far; each begins a new thousand of sequence numbers.
     """
@@ -46,7 +46,7 @@ class Stream:
         return self.arn.split("/")[1]
 
     def status(self, now_ms: int) -> Status:
-        """How it stands."""
+        """The stream's status."""
         if self.gone_from_ms is not None:
             return "GONE" if now_ms >= self.gone_from_ms else "DELETING"
         return "ACTIVE" if now_ms >= self.active_from_ms else "CREATING"

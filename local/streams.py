@@ -32,7 +32,7 @@ class Streams:
 
     Attributes:
         changed: the lock of everything in here; notified when a fragment or a stream comes or goes.
-        faults: set anew with each behaviour.
+        faults: replaced with each behaviour.
     """
 
     def __init__(self, clock: Clock, faults: FaultPlan) -> None:
@@ -42,7 +42,7 @@ class Streams:
         self._by_arn: dict[str, Stream] = {}
 
     def add(self, stream: Stream) -> Stream:
-        """A stream that is there from the start; the one that is there already is kept."""
+        """Adds a stream that exists from the start; an existing one is kept."""
         with self.changed:
             return self._by_arn.setdefault(stream.arn, stream)
 

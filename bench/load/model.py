@@ -66,7 +66,7 @@ class CallNeeds:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What so many concurrent calls ask for in a steady state.
+    """What this many concurrent calls need in a steady state.
 
     Attributes:
         ends_per_s: calls that end, and begin.
@@ -105,7 +105,7 @@ def drain_s(outage_s: float, arrivals_per_s: float, concurrency: int, duration_s
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of all are not above (nearest rank)."""
+    """The smallest value that is not below this percentage of all values (nearest rank)."""
     rank = max(1, math.ceil(len(values) * percent / 100))
     return sorted(values)[rank - 1]
 
@@ -149,7 +149,7 @@ def doubling_ages_s(first_look_s: float, wait_s: float, first_delay_s: float) ->
 
 
 def describe_calls_per_s(contacts_per_hour: float, streamed: float, looks: int) -> float:
-    """DescribeContact calls a second, where contact events are a trigger.
+    """DescribeContact calls a second, if contact events are a trigger.
 
     Args:
         contacts_per_hour: voice contacts that end.
@@ -218,7 +218,7 @@ def quotas(needs: CallNeeds, looks: int, wait_s: float, streamed: float) -> Sequ
         needs: of one call.
         looks: DescribeContact calls for a contact that was not streamed.
         wait_s: how long such a contact's message is in flight.
-        streamed: the share of contacts that is streamed, where contact events are a trigger.
+        streamed: the share of contacts that is streamed, if contact events are a trigger.
     """
     # Streamed calls are those that the demand counts; the others come on top.
     others = (1 - streamed) / streamed

@@ -332,7 +332,7 @@ def _render_cost(needs: CallNeeds, settings: Settings) -> Table:
 
 
 def render_describe(settings: Settings) -> str:
-    """What DescribeContact's quota carries, where contact events are a trigger."""
+    """What DescribeContact's quota allows, if contact events are a trigger."""
     ages_s = model.look_ages_s(settings.queue_delay_s)
     doubling = model.doubling_ages_s(
         settings.queue_delay_s, RECORDINGS_WAIT_MS / 1000, _OTHERS_FIRST_DELAY_S

@@ -1,4 +1,4 @@
-"""One load: so many calls, one trigger, so many workers → what it took, every recording checked."""
+"""One load: calls, a trigger, workers → its cost; every recording is checked."""
 
 import hashlib
 import json
@@ -186,7 +186,7 @@ def verify(s3: Any, bucket: str, calls: Sequence[Json]) -> tuple[int, int]:  # n
 
     Args:
         s3: a boto3 S3 client.
-        bucket: where they are.
+        bucket: the bucket that holds them.
         calls: `contact_id` and `sha256`, what the recording's should be, of each.
     """
     keys = _keys_by_contact(s3, bucket)

@@ -100,7 +100,7 @@ class Crew:
         return [one for function in self._functions for one in function.invocations]
 
     def work_off(self, messages: int, within_s: float) -> None:
-        """Polls and invokes until so many messages are done with.
+        """Polls and invokes until this many messages are finished.
 
         Raises:
             TimeoutError: they are not, after all that time.
