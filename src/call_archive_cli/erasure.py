@@ -275,12 +275,11 @@ class Erasure:
 
 def _refuse(held: Iterable[str], *, is_begun: bool) -> CommandError:
     what = (
-        "no more is removed; a tombstone is there, so later runs publish nothing of it"
+        "no more is removed; the tombstone remains, so later runs publish nothing of it"
         if is_begun
         else "nothing was changed"
     )
     return CommandError(
-        f"{', '.join(held)} is held, and a hold wins over erasing: {what}; "
-        "`call-archive release` ends a hold",
+        f"{', '.join(held)} is held, so {what}; `call-archive release` ends a hold",
         FOUND_WRONG,
     )

@@ -206,7 +206,7 @@ def test_range_that_holds_no_past_call_is_refused(
 ) -> None:
     done = run("backfill", "--instance-arn", INSTANCE_ARN, *times, *BUCKET, "--dry-run")
     assert done.exit_code == 2
-    assert "--from has to be before --to" in done.stderr
+    assert "--from must be before --to" in done.stderr
     assert "SearchContacts" not in aws.requests
 
 

@@ -133,7 +133,7 @@ def test_what_is_missing_is_told(run: Run, aws: LocalAws, placed: Call) -> None:
     aws.behaviour = replace(aws.behaviour, fragment_faults=())
     refused = run("fetch", CONTACT_ID, *INSTANCE)
     assert refused.exit_code == 2
-    assert "is not complete or not what is asked for: give --overwrite" in refused.stderr
+    assert "does not match the request: give --overwrite" in refused.stderr
     assert run("fetch", CONTACT_ID, *INSTANCE, "--overwrite").exit_code == 0
     assert pcm(recording_of(placed)) == caller()
 

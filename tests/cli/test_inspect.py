@@ -166,7 +166,7 @@ def test_name_that_looks_like_markup(run: Run) -> None:
         (b"", "the file is empty"),
         (wav(caller()), "this is a WAV"),
         (b'{"Message": "no"}', "this is JSON"),
-        (b"\xff\xfbID3", "no media body"),
+        (b"\xff\xfbID3", "not a media body"),
         (b"\x1a", "no fragment"),
     ],
 )
@@ -210,7 +210,7 @@ def test_stream_that_has_nothing_says_where_it_looked(run: Run, aws: LocalAws) -
     inspected = run("inspect", STREAM_ARN, *late)
     assert inspected.exit_code == 1
     assert "no fragment came from 2026-01-01 10:00:0" in inspected.stdout
-    assert "--from and --to look further" in inspected.stdout
+    assert "give --from and --to to search elsewhere" in inspected.stdout
     assert "retention" not in run("inspect", "nothing").stdout
 
 
@@ -218,7 +218,7 @@ def test_times_that_are_reversed(run: Run, aws: LocalAws) -> None:
     reversed_times = ("--from", str(START_MS + 1), "--to", str(START_MS))
     inspected = run("inspect", STREAM_ARN, *reversed_times)
     assert inspected.exit_code == 2
-    assert "--from is not before --to" in inspected.stderr
+    assert "--from must be before --to" in inspected.stderr
     assert "retention" not in inspected.stderr
 
 
