@@ -55,7 +55,7 @@ $(STAMP): $(filter .tools/%,$(UV)) pyproject.toml uv.lock
 demo: $(STAMP) ## Archive a simulated call on this machine (CALLER=a.wav AGENT=b.wav for your own voices; OPEN=1 shows it)
 	@python -m local.demo $${CALLER:+--caller "$$CALLER"} $${AGENT:+--agent "$$AGENT"}
 	@echo; echo "To look at and to listen to:"
-	@call-archive report demo-output -o demo-output/call.html --note "$$(cat demo-output/proof.txt)" $${OPEN:+--open}
+	@call-archive report demo-output -o demo-output/call.html --overwrite --note "$$(cat demo-output/proof.txt)" $${OPEN:+--open}
 
 .PHONY: local-aws
 local-aws: $(STAMP) ## Serve a local AWS on port 4566, for the functions in `sam local`

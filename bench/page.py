@@ -132,7 +132,7 @@ def _build_cases(directory: Path) -> list[Case]:
     _write_call(directory / "long.wav", 3 * HOUR_S)
     for place in range(CALLS):
         _write_call(directory / "calls" / f"{place:03}.wav", 8 + place * 13 % 33)
-    report = partial(python, "-m", "call_archive_cli", "report")
+    report = partial(python, "-m", "call_archive_cli", "report", "--overwrite")
 
     def case(name: str, source: str, output: str) -> Case:
         command = report(str(directory / source), "-o", str(directory / output))

@@ -60,7 +60,20 @@ def test_what_is_in_the_way_is_not_replaced(tmp_path: Path) -> None:
     assert run(wav, "-o", tmp_path / "page.html").exit_code == 2
     assert run(wav, "-o", wav).exit_code == 2
     assert run(wav, "-o", tmp_path).exit_code == 2
+    assert run(wav, "-o", "-").exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.json", "one.wav", "page.html"]
+
+
+def test_a_page_is_replaced_only_if_somebody_says_so(tmp_path: Path) -> None:
+    wav, page = write_call(tmp_path, "one", tone(1, 0.3)), tmp_path / "page.html"
+    page.write_text("mine")
+    answer = run(wav, "-o", page)
+    assert answer.exit_code == 2
+    assert "is there already: give --overwrite" in " ".join(answer.stderr.split())
+    assert page.read_text() == "mine"
+    assert run(wav, "-o", page, "--overwrite").exit_code == 0
+    assert "<html" in page.read_text()
+    assert "no such directory" in run(wav, "-o", tmp_path / "no/page.html").stderr
 
 
 def test_the_same_folder_again_is_the_new_one(tmp_path: Path) -> None:
@@ -68,6 +81,8 @@ def test_the_same_folder_again_is_the_new_one(tmp_path: Path) -> None:
     second = write_call(tmp_path, "two", tone(2, 0.3), contactId="another")
     run(first, second, "-o", tmp_path / "folder")
     (tmp_path / "folder/audio/mine.wav").touch()
-    assert run(second, "-o", tmp_path / "folder").exit_code == 0
+    assert run(second, "-o", tmp_path / "folder").exit_code == 2
+    assert len(list((tmp_path / "folder/audio").iterdir())) == 3
+    assert run(second, "-o", tmp_path / "folder", "--overwrite").exit_code == 0
     there = sorted(path.name for path in (tmp_path / "folder/audio").iterdir())
     assert there == ["0001-another.wav", "mine.wav"]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError
+from call_archive_cli.files import STDOUT, check_target
+from call_archive_cli.options import Overwrite
 from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def report(
     ] = Path("calls.html"),
     note: Annotated[str, typer.Option(metavar="TEXT", help="A sentence above the calls.")] = "",
     browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Create one page from recordings: waveforms, gaps, levels, who talks when, and a player.
 
@@ -60,7 +63,7 @@ def report(
     from call_archive_cli.words import count
 
     is_file = output.suffix.lower() in (".html", ".htm")
-    _check_output(output, is_file=is_file)
+    _check_output(output, is_file=is_file, overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="call-archive-") as scratch:
         found, problems = _gather(session_of(context).clients, recordings, Path(scratch))
         cover = Cover(made_at=datetime.now(UTC), note=note, problems=problems)
@@ -82,20 +85,24 @@ def report(
         webbrowser.open(page.resolve().as_uri())
 
 
-def _check_output(output: Path, *, is_file: bool) -> None:
-    """Refuses to write over anything but an earlier page.
+def _check_output(output: Path, *, is_file: bool, overwrite: bool) -> None:
+    """Refuses what is there, unless it may be replaced; a folder only if it is an earlier page's.
 
     Raises:
-        CommandError: something else is there.
+        CommandError: something is there, or the page's directory is not.
     """
     from call_archive_cli.report.page import is_page_folder
 
+    if str(output) == STDOUT:
+        raise CommandError("-o - is not for a page: give -o PAGE.html, or a directory", USAGE)
     if is_file and output.is_dir():
         raise CommandError(f"{output} is a directory: give another -o", USAGE)
     if not is_file and output.is_file():
         raise CommandError(f"{output} is a file: give -o PAGE.html, or a directory", USAGE)
     if not is_file and output.is_dir() and any(output.iterdir()) and not is_page_folder(output):
         raise CommandError(f"{output} holds other files: give -o PAGE.html or another one", USAGE)
+    if is_file or is_page_folder(output):
+        check_target(output, overwrite=overwrite)
 
 
 def _gather(
