@@ -1,4 +1,4 @@
-"""The archive in S3 as an operator sees it: manifests by day and contact, recordings, their state.
+"""The archive in S3 for operators: manifests by day and contact, recordings, their state.
 
 Source: the keys of `call_archive.keys`. Within a day S3 lists keys in their order, so those of the
 manifests and those of the recordings go side by side.
@@ -37,11 +37,11 @@ LISTERS: Final = 16
 READERS: Final = 16
 VERIFIERS: Final = 8
 WINDOW: Final = 4
-"""Things on the way for each thread."""
+"""Objects in flight for each thread."""
 
 READ_BYTES: Final = 1_048_576
 PAUSES_S: Final = (0.2, 1.0)
-"""Before a body that broke off is read again; botocore repeats calls, and not bodies."""
+"""The pauses before a body that broke off is read again; botocore retries calls, but not bodies."""
 
 REPLACEMENTS: Final = 3
 """How often a recording may be replaced while it is verified."""
@@ -51,7 +51,7 @@ PUBLISHING_S: Final = 0.5
 
 _GONE: Final = frozenset(("404", "NoSuchKey", "NotFound"))
 _EVERY_OBJECT: Final = frozenset(("NoSuchBucket", "PermanentRedirect", "InvalidBucketName"))
-"""Codes that the next object would bring, too."""
+"""Codes that every other object would give, too."""
 
 MOST_UNREAD_IN_A_ROW: Final = 20
 _SUFFIXES: Final = {"manifests": ".json", "recordings": ".wav"}
@@ -63,7 +63,7 @@ class GoneError(Exception):
 
 
 class UnreadError(Exception):
-    """S3 did not give an object, however often it was asked; the text says why."""
+    """S3 did not deliver an object after every retry; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Entry:
 
     @property
     def contact_id(self) -> str:
-        """Whose call it is, by its key."""
+        """The contact id in its key."""
         return self.tail.split("/")[-2]
 
     @property
@@ -164,7 +164,7 @@ class CallArchive:
     def entries(
         self, days: Iterable[date], contact_id: str | None = None, *, recordings: bool = False
     ) -> Iterator[Entry]:
-        """The calls of these days, by day and key, from the listing alone.
+        """The calls of these days, by day and key, only from the listing.
 
         Args:
             days: in order.
@@ -187,11 +187,11 @@ class CallArchive:
                 yield from self._joined(pages)
 
     def count(self, days: Iterable[date], contact_id: str | None = None) -> int:
-        """How many manifests these days have, from the listing alone."""
+        """How many manifests these days have, only from the listing."""
         return sum(1 for _ in self.entries(days, contact_id))
 
     def contact_ids(self, day: date) -> set[str]:
-        """Who has a recording of this day, complete or not; nothing is read but the listing."""
+        """Contacts with a recording on this day, complete or not; reads only the listing."""
         return {entry.contact_id for entry in self.entries([day])}
 
     def find(self, entries: Iterable[Entry]) -> Iterator[ArchivedCall]:
@@ -235,7 +235,7 @@ class CallArchive:
         return self.consume(key, b"".join)
 
     def consume[T](self, key: str, use: Callable[[Iterable[bytes]], T]) -> T:
-        """What `use` makes of an object, from its beginning again if the body breaks off.
+        """The result of `use` for an object, read again from its start if the body breaks off.
 
         Raises:
             GoneError, UnreadError: S3 does not give it.
@@ -263,7 +263,7 @@ class CallArchive:
         raise AssertionError
 
     def presign(self, key: str, seconds: int) -> str:
-        """A URL by which anybody can download the object for so long."""
+        """A URL with which anyone can download the object for this long."""
         return self.clients.presigning_s3().generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
@@ -304,12 +304,12 @@ class CallArchive:
             damage = _mismatch(entry, manifest) or self._compare(entry, manifest)
             if not damage:
                 return Checked(entry, manifest.is_complete)
-            # Perhaps it is being replaced: its manifest comes last.
+            # It may be being replaced: its manifest is written last.
             self.sleep(PUBLISHING_S)
-        return Checked(entry, unread="it was replaced again and again: verify it once more")
+        return Checked(entry, unread="it was replaced repeatedly: verify it again")
 
     def _verify_without_manifest(self, entry: Entry) -> Checked:
-        """Of a recording that is being published, the manifest comes soon."""
+        """Waits for the manifest of a recording that is being published."""
         try:
             self.consume(entry.recording_key, lambda reads: next(iter(reads), b""))
         except GoneError:
@@ -402,7 +402,7 @@ def stop_if_nothing_can_be_read[T: (ArchivedCall, Checked)](
 
 
 def _mismatch(entry: Entry, manifest: Manifest) -> str:
-    """Why the manifest at this key is another recording's; "" if it is not."""
+    """Why the manifest at this key belongs to another recording; "" if it does not."""
     if manifest.contact_id != entry.contact_id:
         return f"its manifest is of contact {manifest.contact_id}"
     if not manifest.recording_uri.endswith(f"/{entry.tail}.wav"):

@@ -1,4 +1,4 @@
-"""PCM as it comes → a .wav or .raw file that can be played at any moment, or standard output.
+"""PCM as it arrives → a .wav or .raw file that can be played at any moment, or standard output.
 
 The header of a WAV is written again with every piece, so a file whose writer was killed is valid
 to the last second. A pipe or standard output is not rewound: there the header says the most that
@@ -25,7 +25,7 @@ from call_archive_cli.options import AudioFormat
 
 
 class AudioFile:
-    """A recording on its way to a file or a pipe, for the time of a `with`."""
+    """A recording that is being written to a file or a pipe, inside a `with` block."""
 
     def __init__(self, file: BinaryIO, audio_format: AudioFormat, channels: int) -> None:
         self._file = file
@@ -45,7 +45,7 @@ class AudioFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What could not be written is lost; who wrote it knows.
+        # Bytes that could not be written are lost; `write` has raised for them.
         with contextlib.suppress(OSError):
             if self._file is sys.stdout.buffer:
                 self._file.flush()
@@ -56,7 +56,7 @@ class AudioFile:
         """Takes the next frames; they are on their way to the reader when this returns.
 
         Raises:
-            OSError: the file cannot be written, or nobody reads the pipe any more.
+            OSError: the file cannot be written, or the pipe is closed.
             MediaError: a WAV cannot be longer.
         """
         self._file.write(pcm)
@@ -89,10 +89,10 @@ def open_audio(
 
 
 def check_output(path: str, *, overwrite: bool) -> None:
-    """Says before anybody speaks what `open_audio` would say when somebody does.
+    """Checks the output before the first audio arrives.
 
     Raises:
-        CommandError: as `open_audio`, or there is no such directory.
+        CommandError: `open_audio` would refuse it, or its directory does not exist.
     """
     if path == STDOUT:
         open_stdout()

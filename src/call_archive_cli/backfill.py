@@ -1,8 +1,8 @@
 """An instance's past contacts → contact events in ArchiveQueue, so that Lambda does the work.
 
 SearchContacts gives the contacts; those with a recording in the archive, and those that an
-earlier run has queued, are left out. What is queued is what EventBridge sends when a call ends,
-so ArchiveFunction asks DescribeContact for what was streamed.
+earlier run queued, are left out. Each message equals EventBridge's event for the end of a call, so
+ArchiveFunction asks DescribeContact for the recordings.
 
 Source: SearchContacts in the Amazon Connect API reference.
 """
@@ -48,7 +48,7 @@ class PastContact:
 
 @dataclass(slots=True)
 class Pace:
-    """At most so many things a second, evenly."""
+    """Limits operations to this many a second, evenly."""
 
     per_s: float
     clock: Callable[[], float] = time.monotonic
@@ -56,7 +56,7 @@ class Pace:
     _next: float = field(default=0.0, init=False)
 
     def wait(self, things: int = 1) -> None:
-        """Returns when these things may happen."""
+        """Waits until these operations may happen."""
         now = self.clock()
         if self._next > now:
             self.sleep(self._next - now)
@@ -68,7 +68,7 @@ class Window:
     """The contacts that ended in a stretch of time.
 
     Attributes:
-        total: how many Connect says there are; known after the first page.
+        total: how many Connect reports; known after the first page.
     """
 
     clients: Clients
@@ -114,7 +114,7 @@ class Window:
 
 
 class QueuedBefore:
-    """The contacts that earlier runs have queued, remembered as they are sent."""
+    """The contacts that earlier runs queued, stored as they are sent."""
 
     def __init__(self, path: Path) -> None:
         self._ledger = Ledger(path, lambda line: str(line["contactId"]), "backfill")
@@ -124,7 +124,7 @@ class QueuedBefore:
         return contact_id in self._contact_ids
 
     def prepare(self) -> None:
-        """Makes sure that contacts can be remembered before any is queued.
+        """Makes sure that contacts can be stored before any is queued.
 
         Raises:
             OSError: the file cannot be written.
@@ -132,7 +132,7 @@ class QueuedBefore:
         self._ledger.prepare()
 
     def add(self, contacts: Iterable[PastContact]) -> None:
-        """Remembers contacts, on the disk before this returns.
+        """Stores contacts; they are on the disk before this returns.
 
         Raises:
             OSError: the file cannot be written.
@@ -194,7 +194,7 @@ def send(
     """Queues the contacts, ten a call; how many each time.
 
     Raises:
-        CommandError: SQS did not take one; what it took is remembered.
+        CommandError: SQS did not accept a message; the accepted ones are stored.
         ClientError: SQS refuses.
     """
     before.prepare()
@@ -210,11 +210,11 @@ def send(
         before.add(group[int(entry["Id"])] for entry in answer.get("Successful", []))
         yield len(answer.get("Successful", []))
         for failure in answer.get("Failed", []):
-            raise CommandError(f"SQS did not take a job: {failure['Code']}; run this again")
+            raise CommandError(f"SQS did not accept a job: {failure['Code']}; run this again")
 
 
 def build_event(contact: PastContact, instance_arn: str) -> dict[str, Any]:
-    """The contact event of a contact's end, as ArchiveFunction takes it."""
+    """The contact event for the end of a contact, as ArchiveFunction accepts it."""
     return {
         "source": CLI_SOURCE,
         "detail-type": "Amazon Connect Contact Event",

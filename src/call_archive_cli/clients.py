@@ -46,7 +46,7 @@ class Clients:
         return self.named("s3")  # type: ignore[no-any-return] # by name
 
     def presigning_s3(self) -> S3Client:
-        """S3 with Signature Version 4 in every region: what KMS encrypts has no other URLs."""
+        """S3 with Signature Version 4 in every region, which URLs of KMS-encrypted objects need."""
         return self._make("s3", signature_version="s3v4")  # type: ignore[no-any-return] # by name
 
     def sqs(self) -> SQSClient:
@@ -88,7 +88,7 @@ class Clients:
 
     @property
     def region(self) -> str:
-        """The session's region; "" if nobody says which."""
+        """The session's region; "" if none is configured."""
         return self.session.region_name or ""
 
     def _make(
@@ -100,7 +100,7 @@ class Clients:
         attempts: int = ATTEMPTS,
         read_timeout_s: float = READ_TIMEOUT_S,
         signature_version: str | None = None,
-    ) -> Any:  # noqa: ANN401 - as `named`
+    ) -> Any:  # noqa: ANN401 - whichever client the name says
         key = (service, region, endpoint_url, attempts, read_timeout_s, signature_version)
         with self._lock:
             if key not in self._made:
@@ -121,8 +121,8 @@ def _find_credentials(session: Session) -> None:
     """Asks for a code of an MFA device, or runs a credential process, before anything else.
 
     Raises:
-        CommandError: they cannot be had.
-        BotoCoreError: as botocore says it.
+        CommandError: they are not available.
+        BotoCoreError: any other failure of botocore.
     """
     try:
         credentials = session.get_credentials()
@@ -130,8 +130,8 @@ def _find_credentials(session: Session) -> None:
             credentials.get_frozen_credentials()
     except EOFError as error:
         raise CommandError(
-            "no usable AWS credentials: the profile asks for an MFA code, and nobody is there to "
-            "type it: run `aws sts get-caller-identity` in a terminal, or choose another --profile"
+            "no usable AWS credentials: the profile asks for an MFA code without a terminal to "
+            "enter it: run `aws sts get-caller-identity` in a terminal, or choose another --profile"
         ) from error
     except (KeyError, OSError, TypeError, ValueError) as error:
         from call_archive_cli.errors import LOG_IN  # noqa: PLC0415 - loads botocore

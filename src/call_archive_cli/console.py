@@ -1,4 +1,4 @@
-"""What a person reads: results on standard output, every other word on standard error."""
+"""Output for people: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -97,17 +97,17 @@ class RateColumn(ProgressColumn):
 
 
 def print_failure(error: Exception) -> None:
-    """A foreseeable failure as one line on stderr."""
+    """Prints an expected failure as one line on stderr."""
     print_error(describe(error))
 
 
 def print_error(text: str) -> None:
-    """What went wrong, as one line on stderr."""
+    """Prints an error as one line on stderr."""
     messages.print(f"[bold red]error:[/] {escape(one_line(text))}", soft_wrap=True)
 
 
 def print_warning(text: str) -> None:
-    """What the command goes on in spite of, as one line on stderr."""
+    """Prints a problem that does not stop the command, as one line on stderr."""
     messages.print(f"[bold yellow]warning:[/] {escape(one_line(text))}", soft_wrap=True)
 
 
@@ -117,7 +117,7 @@ def print_json(documents: Iterable[Any]) -> None:
 
 
 def print_json_texts(texts: Iterable[str]) -> None:
-    """A JSON array of what is JSON already."""
+    """Prints a JSON array of encoded elements."""
     separator = "["
     for text in texts:
         typer.echo(f"{separator}\n{text}", nl=False)

@@ -1,4 +1,4 @@
-"""Which days of the archive a person asks for, and in which words the answer names them."""
+"""The requested days of the archive, and their description in the output."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asks for.
+    """The requested days.
 
     Attributes:
         first: None for the archive's first day.
         last: None for the archive's last day.
-        is_default: nobody said which days.
+        is_default: no days were given.
     """
 
     first: date | None
@@ -40,7 +40,7 @@ class Wanted:
             yield self.first + timedelta(days=offset)
 
     def describe(self, days: Sequence[date] = ()) -> str:
-        """What was looked at, and how to look further.
+        """The searched days, and how to search more.
 
         Args:
             days: those of the archive, if everything was looked at.

@@ -28,18 +28,18 @@ from call_archive.recording.publishing import (
 from call_archive.recording.wav import HEADER_BYTES
 
 _THERE = "there"
-"""In place of an ETag: nobody else writes here."""
+"""Used instead of an ETag, because no other program writes here."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryArchive:
-    """Where one job's recording and manifest go.
+    """The place of one job's recording and manifest.
 
     Attributes:
         recording: the path of the WAV.
         manifest: the path of the manifest.
         tracks: what is asked for, in channel order.
-        is_open_ended: nobody says where the call stops, so a range that somebody cut is too short.
+        is_open_ended: the end of the call is unknown, so a range that was cut is too short.
     """
 
     recording: Path
@@ -48,7 +48,7 @@ class DirectoryArchive:
     is_open_ended: bool
 
     def look(self) -> Seen:
-        """What an earlier run published, if its recording is there and is what is asked for now.
+        """An earlier run's objects, if its recording exists and matches the request.
 
         Raises:
             StorageFaultError: something else is at the manifest's path.
@@ -67,12 +67,12 @@ class DirectoryArchive:
         )
 
     def find_recording(self) -> str:
-        """Something, if the recording is there."""
+        """A non-empty text if the recording exists."""
         return _THERE if self.recording.exists() else ""
 
     @contextmanager
     def open_recording(self, told: Knowledge) -> Iterator["FileRecording"]:
-        """A new recording; leaving before it is published leaves no trace."""
+        """A new recording; if the block ends before it is published, nothing remains of it."""
         del told
         self.recording.parent.mkdir(parents=True, exist_ok=True)
         partial, path = tempfile.mkstemp(dir=self.recording.parent, prefix=".", suffix=".partial")
@@ -83,7 +83,7 @@ class DirectoryArchive:
             Path(path).unlink(missing_ok=True)
 
     def put_manifest(self, command: PutManifest) -> bool:
-        """Writes the manifest; nobody else writes here."""
+        """Writes the manifest; no other program writes here."""
         partial = self.manifest.with_name(f".{self.manifest.name}.partial")
         document = json.dumps(encode_manifest(command.manifest), indent=2)
         partial.write_text(document + "\n", encoding="utf-8")
@@ -93,7 +93,7 @@ class DirectoryArchive:
 
 @dataclass(slots=True)
 class FileRecording:
-    """A WAV on its way to a file, its header last.
+    """A WAV that is being written to a file, its header last.
 
     Attributes:
         pcm_bytes: how many bytes were written.
@@ -111,13 +111,13 @@ class FileRecording:
         """Takes the next bytes of PCM.
 
         Raises:
-            OSError: the disk is full, for one.
+            OSError: the file cannot be written, for example because the disk is full.
         """
         self._file.write(pcm)
         self.pcm_bytes += len(pcm)
 
     def put(self, header: bytes, command: PutRecording) -> StoredRecording:
-        """Publishes the header and everything written, in place of what is there."""
+        """Publishes the header and everything written; replaces an existing file."""
         del command
         self._file.seek(0)
         self._file.write(header)

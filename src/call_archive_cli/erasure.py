@@ -1,9 +1,9 @@
-"""Erasing contacts for good: a tombstone first, then everything, then a look when no run is left.
+"""Erases contacts for good: first a tombstone, then all objects, then a check after all runs ended.
 
 A tombstone keeps every later run from publishing. A run that looked before the tombstone was
 written may still publish; it is over when the function's timeout has passed. So only a pass that
-begins after that, finds no new contact and leaves nothing is final. How old a tombstone is, S3
-says: whatever was interrupted is taken up by the next run of the command.
+begins after that, finds no new contact and leaves nothing is final. S3 gives the age of a
+tombstone, so the next run of the command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MOST_ROUNDS: Final = 20
-"""A contact's transfers are found in one or two; more is a loop that somebody has to look at."""
+"""A contact's transfers are found in one or two passes; more is a loop to check by hand."""
 
 NOT_REACHED: Final = (
     (
@@ -41,7 +41,7 @@ NOT_REACHED: Final = (
 
 
 class Store(Protocol):
-    """What is asked of S3 (`stored.S3Store`)."""
+    """The required operations of S3 (`stored.S3Store`)."""
 
     @property
     def prefix(self) -> str:
@@ -54,7 +54,7 @@ class Store(Protocol):
         """Writes a mark, in place of one that is there."""
 
     def find_contacts(self, hashes: frozenset[str]) -> frozenset[str]:
-        """The contacts with these hashes of whom the archive still has something."""
+        """The contacts with these hashes of which the archive still holds objects."""
 
     def versions(self, contact_ids: Iterable[str]) -> list[Version]:
         """All versions and delete markers of these contacts."""
@@ -63,10 +63,10 @@ class Store(Protocol):
         """The open uploads of these contacts."""
 
     def remove(self, version: Version) -> str:
-        """Deletes one version for good; why S3 does not, or ""."""
+        """Deletes one version for good; returns why S3 does not, or ""."""
 
     def abort(self, upload: Upload) -> str:
-        """Aborts an upload; why S3 does not, or ""."""
+        """Aborts an upload; returns why S3 does not, or ""."""
 
     def has_lock(self) -> bool:
         """Whether the bucket has Object Lock."""
@@ -80,8 +80,8 @@ class Related:
     """Contacts that belong together.
 
     Attributes:
-        contact_ids: those that were asked for, and those that share their initial contact.
-        notes: what could not be asked, and why.
+        contact_ids: the named contacts, and those that share their initial contact.
+        notes: questions without an answer, and why.
     """
 
     contact_ids: frozenset[str]
@@ -93,7 +93,7 @@ type Relatives = Callable[[frozenset[str]], Related]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of the contacts before anything is done.
+    """The contacts' objects before anything is changed.
 
     Attributes:
         asked: the contacts that were named.
@@ -162,8 +162,8 @@ class Erasure:
     """Erases contacts.
 
     Attributes:
-        relatives: which other contacts go with those that were asked for.
-        wait_s: after so long no run is left that began before a tombstone.
+        relatives: which other contacts belong to the named ones.
+        wait_s: after this time every run that began before a tombstone has ended.
         sleep: waits.
     """
 
@@ -173,7 +173,7 @@ class Erasure:
     sleep: Callable[[float], None] = time.sleep
 
     def find(self, asked: Iterable[str]) -> Found:
-        """What there is; changes nothing."""
+        """Finds the contacts' objects; changes nothing."""
         related = self.relatives(frozenset(asked))
         ids = related.contact_ids
         # An earlier run may have removed what tells that they belong together.
@@ -190,7 +190,7 @@ class Erasure:
         )
 
     def run(self, asked: Iterable[str], receipt: Receipt, *, waits: bool = True) -> None:
-        """Erases; the receipt tells what was done, also if this ends early.
+        """Erases; the receipt records what was done, even if this ends early.
 
         Raises:
             CommandError: a contact is held: nothing more is removed.
@@ -203,7 +203,7 @@ class Erasure:
             ids = found.contact_ids
             receipt.notes = list(found.notes)
             receipt.wait_s = self._mark(ids, receipt)
-            # A hold that came between the look and the tombstone wins, too.
+            # A hold that was set between the search and the tombstone also wins.
             if held := self._held(ids, ()):
                 raise _refuse(held, is_begun=True)
             self._remove(found, wanted, receipt)
@@ -224,7 +224,7 @@ class Erasure:
         )
 
     def _mark(self, ids: Iterable[str], receipt: Receipt) -> float:
-        """A tombstone for each contact; how long until every one is old enough."""
+        """Writes a tombstone for each contact; returns how long until all are old enough."""
         hashes = frozenset(map(hash_of, ids)) | self._group(ids)
         content = {"version": 1, "reason": receipt.reason, "group": sorted(hashes)}
         for contact_id in sorted(ids):
@@ -247,7 +247,7 @@ class Erasure:
         return frozenset(one for mark in marks for one in mark.group)
 
     def _remove(self, found: Found, wanted: frozenset[str], receipt: Receipt) -> None:
-        """Removes all of it; last the manifests that tell which contacts belong together."""
+        """Removes all objects; last the manifests that show which contacts belong together."""
         receipt.kept = {}
         for upload in found.uploads:
             if why := self.store.abort(upload):

@@ -1,4 +1,4 @@
-"""What a long run has done, on the disk, so that the next run goes on from there.
+"""The progress of a long run, on the disk, so that the next run continues from it.
 
 A file of JSON lines, each an object. A line is on the disk before `write` returns; a line that a
 killed run did not finish is cut off by the next one.
@@ -33,10 +33,10 @@ class Ledger[T]:
         self._command = command
 
     def read(self) -> Iterator[T]:
-        """What earlier runs wrote; without a last line that was not finished.
+        """The lines of earlier runs, without an unfinished last line.
 
         Raises:
-            CommandError: a line is not of this command.
+            CommandError: a line was written by another command.
             OSError: the file cannot be read.
         """
         if not self.path.exists():

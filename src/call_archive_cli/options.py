@@ -1,4 +1,4 @@
-"""What several commands take on their command line: parsed, checked, with one wording each."""
+"""Options that several commands share: parsed, checked, with one wording each."""
 
 import re
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class AudioFormat(StrEnum):
 
 
 def parse_moment_ms(text: str) -> int:
-    """ISO 8601 (UTC where no zone is given), or milliseconds since the epoch, as milliseconds.
+    """ISO 8601 (UTC if no zone is given), or milliseconds since the epoch, as milliseconds.
 
     Raises:
         RequestError: it is neither, or not between 2015 and 2100.
@@ -146,7 +146,7 @@ Bucket = Annotated[
 ]
 Prefix = Annotated[
     str | None,
-    typer.Option(envvar="ARCHIVE_PREFIX", help="What every key starts with. [default: of --stack]"),
+    typer.Option(envvar="ARCHIVE_PREFIX", help="Prefix of every key. [default: of --stack]"),
 ]
 QueueUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="ArchiveQueue. [default: of --stack]")
@@ -171,14 +171,14 @@ LastDay = Annotated[
 All = Annotated[bool, typer.Option("--all", help="Every day of the archive.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Directory = Annotated[
-    Path, typer.Option("--output", "-o", metavar="DIRECTORY", help="Where the files go.")
+    Path, typer.Option("--output", "-o", metavar="DIRECTORY", help="Directory for the files.")
 ]
 
 
 def required[T](value: T | None, name: str) -> T:
-    """An option that the command cannot do without in this combination.
+    """The value of an option that this combination requires.
 
     Raises:
         CommandError: it was not given.

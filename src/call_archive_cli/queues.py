@@ -1,4 +1,4 @@
-"""FailedJobsQueue → ArchiveQueue: jobs go back for another run, each sent before it is deleted.
+"""FailedJobsQueue → ArchiveQueue: jobs move back for another run, each sent before it is deleted.
 
 A job may so be queued twice and is never lost; a second run of a job is harmless.
 """
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 BATCH: Final = 10
 HIDE_S: Final = 900
-"""How long a message that is looked at is hidden from others; one that stays is released before."""
+"""How long a received message is hidden from others; a message that stays is released earlier."""
 
 NO_CODE: Final = "NO_CODE"
-"""SQS gave up on a job that was never run to its end: nobody says why."""
+"""SQS gave up on a job that never ran to its end: the reason is unknown."""
 
 PIPE_CODE: Final = "PIPE"
-"""A pipe's dead letter, where it does not say on what condition it gave up."""
+"""The code of a pipe's dead letter that gives no condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class FailedJobs:
 
     @contextmanager
     def batches(self) -> Iterator[Batches]:
-        """Every message that is visible; what was not moved can be seen again afterwards.
+        """Every visible message; those that are not moved become visible again afterwards.
 
         Raises:
             ClientError: SQS refuses.
@@ -139,7 +139,7 @@ class FailedJobs:
         return moved
 
     def release(self, receipts: Iterable[str]) -> None:
-        """Shows messages again at once; SQS does so later by itself."""
+        """Makes messages visible at once; otherwise SQS does so later."""
         for batch in batched(receipts, BATCH):
             with suppress(ClientError):
                 self.sqs.change_message_visibility_batch(
@@ -154,7 +154,7 @@ class FailedJobs:
 class Batches:
     """The messages of one run, each once, up to ten at a time.
 
-    What comes in meanwhile stays where it is: a job that fails at once again would never end.
+    Messages that arrive meanwhile are left alone: a job that fails again at once would never end.
     """
 
     def __init__(self, queue: FailedJobs) -> None:
@@ -183,7 +183,7 @@ class Batches:
         return moved
 
     def release(self) -> None:
-        """Shows everything again that was not moved."""
+        """Makes every message visible again that was not moved."""
         self._queue.release(
             receipt for name, receipt in self._hidden.items() if name not in self._moved
         )

@@ -2,7 +2,7 @@
 
 Two sources, of which neither is complete: the manifests (only of what was archived, and of the
 days around) and Amazon Connect's ListAssociatedContacts (only as long as Connect keeps a contact).
-What a source does not say is told, and not guessed.
+Gaps in a source are reported, not guessed.
 """
 
 from __future__ import annotations

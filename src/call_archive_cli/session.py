@@ -1,4 +1,4 @@
-"""What every command of one run shares: the person's AWS, and the stack that they named."""
+"""State that the commands of one run share: the AWS clients and the named stack."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Session:
         return Deployment(self.clients, self.stack)
 
     def output(self, name: str, given: str | None, option: str) -> str:
-        """What was given, or else the output of the stack.
+        """The given value, or else the output of the stack.
 
         Raises:
             CommandError: neither is there.
@@ -57,7 +57,7 @@ class Session:
         return self.deployment.output(name)
 
     def archive(self, bucket: str | None, prefix: str | None) -> CallArchive:
-        """The archive that was named; of the stack what was not.
+        """The named archive; the stack provides what was not given.
 
         Raises:
             CommandError: neither `--bucket` nor `--stack` was given.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, taken only where nothing is half done: while the command waits."""
+"""Ctrl-C and SIGTERM, accepted only while the command waits, so that nothing is half done."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stop:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Python takes handlers in the main thread only; elsewhere nobody presses Ctrl-C.
+        # Python allows handlers only in the main thread; other threads receive no Ctrl-C.
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._take) for number in SIGNALS}
         return self
@@ -42,7 +42,7 @@ class Stop:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around what waits for the network.
+        """A context manager around a wait for the network.
 
         Raises:
             KeyboardInterrupt: a signal came, in here or before.

@@ -61,7 +61,7 @@ class Version:
 
     @property
     def contact_id(self) -> str:
-        """Whose it is, by its key."""
+        """The contact id in its key."""
         return contact_of(self.key)
 
 

@@ -1,4 +1,4 @@
-"""A KVS stream as the commands see it: the functions' own reader, and what DescribeStream says."""
+"""A KVS stream for the commands: the functions' own reader, and DescribeStream."""
 
 import time
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ _DIRECTIONS: Final = {
 NOT_THERE = frozenset(
     ("NOT_IN_STREAM", "KVS_InvalidArgumentException", "KVS_NoDataRetentionException")
 )
-"""Codes of a fragment that KVS does not have, or not any more, or never kept."""
+"""Codes of a fragment that KVS does not have, no longer has, or never kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamDescription:
-    """What matters of a stream's settings.
+    """The relevant settings of a stream.
 
     Attributes:
         retention_hours: 0 if KVS keeps nothing.
@@ -56,7 +56,7 @@ def open_reader(clients: "Clients", stream_arn: str) -> StreamReader:
 
 
 def find_stream(clients: "Clients", stream: str) -> str:
-    """The ARN of a stream that somebody names, or gives the ARN of.
+    """The ARN of a stream that is given by name or ARN.
 
     Raises:
         StreamFaultError: there is no such stream in the region, or KVS refuses.
@@ -75,7 +75,7 @@ def describe_stream(clients: "Clients", stream_arn: str) -> StreamDescription:
     """The stream's retention and key.
 
     Raises:
-        StreamFaultError: KVS refuses; the stream does not exist, for one.
+        StreamFaultError: KVS refuses, for example because the stream does not exist.
     """
     client = clients.kinesis_video(region_of(stream_arn))
     try:
@@ -89,7 +89,7 @@ def fetch_fragment(clients: "Clients", stream_arn: str, number: int) -> MediaFra
     """One fragment, by its number.
 
     Raises:
-        StreamFaultError: KVS does not have it, or not any more, or refuses.
+        StreamFaultError: KVS does not have it, no longer has it, or refuses.
     """
     listed = ListedFragment(number, server_timestamp_ms=0, duration_ms=0, size_bytes=0)
     (delivery,) = open_reader(clients, stream_arn).fetch([listed])
@@ -104,12 +104,12 @@ def fetch_fragment(clients: "Clients", stream_arn: str, number: int) -> MediaFra
 
 
 def directions_of(track: Track) -> tuple[Direction, ...]:
-    """The tracks that somebody asks for, in channel order."""
+    """The requested tracks, in channel order."""
     return _DIRECTIONS[track]
 
 
 def moment(timestamp_ms: int) -> datetime:
-    """A time as boto3 takes it."""
+    """A time in the form that boto3 accepts."""
     return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
 
 

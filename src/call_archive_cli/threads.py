@@ -1,4 +1,4 @@
-"""Work on several threads, its results in order, and nothing to wait for when somebody stops it."""
+"""Work on several threads, with results in order; an interrupted program does not wait for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Pool:
     """Threads that end with the process, whatever they wait for.
 
     `ThreadPoolExecutor` waits for every thread, in `shutdown` and again when the process ends: a
-    person who presses Ctrl-C would wait for downloads that nobody wants any more.
+    person who presses Ctrl-C would wait for downloads that are no longer needed.
     """
 
     def __init__(self, threads: int) -> None:
@@ -61,7 +61,7 @@ class Pool:
 def ahead[T, U](
     pool: Pool, work: Callable[[T], U], things: Iterable[T], window: int
 ) -> Generator[U]:
-    """The results of the work, in order, with only so many on the way at a time."""
+    """The results of the work, in order, with a limited number in flight."""
     started: deque[Future[U]] = deque()
     try:
         for thing in things:

@@ -20,7 +20,7 @@ _RIFF_BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells a recording from every other.
+    """The values that identify a recording.
 
     Attributes:
         header: its first bytes, as many as a WAV's header has.
@@ -32,7 +32,7 @@ class Fingerprint:
 
 
 def take_fingerprint(reads: Iterable[bytes]) -> Fingerprint:
-    """The fingerprint of a recording that comes in any pieces; constant memory."""
+    """The fingerprint of a recording that arrives in pieces; constant memory."""
     digest, size_bytes, header = hashlib.sha256(), 0, b""
     for read in reads:
         digest.update(read)

@@ -19,7 +19,7 @@ BATCH: Final = 50
 class Verified:
     """What was verified, by key and by the ETags of manifest and recording.
 
-    A recording that was replaced since is another one; so is one whose manifest was.
+    If a recording or its manifest was replaced, it counts as a new one.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -51,7 +51,7 @@ class Verified:
             self.close()
 
     def close(self) -> None:
-        """Writes what waits."""
+        """Writes the waiting lines."""
         if self._ledger and self._waiting:
             self._ledger.write(self._waiting)
         self._waiting.clear()

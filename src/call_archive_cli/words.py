@@ -16,7 +16,7 @@ _TRACK_NAMES: Final = {
 
 
 def clock(duration_ms: int) -> str:
-    """A length of time as H:MM:SS.mmm, without hours that are none."""
+    """A length of time as H:MM:SS.mmm, without hours if there are none."""
     minutes, rest_ms = divmod(duration_ms, MS_PER_MINUTE)
     hours, minutes = divmod(minutes, 60)
     seconds = f"{rest_ms // 1000:02}.{rest_ms % 1000:03}"
@@ -34,7 +34,7 @@ def track_name(direction: str) -> str:
 
 
 def manifest_lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """What a manifest says, as pairs of a heading and a text."""
+    """The content of a manifest, as pairs of a heading and a text."""
     counts = manifest.fragments
     yield "contact", manifest.contact_id
     yield "recording", manifest.recording_uri

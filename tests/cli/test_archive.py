@@ -461,7 +461,7 @@ def test_redrive_ends_while_jobs_go_on_failing(clients: Clients, queues: Queues)
     moved = 0
     with failed.batches() as batches:
         for jobs in batches:
-            moved += len(batches.move(jobs, url))  # as ArchiveFunction does with what nothing mends
+            moved += len(batches.move(jobs, url))  # as ArchiveFunction does with final failures
     assert moved == 1
 
 

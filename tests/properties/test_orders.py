@@ -119,5 +119,5 @@ def test_complete_is_said_of_everything_that_was_told(media: Media) -> None:
             assert manifest["complete"] is (media is Media.WHOLE or media is Media.UNTAGGED_LAST)
         if told & AT_THE_END and media is Media.WHOLE:
             assert manifest["fragments"]["accepted"] == FRAGMENTS
-        # Whoever was told last knows what is so.
+        # The outcome of the last message reports the current state.
         assert failures[-1] is not manifest["complete"]

@@ -98,7 +98,7 @@ def job_comes_back(world: World) -> None:
 
 
 def job_fails(world: World) -> None:
-    """A job that nothing mends lies in the failed-jobs queue with its reason."""
+    """A job that no retry can fix is in the failed-jobs queue with its reason."""
     call = world.place()
     job = call.archive_job() | {"startFragmentNumber": "none"}
     assert world.invoke_archive(job)

@@ -1,4 +1,4 @@
-"""One rehearsed call through a deployed stack, step by step, and everything removed behind it.
+"""One rehearsed call through a deployed stack, step by step; everything is removed afterwards.
 
 Each step is recorded with what was expected, what was seen and how long it took. The first that
 fails ends the run; what was made is removed all the same, also after Ctrl-C.
@@ -62,7 +62,7 @@ _MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to go about it.
+    """The options of a rehearsal.
 
     Attributes:
         fast: as fast as KVS takes fragments, with times in the past; otherwise in real time.
@@ -70,7 +70,7 @@ class Options:
         contact_id: a real contact to archive as after a hang-up; "" for none.
         fast_s: between two fragments, if fast.
         silence_s: how long PutMedia may say nothing.
-        look_s: between two looks at the queues, the logs and the function.
+        look_s: between two checks of the queues, the logs and the function.
         observes: ask Kinesis Video what only a real account can answer.
     """
 
@@ -119,7 +119,7 @@ class Journey:
         self._recorder = Recorder(self.report, self.audience)
 
     def run(self) -> Report:
-        """The whole of it; never raises what a step can say."""
+        """Runs all steps; a failure is reported by its step and not raised."""
         try:
             self._look()
             self._make_stream()

@@ -66,7 +66,7 @@ class Leftover:
 
 @dataclass(slots=True)
 class Leftovers:
-    """All that is there.
+    """All leftovers.
 
     Attributes:
         objects: key and version of each.
@@ -86,7 +86,7 @@ class Leftovers:
 
 
 def clean_command(stack: str) -> str:
-    """What removes leftovers."""
+    """The command that removes leftovers."""
     return f"call-archive --stack {stack} rehearse --clean"
 
 
@@ -98,7 +98,7 @@ def clean(
     sleep: Callable[[float], None] = time.sleep,
     tell: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Removes what one run has left, or all of them; looks again, and says in words what it saw.
+    """Removes the leftovers of one run or of all; checks again, and describes the result.
 
     Raises:
         StepError: something stays.
@@ -122,7 +122,7 @@ def clean(
 
 
 def find(clients: Clients, place: Place, run_id: str = "", today: date | None = None) -> Leftovers:
-    """What one run has left, or all runs of the stack if none is named.
+    """Finds the leftovers of one run, or of all runs of the stack if none is named.
 
     Raises:
         ClientError: AWS refuses.
@@ -142,7 +142,7 @@ def remove(
     found: Leftovers,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """Removes it all; what could not be removed, in words.
+    """Removes all leftovers; returns what could not be removed, in words.
 
     Raises:
         ClientError: AWS refuses.

@@ -57,7 +57,7 @@ class PutMediaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to, and as whom.
+    """The destination and the credentials.
 
     Attributes:
         endpoint: what GetDataEndpoint names for PUT_MEDIA.
@@ -72,7 +72,7 @@ class Target:
 
 @dataclass(slots=True)
 class Taken:
-    """What KVS has acknowledged.
+    """KVS's acknowledgements so far.
 
     Attributes:
         numbers: of each fragment, by its timecode.
@@ -164,7 +164,7 @@ class _Session:
             await self._exchange(reader, writer, pieces, began)
             writer.close()
         except BaseException:
-            # What is still buffered is of no use to anybody.
+            # The remaining buffer is not needed.
             writer.transport.abort()
             raise
         finally:

@@ -26,7 +26,7 @@ _KEY_ERRORS: Final = range(4500, 4507)
 
 @dataclass(slots=True)
 class Audience:
-    """Who is told.
+    """Callbacks for progress.
 
     Attributes:
         begun: a step begins; its name.
@@ -43,7 +43,7 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Puts steps into a report, and tells the audience."""
+    """Adds steps to a report, and calls the audience."""
 
     report: Report
     audience: Audience

@@ -1,7 +1,7 @@
 """`--simulate`: a contact that Amazon Connect itself simulates, followed to its recording.
 
-By documentation only: nobody has run it on AWS yet. Whether a simulated contact's audio reaches
-media streaming is not known; that it does not is an observation, and nobody's fault.
+Written from the documentation; it has not been run on AWS yet. Whether a simulated contact's audio
+reaches media streaming is unknown; if it does not, that is an observation and not a failure.
 
 The two answers that hold times are read by a signed GET of our own: the service sends epoch
 milliseconds, which botocore takes for seconds and refuses.
@@ -76,7 +76,7 @@ class Simulation:
         self._recorder = Recorder(self.report, self.audience)
 
     def run(self) -> Report:
-        """The whole of it; never raises what a step can say."""
+        """Runs all steps; a failure is reported by its step and not raised."""
         try:
             self._make()
             self._execute()
