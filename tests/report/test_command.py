@@ -69,7 +69,7 @@ def test_a_page_is_replaced_only_if_somebody_says_so(tmp_path: Path) -> None:
     page.write_text("mine")
     answer = run(wav, "-o", page)
     assert answer.exit_code == 2
-    assert "is there already: give --overwrite" in " ".join(answer.stderr.split())
+    assert "already exists: give --overwrite" in " ".join(answer.stderr.split())
     assert page.read_text() == "mine"
     assert run(wav, "-o", page, "--overwrite").exit_code == 0
     assert "<html" in page.read_text()
