@@ -1,7 +1,7 @@
 """What 1,000 calls cost: requests counted on the local AWS, and list prices → docs/costs.md.
 
 `python -m bench.bill` prints it, `--write docs/costs.md` keeps it. Prices, the shape of the calls
-and what nobody can measure here (Lambda's pace) are assumptions, and stand in the document.
+and what cannot be measured here (Lambda's pace) are assumptions, and are listed in the document.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from fuzz.choices import Choices
 from fuzz.journey import BOTH, FIRST_NUMBER, archive, build_job, cut, decode, frame
 
 CONTROL_BYTES = 16
-"""In front of the body: where it is cut into reads, and what is asked of it."""
+"""Bytes in front of the body that choose the cuts into reads and the options."""
 
 
 def fuzz_framing(source: bytes) -> None:

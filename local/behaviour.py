@@ -97,7 +97,7 @@ class EndpointFault:
     """A data endpoint that does not work, as GetDataEndpoint names it; the next one may.
 
     Attributes:
-        kind: nobody listens there; or it answers `after_calls` calls, and the others with 404.
+        kind: nothing listens there; or it answers `after_calls` calls, and the others with 404.
     """
 
     kind: Literal["refused", "gone"] = "refused"

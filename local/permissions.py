@@ -4,7 +4,7 @@ The services that the functions themselves use are in `authorization.py`; here a
 the command asks: stack, functions, logs, rule, key, instance, and the making of streams.
 
 Source: service authorization reference. Which resource CreateStream is judged on before its stream
-has a creation time is not documented; here a zero stands in for that.
+has a creation time is not documented; here it is zero.
 """
 
 import json

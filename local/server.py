@@ -427,7 +427,7 @@ class LocalServer:
         """Listens.
 
         Raises:
-            OSError: an address cannot be had.
+            OSError: an address is not available.
         """
         port = self._port
         try:

@@ -27,7 +27,7 @@ def main() -> None:
     if pid_file:
         with open(pid_file, "w") as out:  # noqa: PTH123 - pathlib costs a start 5 ms
             out.write(str(os.getpid()))
-    with open(event_file) as text:  # noqa: PTH123 - as above
+    with open(event_file) as text:  # noqa: PTH123 - pathlib costs a start 5 ms
         event = json.load(text)
     answer = import_module(module).handler(event, CONTEXT)
     print(json.dumps(answer), flush=True)

@@ -450,7 +450,7 @@ def _check_redrive_role(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             subject,
             Verdict.DOUBTFUL,
-            "nobody may put jobs into the queue: redrive and backfill will be refused",
+            "no role may put jobs into the queue: redrive and backfill will be refused",
             "deploy with RedriveRoleArn=ROLE_ARN, a role that operators assume",
         )
         return

@@ -132,7 +132,7 @@ class Explainer:
             if error.response["Error"].get("Code") != "ResourceNotFoundException":
                 raise
             known.connect = "unknown"
-            yield f"this instance has no such contact, or not any more ({arn})"
+            yield f"this instance has no such contact, or no longer has it ({arn})"
             return
         known.connect = "known"
         yield (

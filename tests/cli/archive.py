@@ -1,4 +1,4 @@
-"""What lies in a bucket and in queues, put there by hand: keys, WAV and manifest as documented."""
+"""The contents of a bucket and of queues, made by hand: keys, WAV and manifest as documented."""
 
 import hashlib
 import io

@@ -59,7 +59,7 @@ def aws(
     monkeypatch.chdir(tmp_path)
     cli_aws.reset()
     cli_aws.behaviour = UNLIMITED
-    # As `create_resources`, by clients that are made once: half a second for each test.
+    # Creates the resources with clients that are made once: saves half a second in each test.
     s3.create_bucket(
         Bucket=RESOURCES.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
@@ -90,7 +90,7 @@ def run(aws: LocalAws, one_session: MakeClients) -> Run:
 
 @pytest.fixture
 def run_alone(aws: LocalAws) -> Run:
-    """As `run`, with clients of its own: for a test with variables of its own."""
+    """Runs the command with its own clients: for a test with its own variables."""
     return build_run()
 
 
@@ -101,7 +101,7 @@ def clients(aws: LocalAws, one_session: MakeClients) -> Clients:
 
 
 def build_run(make_clients: MakeClients | None = None) -> Run:
-    """As `run`, for what asks nothing of AWS."""
+    """Runs a command that does not call AWS."""
     runner = CliRunner()
 
     def run(*arguments: str) -> Result:

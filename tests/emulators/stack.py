@@ -2,7 +2,7 @@
 
 Left out is what MiniStack does not have: saved queries, query definitions, Glue, Connect's own
 resources, and alarms on metric math. Connect is not allowed to send events there, as on AWS, where
-nobody but AWS may put an event with a source `aws.…`; so the rule takes one more source.
+only AWS may put an event with a source `aws.…`; so the rule takes one more source.
 """
 
 import json

@@ -180,7 +180,7 @@ def _lay(side: Sequence[_Said], origin: int, end: int) -> bytes:
 
 
 def _align(channels: Sequence[bytes], said: Sequence[Sequence[_Said]]) -> set[int] | None:
-    """The fragments that are heard, where all that is not silent is right; None if it is not.
+    """The fragments that are heard, if all audio but silence is right; None if it is not.
 
     An incomplete recording begins with any of the fragments.
     """

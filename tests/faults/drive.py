@@ -38,7 +38,7 @@ class Outcome:
         objects: key → content of everything in the bucket.
         failed: the failed-jobs queue: bodies, and the attributes by name.
         ended: whether every message left the queue.
-        uploads: multipart uploads that nobody ended.
+        uploads: multipart uploads that were not ended.
         invocations: of ArchiveFunction.
         errors: what the functions raised, or caught without knowing it.
     """
@@ -127,7 +127,7 @@ class Stage:
                 self._sqs.send_message(QueueUrl=queue_url, MessageBody=body)
 
     def _wait(self) -> bool:
-        """Lets the time pass until a message is visible; False where there is none."""
+        """Advances the clock until a message is visible; False if there is none."""
         if not messages_in(RESOURCES.queue):
             return False
         self._aws.clock.advance_ms(round(pass_time(RESOURCES.queue)))

@@ -128,7 +128,7 @@ class Executioner:
                     self._timer = None
 
     def __call__(self, step: Step) -> None:
-        """Takes note of a step, and kills where it is time to."""
+        """Notes a step, and kills the run if it is time."""
         with self._lock:
             self._underway += -1 if step.has_effect else 1
             if self._function is None:
@@ -268,7 +268,7 @@ class Campaign:
         aws.watcher = self._executioner
 
     def points(self, scenario: Scenario) -> list[Point]:
-        """Every step of a run that nobody kills, before and after its effect."""
+        """Every step of a run that is not killed, before and after its effect."""
         if scenario not in self._points:
             self._set_up(scenario)
             self._deliver(self._receive(), None)
@@ -406,7 +406,7 @@ class Campaign:
         self.tally.kills[name] += 1
 
     def _work_off(self, scenario: Scenario, *, is_done: bool) -> None:
-        """Deliveries that nobody kills, until the queue is empty."""
+        """Deliveries without a kill, until the queue is empty."""
         for _ in range(10):
             if is_done and not self._waiting():
                 return
@@ -490,7 +490,7 @@ def main(arguments: list[str] | None = None) -> int:
         campaign.run(options.kills)
         tally = campaign.tally
     print("\n".join(tally.lines()))  # noqa: T201 - a command line prints
-    print(f"\nseed {options.seed}, {time.monotonic() - started:.0f} s")  # noqa: T201 - as above
+    print(f"\nseed {options.seed}, {time.monotonic() - started:.0f} s")  # noqa: T201 - a command line prints
     return 0 if tally.is_clean else 1
 
 

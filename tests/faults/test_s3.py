@@ -1,6 +1,6 @@
 """S3 fails at each step of a run, in each way: the recording is whole, or nothing is published.
 
-What a run cannot finish comes back, or lies in the failed-jobs queue with its reason; once S3 is
+A job that a run cannot finish comes back, or is in the failed-jobs queue with a reason; once S3 is
 well, the same message makes the recording whole. No run that ended leaves an upload behind.
 """
 

@@ -62,7 +62,7 @@ def stereo(shared_aws: LocalAws, archive_functions: dict[str, Function]) -> Jour
 
 @pytest.fixture
 def patient(shared_aws: LocalAws, tmp_path: Path) -> Iterator[Journey]:
-    """As `mono`, but the function really sleeps: for what the services count in real time."""
+    """A journey in mono whose function really sleeps: for limits that count in real time."""
     log = tmp_path / "patient.log"
     with Function(ARCHIVE_HANDLER, environment(shared_aws), log) as function:
         yield Journey(shared_aws, function)
@@ -70,7 +70,7 @@ def patient(shared_aws: LocalAws, tmp_path: Path) -> Iterator[Journey]:
 
 @pytest.fixture
 def impatient(shared_aws: LocalAws, tmp_path: Path) -> Iterator[Journey]:
-    """As `mono`, but an answer that does not come within a second never does."""
+    """A journey in mono in which an answer that takes over a second never arrives."""
     log = tmp_path / "impatient.log"
     with Function(
         ARCHIVE_HANDLER, environment(shared_aws), log, skips_pauses=True, longest_wait_s=1

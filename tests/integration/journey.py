@@ -26,7 +26,7 @@ START_MS = 1_767_258_000_000
 WAV_HEADER_BYTES = 44
 BYTES_PER_MS = 16
 SETTLES = 5
-"""The receive at which a run takes what there is."""
+"""The receive at which a run accepts a partial recording."""
 GIVES_UP = 10
 """The receive after which a message goes to the failed-jobs queue."""
 
@@ -192,16 +192,16 @@ class Journey:
             return frames
 
     def uploads(self) -> list[Json]:
-        """Multipart uploads that nobody ended."""
+        """Multipart uploads that were not ended."""
         listing = self.s3.list_multipart_uploads(Bucket=RESOURCES.bucket)
         return [dict(upload) for upload in listing.get("Uploads", [])]
 
     def failed_jobs(self) -> list[Json]:
-        """What lies in the failed-jobs queue: body, and attributes by name."""
+        """The messages in the failed-jobs queue: body, and attributes by name."""
         return list(self._receive(RESOURCES.failed_queue))
 
     def queued_jobs(self) -> list[Json]:
-        """What lies in the archive queue."""
+        """The messages in the archive queue."""
         return list(self._receive(RESOURCES.queue))
 
     def _receive(self, queue: str) -> Iterator[Json]:

@@ -1,4 +1,4 @@
-"""What lies in the failed-jobs queue, in every shape that it comes in, run again.
+"""Messages in the failed-jobs queue, in every shape that occurs, run again.
 
 moto has no StartMessageMoveTask, so `_redrive` does what SQS does then: each message goes to the
 jobs' queue as it is, body and attributes, as a new message.
@@ -87,7 +87,7 @@ def _redrive(journey: Journey) -> int:
 
 
 def _run_queue(journey: Journey) -> int:
-    """Runs what lies in the jobs' queue; how many messages are done with."""
+    """Runs the messages in the jobs' queue; returns how many are finished."""
     return EventSource(journey.sqs, _url(journey, RESOURCES.queue), journey.function).poll()
 
 

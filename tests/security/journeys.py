@@ -39,7 +39,7 @@ def flow_starts(world: World) -> None:
 
 
 def caller_hangs_up(world: World) -> None:
-    """EventBridge's contact event lies in the queue."""
+    """EventBridge's contact event is in the queue."""
     call = world.place()
     world.sqs.send_message(
         QueueUrl=world.queue_url, MessageBody=json.dumps(call.contact_event("DISCONNECTED"))

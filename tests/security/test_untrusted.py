@@ -1,4 +1,4 @@
-"""Whatever comes in: no key leaves the prefix, nobody else's instance or stream is served.
+"""For any input: no key leaves the prefix, and no other instance or stream is served.
 
 And nothing that is read back from S3 is believed, or read, without bounds.
 """

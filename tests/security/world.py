@@ -313,7 +313,7 @@ class World:
         return [entry["Key"] for entry in listing.get("Contents", [])]
 
     def drain(self, queue_url: str) -> list[Json]:
-        """Everything that lies in a queue, taken out."""
+        """Receives and removes every message of a queue."""
         return list(self._drain(queue_url))
 
     def _drain(self, queue_url: str) -> Iterator[Json]:
@@ -337,7 +337,7 @@ class World:
         self.authorization.checks.clear()
 
     def uploads(self) -> list[Json]:
-        """Multipart uploads that nobody ended."""
+        """Multipart uploads that were not ended."""
         return [
             dict(upload)
             for upload in self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
@@ -351,7 +351,7 @@ def actions_of(statement: Mapping[str, Any]) -> list[str]:
 
 
 def stream_arn(prefix: str, stream_id: str = "") -> str:
-    """A stream that nobody has used, or the one of an id."""
+    """An unused stream, or the one with this id."""
     return (
         f"arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/"
         f"{prefix}-connect-demo-contact-{stream_id or uuid.uuid4()}/1640168106910"

@@ -1,4 +1,4 @@
-"""Time in moto's SQS: what is hidden becomes visible, and nobody waits."""
+"""Time in moto's SQS: hidden messages become visible without a wait."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""template.yaml and parameter values → a stack that stands in moto.
+"""template.yaml and parameter values → a stack in moto.
 
 moto's CloudFormation makes what it knows. What it leaves out of these, and the types that it does
 not know, are made by their services' own APIs, whose parameters botocore checks: CloudFormation's

@@ -1,4 +1,4 @@
-"""The stack as it stands in moto, and a call that goes through it."""
+"""The stack deployed in moto, and a call that passes through it."""
 
 import json
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def test_the_file_is_what_sam_deploy_reads(tmp_path: Path) -> None:
     answers, _, _ = dialogue("calls", INSTANCE, "", "both", "voicemail", "me@example.com")
     (tmp_path / ANSWERS.name).write_text(build_config(answers))
     config = SamConfig(tmp_path, ANSWERS.name)  # type: ignore[no-untyped-call] # SAM has no types
-    read = config.get_all(["deploy"], "parameters")  # type: ignore[no-untyped-call] # as above
+    read = config.get_all(["deploy"], "parameters")  # type: ignore[no-untyped-call] # SAM has no types
     assert (read["stack_name"], read["region"]) == ("calls", "us-east-1")
     assert read["resolve_s3"] is True
     overrides = CfnParameterOverridesType().convert(read["parameter_overrides"], None, None)

@@ -17,7 +17,7 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def read_prose(document: Path) -> str:
-    """Without what stands in code blocks."""
+    """The text without code blocks."""
     return _FENCE.sub("", document.read_text())
 
 

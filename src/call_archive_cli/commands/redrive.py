@@ -83,7 +83,7 @@ class Redrive:
 
     Attributes:
         codes: only jobs that failed with one of these; empty for all.
-        in_flight: messages that others hide; None if nobody may count them.
+        in_flight: messages that other receivers hide; None if counting them is not allowed.
         jobs: those that were asked for.
         other_codes: of jobs that were not asked for.
     """

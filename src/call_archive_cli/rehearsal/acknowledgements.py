@@ -30,7 +30,7 @@ class Acknowledgement:
     """One of them.
 
     Attributes:
-        event: as KVS names it; one that nobody knows is kept as it is.
+        event: as KVS names it; an unknown one is kept unchanged.
         timecode_ms: of the fragment; None if it is of none.
         fragment_number: "" if it is of none.
         error_id: of an ERROR; 0 otherwise.

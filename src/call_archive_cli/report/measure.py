@@ -62,7 +62,7 @@ class Channel:
         peaks: the largest magnitude of each column of the waveform, 0 to 255 of `Measured.scale`.
         talks: when there is speech.
         talk_ms: how long in all.
-        speech_dbfs: RMS level of the speech; SILENT_DBFS where there is none.
+        speech_dbfs: RMS level of the speech; SILENT_DBFS if there is none.
         peak_dbfs: the largest sample.
         clipped: samples at the end of the scale.
     """

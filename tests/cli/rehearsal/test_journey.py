@@ -363,7 +363,7 @@ def test_what_a_killed_run_left_is_found_by_name_and_tag(world: World, step: str
 
 
 def _await_quiet(world: World) -> None:
-    """A job that was queued is worked off by the functions, which nobody has killed."""
+    """The functions still process a job that was queued."""
     sqs = world.client("sqs")
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     deadline = time.monotonic() + 30

@@ -158,6 +158,6 @@ def test_botocore_refuses_the_times_that_the_service_sends(simulated: World) -> 
 
 
 def test_the_flow_is_one_that_the_checker_accepts() -> None:
-    # A warning stays: nobody needs the attributes of a simulated contact.
+    # A warning stays: the attributes of a simulated contact are not needed.
     found = [str(finding) for finding in check_flow(json.dumps(build_flow(FUNCTION)))]
     assert [finding for finding in found if " error " in finding] == []

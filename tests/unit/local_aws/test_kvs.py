@@ -471,7 +471,7 @@ def test_a_call_counts_with_what_it_costs() -> None:
 
     admitted = [limit.admits("key", 500, cost) for cost in (250, 250, 1, 250, 1, 1000, 1)]
 
-    # The window slides; a call of more than the whole limit is admitted where it is alone.
+    # The window slides; a call of more than the whole limit is admitted if it is alone.
     assert admitted == [True, True, False, True, False, True, False]
 
 
