@@ -131,7 +131,7 @@ test-pure: $(STAMP) ## Cover every branch of intake, media, recording, worker an
 	coverage report --fail-under=100 --include='$(PURE)'
 
 # mutmut and aws-sam-cli need different versions of click, so mutmut has an environment outside the lock; what the
-# tests need is there in the locked versions. MUTANTS: by name, such as 'call_archive.retry*'.
+# tests need is there in the locked versions. MUTANTS: names, such as 'call_archive.retry* call_archive.recording.track*'.
 MUTMUT_VERSION := 3.8.1
 MUTANTS_STAMP := .mutants/venv/.synced
 
@@ -145,7 +145,7 @@ $(MUTANTS_STAMP): $(STAMP)
 
 .PHONY: mutants
 mutants: $(MUTANTS_STAMP) ## Mutation-test retrieval, publishing, selection, timeline and retry: list mutants that no test detects
-	CALL_ARCHIVE_EXAMPLES=25 PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut run $(if $(MUTANTS),'$(MUTANTS)')
+	@set -f; CALL_ARCHIVE_EXAMPLES=25 PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut run $(MUTANTS)
 	@PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut results | grep -v 'not checked' || echo "every change was noticed"
 
 CALLS ?= 2000
