@@ -11,6 +11,7 @@ import pytest
 
 from call_archive.config import read_flow_settings
 from call_archive.errors import ConfigurationError
+from call_archive.retry import POLICY
 from tests.template.cloudformation import (
     ACCOUNT,
     REGION,
@@ -339,6 +340,7 @@ class TestQueues:
             "deadLetterTargetArn": "<FailedJobsQueue.Arn>",
             "maxReceiveCount": 15,
         }
+        assert jobs["RedrivePolicy"]["maxReceiveCount"] > POLICY.give_up_at_receive
         assert failed["RedriveAllowPolicy"] == {
             "redrivePermission": "byQueue",
             "sourceQueueArns": [f"arn:aws:sqs:{REGION}:{ACCOUNT}:{jobs['QueueName']}"],
