@@ -138,7 +138,7 @@ def call_is_held(world: World) -> None:
     world.invoke_flow(call.flow_event("stopped"))
     assert world.source.poll() == 1
     for folder in ("recordings", "manifests"):
-        (key,) = world.object_keys(f"{folder}/")
+        (key,) = (key for key in world.object_keys(f"{folder}/") if call.contact_id in key)
         held = world.s3.get_object_legal_hold(Bucket=world.bucket, Key=key)
         assert held["LegalHold"] == {"Status": "ON"}
 
