@@ -2,7 +2,9 @@
 
 Left out is what MiniStack does not have: saved queries, query definitions, Glue, Connect's own
 resources, and alarms on metric math. Connect is not allowed to send events there, as on AWS, where
-only AWS may put an event with a source `aws.…`; so the rule takes one more source.
+only AWS may put an event with a source `aws.…`; so the rule takes one more source. For
+`aws:PrincipalArn` MiniStack gives the session's ARN, where AWS gives the role's (IAM user guide,
+global condition keys), so the queues' Deny of other senders would meet the functions themselves.
 """
 
 import json
@@ -143,6 +145,11 @@ def _trim(template: Json) -> Json:
         names = [awaited] if isinstance(awaited, str) else awaited
         if set(names) & dropped:
             resource["DependsOn"] = [name for name in names if name not in dropped]
+    for name in ("ArchiveQueuePolicy", "FailedJobsQueuePolicy"):
+        policy = kept[name]["Properties"]["PolicyDocument"]
+        policy["Statement"] = [
+            each for each in policy["Statement"] if each["Sid"] != "OnlyOurSenders"
+        ]
     pattern = kept["DisconnectRule"]["Properties"]["EventPattern"]
     pattern["source"] = [*pattern["source"], EVENT_SOURCE]
     outputs = {

@@ -141,8 +141,9 @@ def problems(found: list[Recording | Problem]) -> dict[str, str]:
     return {Path(one.name).name: one.text for one in found if isinstance(one, Problem)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """One browser a module: Playwright's event loop runs in this thread until it is closed."""
     executable = shutil.which("chromium")
     if executable is None:
         if os.environ.get(REQUIRE) == "1":

@@ -200,4 +200,4 @@ def test_ci_runs_in_its_own_checkout(tmp_path: Path) -> None:
         ("make", str(checkout)),
         ("runtime up", str(checkout)),
     }
-    assert calls[-1][-1] == "check"
+    assert [call[-1] for call in calls[1:]] == ["emulators", "check", "EXAMPLES=10000"]

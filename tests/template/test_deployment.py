@@ -149,9 +149,9 @@ class TestSettings:
             "KMSMasterKeyID": ARCHIVE_KEY,
         }
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-        assert [r["Expiration"]["Days"] for r in rules if "Days" in r.get("Expiration", {})] == [
+        assert {r["Expiration"]["Days"] for r in rules if "Days" in r.get("Expiration", {})} == {
             365
-        ]
+        }
         (pipe,) = stack.client("pipes").list_pipes()["Pipes"]
         assert pipe["Source"] == FULL["ContactRecordStreamArn"]
         assert pipe["Target"] == stack.physical["ArchiveQueue.Arn"]
