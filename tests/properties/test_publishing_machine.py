@@ -164,6 +164,10 @@ class Run:
         self._advance(answer)
         return command
 
+    def interrupt(self) -> None:
+        """Ends the run, not its message: the next step begins another run."""
+        self._steps, self._command = None, None
+
     def _begin(self) -> None:
         archive = self._archive
         seen = archive.look()
@@ -210,7 +214,7 @@ class Run:
         except StopIteration as end:
             self.result, self.ended = end.value or Nothing(), True
         except StorageFaultError:
-            self._steps, self._command = None, None  # the message comes back
+            self.interrupt()  # the message comes back
 
     @property
     def has_told(self) -> bool:
@@ -260,6 +264,9 @@ class PublishingMachine(RuleBasedStateMachine):
 
     @rule()
     def time_passes(self) -> None:
+        """Longer than any run lasts, so no run that has begun survives it."""
+        for run in self.runs:
+            run.interrupt()
         self.bucket.now_ms += OLDER_THAN_ANY_RUN_MS
 
     @rule(count=st.integers(1, 9))
