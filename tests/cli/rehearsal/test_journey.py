@@ -167,8 +167,8 @@ def _queue_blocked(world: World) -> None:
     ("break_it", "failing", "seen", "convicts"),
     [
         (_without_streaming, "set-up", "streams no media", "media streaming"),
-        (_without_retention, "set-up", "KVS keeps nothing", "retention"),
-        (_not_associated, "set-up", "does not know FlowFunction", "association"),
+        (_without_retention, "set-up", "the retention is 0", "retention"),
+        (_not_associated, "set-up", "is not associated", "association"),
         (_deny("CreateStream"), "stream", "do not allow CreateStream", "your permissions"),
         (_deny("DescribeStream"), "stream", "do not allow DescribeStream", "your permissions"),
         (_deny("GetDataEndpoint"), "speak", "do not allow GetDataEndpoint", "your permissions"),
