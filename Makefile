@@ -116,11 +116,6 @@ test-quick: $(STAMP) ## Run the unit, property and template tests with few examp
 
 EXAMPLES ?= 10000
 
-.PHONY: test-again
-test-again: $(STAMP) ## Run alone what failed last; CI does so once, because processes meet signals on a busy machine
-	@echo "Once more, and alone: what failed among all the others"
-	pytest -n 0 --last-failed --last-failed-no-failures none
-
 .PHONY: explore
 explore: $(STAMP) ## Run the state machines with EXAMPLES=10000 examples each (SEED=1 changes the examples)
 	CALL_ARCHIVE_EXAMPLES=$(EXAMPLES) $(PYTEST) --hypothesis-seed=$(SEED) tests/properties/test_*_machine.py $(PYTEST_ARGS)
