@@ -5,6 +5,7 @@ They are the same on every run, unless `--hypothesis-seed` asks for others.
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,7 +15,13 @@ MACHINES = 1000
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers both profiles: `properties` is loaded, `machines` is for `explored`."""
+    """Registers both profiles: `properties` is loaded, `machines` is for `explored`.
+
+    A shell starts background jobs with SIGINT ignored, and every child inherits that. Tests that
+    interrupt a process give it the signal's default back.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     common = settings(
         deadline=None,
         derandomize=config.getoption("hypothesis_seed") is None,
