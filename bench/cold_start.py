@@ -40,15 +40,17 @@ REFERENCES: Final = {
 }
 LIMITS: Final = {STARTED: 0.6, QUEUED: 1.3, FIRST_CALL: 1.1}
 
+FIRST_REQUESTS: Final = {FIRST_CALL: "/getDataEndpoint", FIRST_LISTING: "/listFragments"}
 KILLED: Final = -9
 
 _TEXT = """\
 Whole processes from exec on, without Lambda's own runtime: bytecode there, credentials in the \
 environment, `AWS_EC2_METADATA_DISABLED=true`, nothing torn down at the end. The job is QUEUED \
 over loopback HTTP by the local SQS (moto) in another process, whose time is in the wall time. \
-ArchiveFunction is ended by a loopback server when the request arrives there; by then it has asked \
-S3 for an earlier manifest. GetDataEndpoint is its first call of KVS, ListFragments the first one \
-for which the third client is there. Ratios are to the process named, in the same round."""
+ArchiveFunction is ended by a loopback server when the request arrives there; by then it has \
+looked for a tombstone and a manifest in S3. GetDataEndpoint is its first call of KVS, \
+ListFragments the first one for which the third client is there. Ratios are to the process named, \
+in the same round."""
 
 
 def measure_cold_starts(launcher: Launcher, rounds: int) -> Section:
@@ -58,10 +60,7 @@ def measure_cold_starts(launcher: Launcher, rounds: int) -> Section:
         pid_file = WORK / "first-call.pid"
         urls = {
             name: servers.enter_context(first_call_server(path, pid_file))
-            for name, path in (
-                (FIRST_CALL, "/getDataEndpoint"),
-                (FIRST_LISTING, "/listFragments"),
-            )
+            for name, path in FIRST_REQUESTS.items()
         }
         measured = run_rounds(
             launcher,
@@ -71,7 +70,7 @@ def measure_cold_starts(launcher: Launcher, rounds: int) -> Section:
                 _build_bare(BARE_SQS, "sqs"),
                 _build_flow(QUEUED, aws, "stopped_event"),
                 _build_bare(BARE_MEDIA, "kinesisvideo", "kinesis-video-archived-media", "s3"),
-                *(_build_archive(name, aws, url, pid_file) for name, url in urls.items()),
+                *(build_archive(name, aws, url, pid_file) for name, url in urls.items()),
             ],
             rounds,
         )
@@ -114,7 +113,8 @@ def _build_flow(name: str, aws: AwsServer, event: str) -> Case:
     )
 
 
-def _build_archive(name: str, aws: AwsServer, url: str, pid_file: Path) -> Case:
+def build_archive(name: str, aws: AwsServer, url: str, pid_file: Path) -> Case:
+    """ArchiveFunction, until `url`, a `first_call_server` with `pid_file`, ends it."""
     return Case(
         name=name,
         command=_script(

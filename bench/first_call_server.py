@@ -1,8 +1,8 @@
 """`python -m bench.first_call_server PATH PID_FILE`: ends a cold start at the request it waits for.
 
-A loopback server that knows as much as ArchiveFunction's first requests need: no manifest in S3,
-and a data endpoint, which is itself. When a request for PATH arrives, it kills the process that
-PID_FILE names, whose resources then are what it took to get there.
+A loopback server that answers ArchiveFunction's first requests: S3 has neither a tombstone nor a
+manifest, and the data endpoint is the server itself. When a request for PATH arrives, it kills the
+process that PID_FILE names: what that process has used until then is what it took to get there.
 """
 
 import json
@@ -18,6 +18,10 @@ NO_SUCH_KEY = b"<Error><Code>NoSuchKey</Code><Message>There is no manifest.</Mes
 
 class _FirstCalls(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        """S3: the contact is not erased."""
+        self._answer(404, b"", "application/xml")
 
     def do_GET(self) -> None:
         """S3: the manifest is not there."""
