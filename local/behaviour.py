@@ -17,6 +17,7 @@ type Api = Literal[
     "DescribeContact",
     "SearchContacts",
     "ListAssociatedContacts",
+    "ListInstances",
     "ListInstanceStorageConfigs",
     "ListLambdaFunctions",
     "CreateStream",

@@ -4,7 +4,7 @@ Contacts come out by the time that was asked for, latest first, page by page; a 
 the place of the next one. The service refuses a range of more than eight weeks, a page of more
 than 100, and more than one call in two seconds (`search_contacts_calls_per_s`).
 
-Sources: SearchContacts, ListAssociatedContacts, ListInstanceStorageConfigs,
+Sources: SearchContacts, ListAssociatedContacts, ListInstances, ListInstanceStorageConfigs,
 DescribeInstanceStorageConfig and ListLambdaFunctions in the Amazon Connect API reference; "Amazon
 Connect service quotas". How the service words its refusals is not documented.
 """
@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from local.clients import REGION
+from local.contact import ACCOUNT
 from local.faults import FaultPlan, ServiceError
 
 type Json = dict[str, Any]
@@ -23,6 +25,7 @@ type Json = dict[str, Any]
 MAX_RANGE_S: Final = 8 * 7 * 86_400
 MAX_PAGE: Final = 100
 _MAX_CONFIGS: Final = 10
+_MAX_INSTANCES: Final = 10
 _MAX_FUNCTIONS: Final = 25
 _TIMES: Final = {
     "INITIATION_TIMESTAMP": "InitiationTimestamp",
@@ -170,6 +173,24 @@ class Instances:
         """Forgets everything."""
         self.storage.clear()
         self.functions.clear()
+
+    def list_instances(self, query: Mapping[str, str]) -> Json:
+        """ListInstances: every instance that has storage or functions."""
+        self._faults().refuse("ListInstances")
+        known = sorted({*self.storage, *self.functions})
+        instances = [
+            {
+                "Id": instance_id,
+                "Arn": f"arn:aws:connect:{REGION}:{ACCOUNT}:instance/{instance_id}",
+                "IdentityManagementType": "CONNECT_MANAGED",
+                "InstanceAlias": "my-instance" if number == 1 else f"my-instance-{number}",
+                "InstanceStatus": "ACTIVE",
+                "InboundCallsEnabled": True,
+                "OutboundCallsEnabled": True,
+            }
+            for number, instance_id in enumerate(known, 1)
+        ]
+        return _page("InstanceSummaryList", instances, query, _MAX_INSTANCES)
 
     def list_storage(self, instance_id: str, query: Mapping[str, str]) -> Json:
         """ListInstanceStorageConfigs."""

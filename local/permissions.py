@@ -72,6 +72,8 @@ def stream_of(region: str, account_id: str, environ: Environ, body: bytes) -> st
 def instance_permission(region: str, account_id: str, path: str) -> Permission:
     """What a GET of Amazon Connect needs: of a contact, or of an instance's settings."""
     parts = path.split("/")[1:]
+    if parts == ["instance"]:
+        return "connect:ListInstances", "*", {}
     arn = f"arn:aws:connect:{region}:{account_id}:instance/{parts[1]}"
     match parts:
         case ["contact", "associated", instance_id]:

@@ -224,9 +224,13 @@ class LocalApplication:
         return _name_other_call(environ), None
 
     def _route_instance(self, path: str) -> tuple[str, Handler] | None:
-        """What an instance has: storage configs, functions."""
+        """The instances, and what one has: storage configs, functions."""
         instances = self._connect.instances
         match path.split("/")[1:]:
+            case ["instance"]:
+                return "ListInstances", lambda request: _json_response(
+                    instances.list_instances(request.args)
+                )
             case ["instance", instance_id, "storage-configs"]:
                 return "ListInstanceStorageConfigs", lambda request: _json_response(
                     instances.list_storage(instance_id, request.args)

@@ -176,6 +176,18 @@ def test_storage_configs(aws: LocalAws, client: Any) -> None:
         )
 
 
+def test_instances_are_those_that_are_set_up(aws: LocalAws, client: Any) -> None:
+    def arns() -> list[str]:
+        pages = client.get_paginator("list_instances").paginate(PaginationConfig={"PageSize": 1})
+        return [instance["Arn"] for page in pages for instance in page["InstanceSummaryList"]]
+
+    assert arns() == []
+    aws.connect.instances.stream_media(INSTANCE_ID)
+    aws.connect.instances.functions["b"] = []
+    prefix = INSTANCE_ARN.removesuffix(INSTANCE_ID)
+    assert arns() == [f"{prefix}{INSTANCE_ID}", f"{prefix}b"]
+
+
 def test_lambda_functions_come_in_pages_of_25(aws: LocalAws, client: Any) -> None:
     functions = [f"arn:aws:lambda:eu-west-2:123456789012:function:f{n}" for n in range(60)]
     aws.connect.instances.functions[INSTANCE_ID] = functions
