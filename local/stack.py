@@ -28,6 +28,9 @@ PARAMETERS: Final = {
     "AlarmEmail": "",
     "AlarmTopicArn": "",
     "RedriveRoleArn": "",
+    "ObjectLock": "no",
+    "ObjectLockMode": "none",
+    "ObjectLockDays": "0",
 }
 
 

@@ -41,7 +41,7 @@ _GONE: Final = frozenset(
     )
 )
 _BUSY: Final = frozenset(("RequestLimitExceeded", "SlowDown", "TooManyRequestsException"))
-NOT_OF_A_CALL: Final = frozenset(("alarms", "existing streams", "redrive role"))
+NOT_OF_A_CALL: Final = frozenset(("alarms", "existing streams", "object lock", "redrive role"))
 """Checks of parts that a call does not pass through."""
 
 _SERVER_ERROR: Final = 500
@@ -58,6 +58,8 @@ _NEEDED: Final = frozenset(
     ("ArchiveFunction", "ArchiveQueue", "DisconnectRule", "FailedJobsQueue", "FlowFunction")
 )
 _ARN_OPERATORS: Final = frozenset(("ArnEquals", "ArnLike", "StringEquals", "StringLike"))
+_LOCK: Final = "object lock"
+_WITHOUT_LOCK: Final = frozenset(("NoSuchBucket", "ObjectLockConfigurationNotFoundError"))
 _STORAGE: Final = "Amazon Connect console, the instance, Data storage, Live media streaming"
 
 
@@ -82,6 +84,22 @@ class Finding:
     verdict: Verdict
     text: str
     fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLock:
+    """The Object Lock of a bucket that has it.
+
+    Attributes:
+        mode: how S3 locks every new object; "none" if it does not.
+        length: for how long, in words.
+    """
+
+    mode: str = "none"
+    length: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mode} for {self.length}" if self.length else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -625,6 +643,74 @@ def _prefix_of(rule: Mapping[str, Any]) -> str:
     return of_prefix
 
 
+def read_lock(setup: Setup, bucket: str) -> ObjectLock | None:
+    """The bucket's Object Lock; None if it has none, or if the bucket does not exist.
+
+    Raises:
+        ClientError: S3 refuses.
+    """
+    try:
+        found = setup.client("s3").get_object_lock_configuration(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _WITHOUT_LOCK:
+            return None
+        raise
+    default = found["ObjectLockConfiguration"].get("Rule", {}).get("DefaultRetention")
+    if not default:
+        return ObjectLock()
+    years, days = default.get("Years"), default.get("Days")
+    length = count(years, "year") if years else count(days, "day")
+    return ObjectLock(default.get("Mode", ""), length)
+
+
+def _check_object_lock(setup: Setup) -> Iterator[Finding]:
+    own = setup.resources.get("ArchiveBucket", "")
+    bucket = own or setup.parameters.get("ArchiveBucketName", "")
+    lock, is_asked = read_lock(setup, bucket), setup.parameters.get("ObjectLock") == "for-ever"
+    if own and lock and not is_asked:
+        yield Finding(
+            _LOCK,
+            Verdict.DOUBTFUL,
+            "ObjectLock was set back, or was enabled outside of the stack; the bucket keeps it: S3 "
+            f"never turns it off{_of_every_object(lock)}",
+            "deploy with ObjectLock=for-ever, so that the stack says what is",
+        )
+    elif is_asked and not lock:
+        yield Finding(
+            _LOCK,
+            Verdict.WRONG,
+            f"the stack says ObjectLock=for-ever, and {bucket} has none: nothing can be held",
+            f"aws s3api put-object-lock-configuration --bucket {bucket} "
+            "--object-lock-configuration ObjectLockEnabled=Enabled",
+        )
+    elif not lock:
+        yield Finding(_LOCK, Verdict.GOOD, "off: `call-archive hold` needs it (docs/holds.md)")
+    elif str(lock) != _asked_lock(setup.parameters):
+        yield Finding(
+            _LOCK,
+            Verdict.DOUBTFUL,
+            f"on{_of_every_object(lock)}, and the stack does not say so",
+            "if that is not wanted: aws s3api put-object-lock-configuration without a rule ends it "
+            "for new objects",
+        )
+    else:
+        yield Finding(_LOCK, Verdict.GOOD, f"on{_of_every_object(lock)}")
+
+
+def _of_every_object(lock: ObjectLock) -> str:
+    if not lock.length:
+        return ""
+    return f"; every new object is locked, {lock}: no request to erase can be met before"
+
+
+def _asked_lock(parameters: Mapping[str, str]) -> str:
+    """The lock of every new object that the stack asks for, in the words of `ObjectLock`."""
+    mode = parameters.get("ObjectLockMode", "none")
+    if mode == "none":
+        return ""
+    return str(ObjectLock(mode, count(int(parameters.get("ObjectLockDays", "0")), "day")))
+
+
 def _function(setup: Setup, logical_id: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = setup.client("lambda").get_function(
         FunctionName=setup.resources[logical_id]
@@ -644,5 +730,6 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Setup], Iterator[Finding]]], ...]] = (
     ("event source", _check_event_source),
     ("contact events", _check_contact_events),
     ("bucket", _check_bucket),
+    (_LOCK, _check_object_lock),
     ("alarms", _check_alarms),
 )

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from call_archive_cli.erasure import Relatives
 
 WITHOUT_LOCK = (
-    "the bucket has no Object Lock, without which S3 holds nothing: an administrator enables it "
-    "with `aws s3api put-object-lock-configuration`, for ever; see holds in the documentation"
+    "the bucket has no Object Lock, without which S3 holds nothing: deploy the stack with "
+    "ObjectLock=for-ever, or for a bucket of your own run `aws s3api "
+    "put-object-lock-configuration`; neither can be undone (docs/holds.md)"
 )
 
 

@@ -11,6 +11,7 @@ from call_archive_cli.doctor import _lets_in, judge_function
 from local.behaviour import CallFault
 from local.demo_call import INSTANCE_ARN
 from local.server import LocalAws
+from local.stack import PARAMETERS, TEMPLATE
 from tests.cli.archive import Archive
 from tests.cli.conftest import Run
 from tests.cli.stack import BUCKET, INSTANCE_ID, NAME, PREFIX, Stack, deploy
@@ -36,6 +37,7 @@ ALL_GOOD = [
     "bucket",
     "public access",
     "unfinished uploads",
+    "object lock",
     "alarms",
 ]
 
@@ -263,6 +265,67 @@ def test_each_part_broken(
     assert exit_code == (1 if verdict == "wrong" else 0)
     if verdict == "doubtful":
         assert findings(run, "--strict")[0] == 1
+
+
+def lock(stack: Stack, *, mode: str = "", days: int = 0) -> None:
+    rule = {"Rule": {"DefaultRetention": {"Mode": mode, "Days": days}}} if mode else {}
+    stack.client("s3").put_object_lock_configuration(
+        Bucket=BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", **rule}
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "real", "verdict", "says"),
+    [
+        ({}, {}, "doubtful", "ObjectLock was set back, or was enabled outside of the stack"),
+        ({"ObjectLock": "for-ever"}, {}, "good", "on"),
+        ({"ObjectLock": "for-ever"}, None, "wrong", "nothing can be held"),
+        (
+            {"ObjectLock": "for-ever"},
+            {"mode": "COMPLIANCE", "days": 30},
+            "doubtful",
+            "COMPLIANCE for 30 days: no request to erase can be met before, and the stack does not",
+        ),
+        (
+            {"ObjectLock": "for-ever", "ObjectLockMode": "GOVERNANCE", "ObjectLockDays": "1"},
+            {"mode": "GOVERNANCE", "days": 1},
+            "good",
+            "on; every new object is locked, GOVERNANCE for 1 day",
+        ),
+    ],
+)
+def test_object_lock_is_what_the_stack_says(
+    run: Run,
+    aws: LocalAws,
+    asked: dict[str, str],
+    real: dict[str, Any] | None,
+    verdict: str,
+    says: str,
+) -> None:
+    deployed = deploy(aws, **asked)
+    if real is not None:
+        lock(deployed, **real)
+    found = findings(run)[1]["object lock"]
+    assert found["verdict"] == verdict
+    assert says in found["text"]
+
+
+def test_a_bucket_of_the_users_own_may_have_a_lock(run: Run, aws: LocalAws) -> None:
+    lock(deploy(aws))
+    template = json.loads(json.dumps(TEMPLATE))
+    del template["Resources"]["ArchiveBucket"]
+    template["Outputs"]["ArchiveBucket"] = {"Value": {"Ref": "ArchiveBucketName"}}
+    aws.client("cloudformation").create_stack(
+        StackName="theirs",
+        TemplateBody=json.dumps(template),
+        Parameters=[
+            {"ParameterKey": name, "ParameterValue": value}
+            for name, value in (PARAMETERS | {"ArchiveBucketName": BUCKET}).items()
+        ],
+    )
+    result = run("--stack", "theirs", "doctor", "--json")
+    (found,) = (each for each in json.loads(result.stdout) if each["subject"] == "object lock")
+    assert (found["verdict"], found["text"]) == ("good", "on")
 
 
 def test_what_may_not_be_asked_is_said_and_the_rest_goes_on(run: Run, stack: Stack) -> None:

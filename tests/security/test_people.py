@@ -267,6 +267,7 @@ PROVED_BY: dict[tuple[str, str], Task] = {
     ("holder", "s3:GetObject"): mark_a_hold,
     ("holder", "s3:DeleteObject"): mark_a_hold,
     ("holder", "connect:ListAssociatedContacts"): ask_for_relatives,
+    ("operator", "s3:GetBucketObjectLockConfiguration"): look_for_a_lock,
     ("operator", "s3:GetObject"): read_a_recording,
     ("operator", "kms:Decrypt"): read_a_recording,
     ("operator", "sqs:GetQueueAttributes"): count_jobs,

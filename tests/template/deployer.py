@@ -202,6 +202,21 @@ def finish_bucket(stack: Stack, name: str, properties: Json) -> None:
             "Rules": [to_api_rule(rule) for rule in properties["LifecycleConfiguration"]["Rules"]]
         },
     )
+    if "ObjectLockConfiguration" in properties:
+        lock_bucket(stack, bucket, properties["ObjectLockConfiguration"])
+
+
+def lock_bucket(stack: Stack, bucket: str, lock: Json) -> None:
+    """Object Lock, which moto's CloudFormation leaves out; the API wants a number of days."""
+    default = lock.get("Rule", {}).get("DefaultRetention")
+    rule = {"DefaultRetention": default | {"Days": int(default["Days"])}} if default else None
+    stack.client("s3").put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": lock["ObjectLockEnabled"],
+            **({"Rule": rule} if rule else {}),
+        },
+    )
 
 
 def to_api_rule(rule: Json) -> Json:

@@ -345,7 +345,7 @@ NOT_CALLED: dict[str, tuple[str, ...]] = {
     ),
     # Logs, a key.
     "AWS::Pipes::Pipe": ("s3:*", "firehose:*", "iam:CreateServiceLinkedRole", "kms:*", "logs:*"),
-    # Access lists, website, replication, lock, inventory, metrics, tables and their kind.
+    # Access lists, website, replication, inventory, metrics, tables and their kind.
     "AWS::S3::Bucket": (
         "iam:PassRole",
         "s3:*Metadata*",
@@ -357,7 +357,6 @@ NOT_CALLED: dict[str, tuple[str, ...]] = {
         "s3:DeleteBucketMetricsConfiguration",
         "s3:DeleteBucketReplication",
         "s3:DeleteBucketWebsite",
-        "s3:Put*ObjectLock*",
         "s3:Put*Replication*",
         "s3:PutAccelerateConfiguration",
         "s3:PutAnalyticsConfiguration",
@@ -370,6 +369,8 @@ NOT_CALLED: dict[str, tuple[str, ...]] = {
         "s3:PutInventoryConfiguration",
         "s3:PutMetricsConfiguration",
         "s3:PutObjectAcl",
+        # IAM has no such action: the real one is PutBucketObjectLockConfiguration.
+        "s3:PutObjectLockConfiguration",
         "s3tables:*",
     ),
     # The delivery's log.

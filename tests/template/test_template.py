@@ -21,6 +21,7 @@ from tests.template.cloudformation import (
     deploy_stack,
     load,
     of_type,
+    refusals,
     translate,
 )
 
@@ -535,6 +536,58 @@ class TestBucket:
                 "NoncurrentVersionExpiration": {"NoncurrentDays": days},
                 "ExpiredObjectDeleteMarker": True,
             } in bucket["LifecycleConfiguration"]["Rules"]
+
+
+LOCKED: dict[str, str | int] = {"ObjectLock": "for-ever"}
+GOVERNED = LOCKED | {"ObjectLockMode": "GOVERNANCE", "ObjectLockDays": 30}
+COMPLIANT = LOCKED | {
+    "ObjectLockMode": "COMPLIANCE",
+    "ObjectLockDays": 2555,
+    "ConfirmComplianceDays": 2555,
+}
+
+
+class TestObjectLock:
+    def test_it_is_not_enabled_unless_asked_for(self, stack: dict[str, Json]) -> None:
+        bucket = of_type(stack, "AWS::S3::Bucket")["ArchiveBucket"]
+        assert not {name for name in bucket if "ObjectLock" in name}
+
+    def test_it_locks_nothing_by_itself(self) -> None:
+        bucket = of_type(deploy(LOCKED), "AWS::S3::Bucket")["ArchiveBucket"]
+        assert bucket["ObjectLockEnabled"] is True
+        assert bucket["ObjectLockConfiguration"] == {"ObjectLockEnabled": "Enabled"}
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+
+    @pytest.mark.parametrize("parameters", [GOVERNED, COMPLIANT])
+    def test_a_default_retention(self, parameters: dict[str, str | int]) -> None:
+        bucket = of_type(deploy(parameters), "AWS::S3::Bucket")["ArchiveBucket"]
+        default = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+        assert default["Mode"] == parameters["ObjectLockMode"]
+        assert int(default["Days"]) == parameters["ObjectLockDays"]
+
+    @pytest.mark.parametrize("parameters", [{}, LOCKED, GOVERNED, COMPLIANT])
+    def test_what_is_accepted(self, parameters: dict[str, str | int]) -> None:
+        assert refusals(parameters) == []
+
+    @pytest.mark.parametrize(
+        ("parameters", "says"),
+        [
+            (LOCKED | {"ArchiveBucketName": "theirs"}, "enable it on that bucket yourself"),
+            (GOVERNED | {"ObjectLock": "no"}, "need ObjectLock=for-ever"),
+            (GOVERNED | {"ObjectLockDays": 0}, "ObjectLockMode needs ObjectLockDays"),
+            (GOVERNED | {"ObjectLockMode": "none"}, "ObjectLockDays needs ObjectLockMode"),
+            (COMPLIANT | {"ConfirmComplianceDays": 0}, "not even the root user"),
+            (COMPLIANT | {"ConfirmComplianceDays": 255}, "not even the root user"),
+        ],
+    )
+    def test_what_is_refused(self, parameters: dict[str, str | int], says: str) -> None:
+        (message,) = refusals(parameters)
+        assert says in message
+
+    def test_its_description_says_that_it_cannot_be_undone(self) -> None:
+        parameter = load()["Parameters"]["ObjectLock"]
+        assert parameter["AllowedValues"] == ["no", "for-ever"]
+        assert "cannot be undone" in parameter["Description"]
 
 
 class TestParameters:

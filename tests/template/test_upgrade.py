@@ -31,6 +31,8 @@ SETTINGS: dict[str, dict[str, str | int]] = {
     },
     "no table": {"AthenaTable": "false"},
 }
+LOCKED: dict[str, str | int] = {"ObjectLock": "for-ever"}
+GOVERNED: dict[str, str | int] = LOCKED | {"ObjectLockMode": "GOVERNANCE", "ObjectLockDays": 30}
 
 
 def before_and_after(parameters: dict[str, str | int]) -> tuple[Any, Any]:
@@ -86,6 +88,21 @@ class TestUpdate:
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
                 if resource.get(policy) == "Retain":
                     assert new.resources[name][policy] in ("Retain", "RetainExceptOnCreate")
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, LOCKED), (LOCKED, {}), (LOCKED, GOVERNED)])
+def test_no_answer_about_object_lock_replaces_the_bucket(
+    before: dict[str, str | int], after: dict[str, str | int]
+) -> None:
+    """CloudFormation's schema decides: ObjectLockEnabled needed a new bucket until 2024."""
+    old, new = (
+        deploy_stack(translate(parameters), parameters).resources["ArchiveBucket"]
+        for parameters in (before, after)
+    )
+    assert old != new
+    assert create_only(old) == create_only(new)
+    lock = {"/properties/ObjectLockEnabled", "/properties/ObjectLockConfiguration"}
+    assert not lock & create_only(new).keys()
 
 
 def test_every_answer_of_the_last_release_is_still_taken() -> None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from call_archive.fields import account_of, instance_id_of, region_of
-from call_archive_cli.doctor import FORBIDDEN, NOT_OF_A_CALL, Finding, Setup, Verdict, examine
+from call_archive_cli.doctor import (
+    FORBIDDEN,
+    NOT_OF_A_CALL,
+    Finding,
+    Setup,
+    Verdict,
+    examine,
+    read_lock,
+)
 from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.rehearsal.costs import Cost, estimate
 from call_archive_cli.rehearsal.leftovers import NAME_INFIX, Place
@@ -194,16 +202,4 @@ def _video(setup: Setup) -> Mapping[str, Any]:
 
 def lock_of(setup: Setup, bucket: str) -> str:
     """How long the bucket keeps what somebody deletes; "" if it does not."""
-    try:
-        found = setup.client("s3").get_object_lock_configuration(Bucket=bucket)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in ("ObjectLockConfigurationNotFoundError", "NoSuchBucket"):
-            return ""
-        raise
-    retention = found["ObjectLockConfiguration"].get("Rule", {}).get("DefaultRetention")
-    if not retention:
-        return ""
-    years, days = retention.get("Years"), retention.get("Days")
-    length = f"{years} years" if years else f"{days} days"
-    return f"{retention.get('Mode', '')} for {length}"
+    return str(read_lock(setup, bucket) or "")

@@ -225,7 +225,7 @@ def test_a_default_lock_is_noticed_and_what_it_keeps_is_named(world: World) -> N
     s3.put_object_lock_configuration(
         Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
     )
-    assert lock_of(world.setup(), bucket) == "COMPLIANCE for 1 days"
+    assert lock_of(world.setup(), bucket) == "COMPLIANCE for 1 day"
     today = datetime.now(UTC)
     key = f"calls/recordings/{today:year=%Y/month=%m/day=%d}/rehearsal-x-2/1.wav"
     s3.put_object(Bucket=bucket, Key=key, Body=b"x")
