@@ -17,7 +17,7 @@ import json
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, override
 from urllib.parse import urlsplit
 
 from botocore.auth import SigV4Auth
@@ -37,6 +37,8 @@ PATIENCE_S: Final = 35.0
 _CONNECT_S: Final = 10.0
 _CLOSE_S: Final = 2.0
 _END_S: Final = 5.0
+_TURN_S: Final = 0.001
+_CLOSED: Final = "KVS closed the connection"
 _READ_BYTES: Final = 65_536
 _MAX_ERROR_BYTES: Final = 65_536
 
@@ -154,8 +156,8 @@ class _Session:
         began = time.monotonic()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                reader, writer = await asyncio.open_connection(
-                    url.hostname, port, ssl=ssl.create_default_context() if is_secure else None
+                reader, writer = await _connect(
+                    url.hostname or "", port, ssl.create_default_context() if is_secure else None
                 )
         except TimeoutError as error:
             raise PutMediaError(f"{url.hostname} does not answer") from error
@@ -200,7 +202,7 @@ class _Session:
 
     async def _exchange(
         self,
-        reader: asyncio.StreamReader,
+        reader: _Received,
         writer: asyncio.StreamWriter,
         pieces: Iterable[tuple[float, bytes]],
         began: float,
@@ -220,7 +222,7 @@ class _Session:
                 task.cancel()
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
-    async def _receive(self, reader: asyncio.StreamReader, began: float) -> None:
+    async def _receive(self, reader: _Received, began: float) -> None:
         status, headers = await self._patiently(_read_head(reader))
         chunks = _Chunks(reader, is_chunked="chunked" in headers.get("transfer-encoding", ""))
         if status != 200:
@@ -253,13 +255,48 @@ class _Session:
             raise PutMediaError(
                 f"KVS has acknowledged nothing for {self.patience_s:.0f} s", "SILENCE"
             ) from error
-        except asyncio.IncompleteReadError as error:
-            raise ConnectionResetError("KVS closed the connection") from error
+
+
+class _Received(asyncio.StreamReader):
+    """What was received, all of it, before the loss of the connection is reported.
+
+    KVS may send an ERROR and reset the connection at once; asyncio's own reader then reports the
+    reset alone, and the bytes in front of it are gone.
+    """
+
+    lost: Exception | None = None
+
+    @override
+    def set_exception(self, exc: Exception) -> None:
+        self.lost = exc
+        self.feed_eof()
+
+    async def read_some(self, limit: int) -> bytes:
+        """At most so many bytes; b"" at the end.
+
+        Raises:
+            OSError: the connection is lost, and everything that was received has been read.
+        """
+        received = await self.read(limit)
+        if not received and self.lost is not None:
+            raise self.lost
+        return received
+
+
+async def _connect(
+    host: str, port: int, tls: ssl.SSLContext | None
+) -> tuple[_Received, asyncio.StreamWriter]:
+    """What asyncio.open_connection does, with a reader of our own."""
+    loop = asyncio.get_running_loop()
+    reader = _Received(loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _read_rest(chunks: _Chunks) -> None:
     """Waits for the answer's end: a stream takes one session, and the next may follow at once."""
-    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+    with contextlib.suppress(OSError, TimeoutError, PutMediaError):
         async with asyncio.timeout(_END_S):
             while await chunks.read():
                 pass
@@ -267,16 +304,22 @@ async def _read_rest(chunks: _Chunks) -> None:
 
 async def _send(writer: asyncio.StreamWriter, pieces: Iterable[tuple[float, bytes]]) -> None:
     for due, piece in pieces:
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        # Longer than 0 lets the loop read first: a failing write discards what it has not read.
+        await asyncio.sleep(max(_TURN_S, due - time.monotonic()))
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         await writer.drain()
     writer.write(b"0\r\n\r\n")
     await writer.drain()
 
 
-async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+async def _read_head(reader: _Received) -> tuple[int, dict[str, str]]:
     """Status and headers, by their names in lower case."""
-    head = await reader.readuntil(b"\r\n\r\n")
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        raise reader.lost or ConnectionResetError(_CLOSED) from error
+    except asyncio.LimitOverrunError as error:
+        raise PutMediaError("not an answer in HTTP: its headers do not end") from error
     first, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines if line)
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
@@ -290,27 +333,50 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]
 class _Chunks:
     """An answer's body as it comes."""
 
-    reader: asyncio.StreamReader
+    reader: _Received
     is_chunked: bool
+    left: int = 0
+    is_within: bool = False
     is_over: bool = False
 
     async def read(self) -> bytes:
-        """Some bytes; b"" at the end."""
+        """Some bytes, also of a chunk that is not whole yet; b"" at the end.
+
+        Raises:
+            OSError: the connection is lost.
+            PutMediaError: it is not a body in chunks.
+        """
         if not self.is_chunked:
-            return await self.reader.read(_READ_BYTES)
+            return await self.reader.read_some(_READ_BYTES)
+        if not self.left and not self.is_over:
+            await self._begin()
         if self.is_over:
             return b""
+        received = await self.reader.read_some(min(self.left, _READ_BYTES))
+        if not received:
+            raise ConnectionResetError(_CLOSED)
+        self.left -= len(received)
+        return received
+
+    async def _begin(self) -> None:
+        """Reads the end of one chunk and the size of the next."""
+        if self.is_within:
+            await self._line()
+        self.is_within = True
+        line = await self._line()
         try:
-            line = await self.reader.readuntil(b"\r\n")
-        except asyncio.IncompleteReadError as error:
-            raise ConnectionResetError("KVS closed the connection") from error
-        try:
-            size = int(line.partition(b";")[0].strip(), 16)
+            self.left = int(line.partition(b";")[0].strip(), 16)
         except ValueError as error:
             raise PutMediaError("not an answer in chunks") from error
-        chunk = await self.reader.readexactly(size + 2)
-        self.is_over = not size
-        return chunk[:-2]
+        self.is_over = not self.left
+
+    async def _line(self) -> bytes:
+        try:
+            return await self.reader.readuntil(b"\r\n")
+        except asyncio.IncompleteReadError as error:
+            raise self.reader.lost or ConnectionResetError(_CLOSED) from error
+        except asyncio.LimitOverrunError as error:
+            raise PutMediaError("not an answer in chunks") from error
 
 
 async def _refusal(status: int, headers: dict[str, str], chunks: _Chunks) -> PutMediaError:

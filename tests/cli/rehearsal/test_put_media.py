@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -268,15 +269,55 @@ def raw_service(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         (b"", ConnectionError),
         (b"SSH-2.0-OpenSSH\r\n\r\n", PutMediaError),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", PutMediaError),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", ConnectionError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"", ConnectionError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwhat", PutMediaError),
         (b"HTTP/1.1 200 OK\r\n\r\n", PutMediaError),
         (b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nlate", PutMediaError),
+        (b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", PutMediaError),
+        (b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 300_000, PutMediaError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 300_000, PutMediaError),
     ],
 )
 def test_answers_that_are_none_are_named(answer: bytes, kind: type[Exception]) -> None:
     with raw_service(lambda connection: connection.sendall(answer)) as url, pytest.raises(kind):
         speak(url, script().archived)
+
+
+_ERROR = b'{"EventType":"ERROR","ErrorCode":"KMS_KEY_UNAVAILABLE","ErrorId":4503}'
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(_CHUNKED + b"%x\r\n%b\r\n" % (len(_ERROR), _ERROR), id="whole chunk"),
+        pytest.param(_CHUNKED + b"1000\r\n%b" % _ERROR, id="chunk that is cut off"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n%b" % _ERROR, id="no chunks"),
+        pytest.param(
+            b"HTTP/1.1 400 Bad Request\r\nx-amzn-ErrorType: KMS_KEY_UNAVAILABLE\r\n"
+            b"Content-Length: 99\r\n\r\n{",
+            id="refusal whose body is cut off",
+        ),
+    ],
+)
+def test_an_error_in_front_of_a_reset_is_named(answer: bytes) -> None:
+    """The service resets the connection behind its ERROR while the client prepares a fragment."""
+    is_reset = threading.Event()
+
+    def reset(connection: socket.socket) -> None:
+        connection.sendall(answer)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        is_reset.set()
+
+    def pieces() -> Iterator[tuple[float, bytes]]:
+        yield 0.0, build_head(bytes(16))
+        assert is_reset.wait(20)
+        yield 0.0, bytes(1_000)
+
+    with raw_service(reset) as url, pytest.raises(PutMediaError) as refused:
+        put_media(target(url), START_MS, pieces(), [START_MS])
+    assert refused.value.code == "KMS_KEY_UNAVAILABLE"
 
 
 def test_acknowledgements_that_fill_every_buffer_block_nobody() -> None:
