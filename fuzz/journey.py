@@ -18,7 +18,7 @@ from call_archive.media.pcm import Direction
 from call_archive.reasons import Code, Reason
 from call_archive.recording.knowledge import Knowledge
 from call_archive.recording.listing import (
-    Delivery,
+    FetchedFragment,
     ListedFragment,
     MissingFragment,
     ReceivedFragment,
@@ -72,7 +72,7 @@ class Source:
             server_ms = media.server_timestamp_ms if media else None
             yield ListedFragment(number, server_ms or START_MS, 1000, 1000)
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         """Each listed fragment once."""
         for fragment in listed:
             if fragment.number in self._missing:

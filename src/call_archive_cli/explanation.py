@@ -19,7 +19,7 @@ from call_archive.keys import hold_key, tombstone_key
 from call_archive.moments import format_utc, to_datetime
 from call_archive_cli.days import Wanted
 from call_archive_cli.errors import describe
-from call_archive_cli.queues import decode_failed_job
+from call_archive_cli.failed_jobs import decode_failed_job
 from call_archive_cli.stored import S3Store
 from call_archive_cli.streams import describe_stream
 from call_archive_cli.words import clock, count
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from call_archive_cli.archive import ArchivedCall, CallArchive
     from call_archive_cli.deployment import Deployment
-    from call_archive_cli.queues import FailedJob
+    from call_archive_cli.failed_jobs import FailedJob
 
 MOST_LINES: Final = 40
 MOST_MESSAGES: Final = 1_000
@@ -350,7 +350,7 @@ def _call_lines(call: ArchivedCall) -> Iterator[str]:
         f"{_time(to_datetime(manifest.started_at_ms))}, "
         f"{'complete' if manifest.is_complete else 'INCOMPLETE'}"
     )
-    stops = sorted(manifest.told.stops) if manifest.told else []
+    stops = sorted(manifest.known.stops) if manifest.known else []
     yield (
         f"  told by {manifest.trigger}, archived {format_utc(manifest.archived_at_ms)}; "
         f"stops that were told: {', '.join(map(str, stops)) or 'none'}"

@@ -43,7 +43,7 @@ def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> Archive
         },
     }
     now = now_ms()
-    order = read_request(
+    request = read_request(
         json.dumps(event),
         Contacts(clients.connect(region_of(instance_arn))).describe,
         lambda _: None,
@@ -51,11 +51,11 @@ def find_jobs(clients: "Clients", contact_id: str, instance_arn: str) -> Archive
         sent_ms=now,
         accept_partial=True,
     )
-    if not order.jobs and not order.refusals:
+    if not request.jobs and not request.refusals:
         raise RequestError(
             CommandCode.NOTHING_STREAMED, f"no media of contact {contact_id} was streamed"
         )
-    return order
+    return request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from call_archive.media.likeness import MediaFragment, decode_audio, decode_frag
 from call_archive.media.matroska import decode_tags, decode_track_names
 from call_archive.media.pcm import SAMPLE_BYTES, Direction, FragmentAudio
 from call_archive.recording.clock import JITTER_NS
-from call_archive.recording.listing import Delivery, ListedFragment, MissingFragment
+from call_archive.recording.listing import FetchedFragment, ListedFragment, MissingFragment
 from call_archive_cli.streams import describe_stream, moment, open_reader
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ def _number(listed: ListedFragment) -> int:
     return listed.number
 
 
-def _take(inspection: Inspection, delivery: Delivery) -> None:
+def _take(inspection: Inspection, delivery: FetchedFragment) -> None:
     if isinstance(delivery, MissingFragment):
         inspection.miss(delivery)
     else:

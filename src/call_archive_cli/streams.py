@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.faults import stream_fault
-from call_archive.aws.kvs import StreamReader
+from call_archive.aws.stream_reader import StreamReader
 from call_archive.errors import StreamFaultError
 from call_archive.fields import decode_stream_arn, region_of
 from call_archive.media.likeness import MediaFragment

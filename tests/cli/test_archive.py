@@ -15,7 +15,7 @@ from moto.s3.models import s3_backends
 
 from call_archive_cli.archive import CallArchive
 from call_archive_cli.clients import Clients
-from call_archive_cli.queues import FailedJobs
+from call_archive_cli.failed_jobs import FailedJobs
 from local.moto_faults import MotoFault
 from local.resources import ACCOUNT_ID
 from local.server import LocalAws

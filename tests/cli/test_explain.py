@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from call_archive_cli.explanation import Known, Stretch, advise
-from call_archive_cli.queues import FailedJob
+from call_archive_cli.failed_jobs import FailedJob
 from local.behaviour import UNLIMITED, CallFault
 from local.demo_call import INSTANCE_ARN
 from local.server import LocalAws

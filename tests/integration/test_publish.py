@@ -87,7 +87,7 @@ def own_of(archive: S3Archive, call: RecordedCall) -> Own:
     return Own(
         job=JOB,
         call=call,
-        told=Knowledge(frozenset((119,)), START_MS + 20_000),
+        known=Knowledge(frozenset((119,)), START_MS + 20_000),
         size_bytes=len(HEADER) + call.samples * SCALES[archive.recording_key],
         searched_to_ms=START_MS + 20_000,
         trigger=Trigger.FLOW,

@@ -10,7 +10,7 @@ from call_archive.aws.s3_archive import S3Archive
 from call_archive.aws.s3_recording import PART_BYTES
 from call_archive.recording.knowledge import Knowledge
 from call_archive.recording.manifest import StoredRecording
-from call_archive.recording.publishing import PutRecording, Refusal, Tag
+from call_archive.recording.publishing import NotPublished, PutRecording, Tag
 from local.behaviour import FragmentFault
 from local.demo_call import INSTANCE_ARN
 from local.resources import Resources, create_resources
@@ -37,7 +37,7 @@ def commit(
     complete: bool,
     replaces: str = "",
     meanwhile: Callable[[], None] = lambda: None,
-) -> StoredRecording | Refusal:
+) -> StoredRecording | NotPublished:
     """A recording, published and tagged; `meanwhile` happens when it has been begun."""
     with archive.open_recording(Knowledge()) as recording:
         for start in range(0, length, 1_000_000):
@@ -110,5 +110,5 @@ def test_recording_that_was_not_published_tags_nobody_elses(archive: S3Archive) 
         commit(archive, 1000, complete=True)
 
     refused = commit(archive, MANY_PARTS, complete=False, meanwhile=finish_before)
-    assert refused is Refusal.CONDITION
+    assert refused is NotPublished.CONDITION
     assert tags_of(archive.client, BUCKET, archive.recording_key)["complete"] == "true"

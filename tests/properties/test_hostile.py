@@ -31,7 +31,7 @@ from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import decode_audio, decode_fragment
 from call_archive.reasons import Code, Reason
 from call_archive.recording.listing import (
-    Delivery,
+    FetchedFragment,
     ListedFragment,
     MissingFragment,
     ReceivedFragment,
@@ -259,7 +259,7 @@ class AllMissing:
         del from_ms, to_ms
         return (ListedFragment(100 + at, START_MS, 1000, 1000) for at in range(100_000))
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         for fragment in listed:
             reason = Reason(Code.NOT_EBML, f"garbage at byte {fragment.number} of the body")
             yield MissingFragment(fragment.number, reason, may_improve=False)
@@ -274,7 +274,7 @@ class EveryOther:
         del from_ms, to_ms
         return (ListedFragment(100 + at, START_MS + at * 100, 1, 100) for at in range(self.count))
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         for fragment in listed:
             document = encode_fragment(
                 number=fragment.number,

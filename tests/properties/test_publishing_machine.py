@@ -20,6 +20,7 @@ from call_archive.reasons import Code, Reason
 from call_archive.recording.knowledge import HeldBuilder, Knowledge
 from call_archive.recording.manifest import FragmentCounts, RecordedCall
 from call_archive.recording.publishing import (
+    AddKnowledge,
     Answer,
     Command,
     Kept,
@@ -30,10 +31,9 @@ from call_archive.recording.publishing import (
     PutRecording,
     Read,
     Steps,
-    Tell,
+    add_knowledge,
     plan,
     publish,
-    tell,
 )
 from tests.support.bucket import (
     MANIFEST,
@@ -97,7 +97,7 @@ class Media:
 
     def read(self, needed: Read) -> RecordedCall | None:
         """What a run finds; None if there is nothing."""
-        stop, furthest = needed.search.stop_fragment_number, needed.told.furthest
+        stop, furthest = needed.search.stop_fragment_number, needed.known.furthest
         seconds = (needed.search.end_bound_ms - START_MS) // 1000
         last = stop if stop is not None else max(START + seconds, furthest)
         listed = sorted(number for number in self.listed if START <= number <= last)
@@ -107,7 +107,7 @@ class Media:
         builder = HeldBuilder()
         for number in found:
             builder.add(listed.index(number), number)
-        missing = {*listed} - {*found} | ({START, *needed.told.stops} - {*listed})
+        missing = {*listed} - {*found} | ({START, *needed.known.stops} - {*listed})
         reasons = [Reason(Code.NOT_DELIVERED, f"{number}") for number in sorted(missing)]
         if stop is None and furthest > found[-1]:
             reasons.append(Reason(Code.HELD_BY_ANOTHER, "not so far"))
@@ -174,8 +174,8 @@ class Run:
         needed = plan(job_of(self.told), seen)
         if isinstance(needed, Nothing):
             self.result, self.ended = needed, True
-        elif isinstance(needed, Tell):
-            self._steps = tell(needed.manifest, seen)
+        elif isinstance(needed, AddKnowledge):
+            self._steps = add_knowledge(needed.manifest, seen)
         else:
             call = self._media.read(needed)
             if call is None:
@@ -183,13 +183,13 @@ class Run:
                 return
             held = [n for run in call.held.runs for n in range(run.first, run.last + 1)]
             self._recording = MemoryRecording(
-                archive, needed.told.stops, is_multipart=archive.is_multipart
+                archive, needed.known.stops, is_multipart=archive.is_multipart
             )
             self._recording.write(body_of(held))
             own = Own(
                 job=job_of(self.told),
                 call=call,
-                told=needed.told | Knowledge(furthest=call.fragments.last),
+                known=needed.known | Knowledge(furthest=call.fragments.last),
                 size_bytes=len(HEADER) + self._recording.pcm_bytes,
                 searched_to_ms=needed.search.end_bound_ms,
                 trigger=Trigger.FLOW,
@@ -237,7 +237,7 @@ class PublishingMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ what happens
 
     @precondition(lambda self: len(self.runs) < 3)
-    @rule(told=st.sampled_from(Told), is_multipart=st.booleans())
+    @rule(known=st.sampled_from(Told), is_multipart=st.booleans())
     def message_comes(self, told: Told, is_multipart: bool) -> None:
         self.runs.append(Run(told, self.bucket, self.media, is_multipart=is_multipart))
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from call_archive.errors import ArchiveError, StorageFaultError
-from call_archive.reasons import Refusal as RefusedCode
-from call_archive.reasons import Service
+from call_archive.reasons import Refusal, Service
 from call_archive.recording.knowledge import Knowledge
 from call_archive.recording.manifest import StoredRecording, decode_manifest, encode_manifest
 from call_archive.recording.pipeline import Archive, RecordingSink
@@ -26,9 +25,9 @@ from call_archive.recording.publishing import (
     Command,
     FindRecording,
     Look,
+    NotPublished,
     PutManifest,
     PutRecording,
-    Refusal,
     Seen,
     SeenManifest,
     SeenRecording,
@@ -67,12 +66,12 @@ class Bucket:
 
     def put(
         self, key: str, body: bytes, metadata: dict[str, str], replaces: str, begun_ms: int
-    ) -> str | Refusal:
+    ) -> str | NotPublished:
         there = self.objects.get(key)
         if replaces and (there is None or there.etag != replaces):
-            return Refusal.CONDITION
+            return NotPublished.CONDITION
         if not replaces and there is not None:
-            return Refusal.CONDITION
+            return NotPublished.CONDITION
         if there is not None:
             self.replaced.append((key, there))
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
@@ -201,11 +200,11 @@ class MemoryRecording:
     def abort(self) -> None:
         self._archive.bucket.uploads.pop(self._upload_id, None)
 
-    def put(self, header: bytes, command: PutRecording) -> StoredRecording | Refusal:
+    def put(self, header: bytes, command: PutRecording) -> StoredRecording | NotPublished:
         self._archive.on_step("before the recording is published")
         answer = self._put(header + bytes(self.pcm), command.replaces)
         self._archive.on_step("after the recording is published")
-        if isinstance(answer, Refusal):
+        if isinstance(answer, NotPublished):
             return answer
         return StoredRecording(
             "s3://my-calls/" + RECORDING,
@@ -218,13 +217,13 @@ class MemoryRecording:
     def tag(self, command: Tag) -> StorageFaultError | None:
         return self._archive.tag_fault
 
-    def _put(self, body: bytes, replaces: str) -> str | Refusal:
+    def _put(self, body: bytes, replaces: str) -> str | NotPublished:
         bucket = self._archive.bucket
         if self._upload is None:
             return bucket.put(RECORDING, body, self._metadata, replaces, bucket.now_ms)
         assert not self._is_gone, "an upload is gone after a 409"
         if self._upload_id not in bucket.uploads:
-            code = RefusedCode(Service.S3, "NoSuchUpload")
+            code = Refusal(Service.S3, "NoSuchUpload")
             raise StorageFaultError(code, "no such upload", retryable=False)
         begun_ms, writes, deletes = self._upload
         there = bucket.objects.get(RECORDING)
@@ -236,9 +235,9 @@ class MemoryRecording:
         ):
             self._is_gone = True
             self.abort()
-            return Refusal.CONFLICT
+            return NotPublished.CONFLICT
         answer = bucket.put(RECORDING, body, self._metadata, replaces, begun_ms)
-        if not isinstance(answer, Refusal):
+        if not isinstance(answer, NotPublished):
             self.abort()
         return answer
 

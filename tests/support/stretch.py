@@ -19,14 +19,13 @@ from call_archive.media.likeness import MediaFragment, decode_fragment
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Code, Reason
 from call_archive.recording.listing import (
-    Delivery,
+    FetchedFragment,
     ListedFragment,
     MissingFragment,
     ReceivedFragment,
 )
 from call_archive.worker import ComesBack, Failed, Message, Outcome, Terms, work
-from local.call import Call, simulate_call
-from local.call import Delivery as CallDelivery
+from local.call import Call, Delivery, simulate_call
 from local.pcm import synthetic_pcm
 from tests.support.bucket import Bucket, MemoryArchive
 from tests.support.manifests import CONTACT_ID, INSTANCE_ARN, STREAM_ARN
@@ -75,7 +74,7 @@ def stretch(media: Media) -> Call:
         instance_arn=INSTANCE_ARN,
         stream_arn=STREAM_ARN,
         start_ms=START_MS,
-        delivery=CallDelivery(untagged=untagged),
+        delivery=Delivery(untagged=untagged),
     )
 
 
@@ -116,7 +115,7 @@ class Stream:
             if from_ms <= f.server_timestamp_ms <= to_ms
         ]
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         cut = stretch(self.media).fragments[9].number if self.media is Media.CUT else None
         for fragment in listed:
             read = delivered(self.media)[fragment.number]

@@ -451,7 +451,7 @@ def test_the_largest_manifest_can_be_read_back() -> None:
         JOB,
         call,
         recording,
-        told=Knowledge(frozenset(range(largest - limits.MAX_STOPS, largest)), START_MS),
+        known=Knowledge(frozenset(range(largest - limits.MAX_STOPS, largest)), START_MS),
         range_end_ms=None,
         trigger=Trigger.CLI,
         archived_at_ms=START_MS,

@@ -9,7 +9,7 @@ from call_archive.errors import ArchiveError, NotYetError, StreamFaultError
 from call_archive.job import ArchiveJob, Trigger, decode_job
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Refusal, Service
-from call_archive.recording.listing import Delivery, ListedFragment
+from call_archive.recording.listing import FetchedFragment, ListedFragment
 from call_archive.recording.pipeline import Conditions, archive_call
 from local.call import Call, simulate_call
 from local.pcm import synthetic_pcm
@@ -61,7 +61,7 @@ class Stream:
             if from_ms <= f.server_timestamp_ms <= to_ms
         ]
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         self.fetched = [fragment.number for fragment in listed]
         if not self.is_silent:
             raise Stopped

@@ -42,7 +42,7 @@ JOB = ArchiveJob(
     requested_at_ms=START_MS + 20_000,
 )
 RECORDING = StoredRecording("s3://my-calls/recordings/x.wav", "etag", 230_444, "ab" * 32)
-TOLD = Knowledge(frozenset((NUMBER + 17, NUMBER + 9)), START_MS + 20_000)
+KNOWN = Knowledge(frozenset((NUMBER + 17, NUMBER + 9)), START_MS + 20_000)
 
 
 def recorded(*, reasons: Sequence[Reason] = ()) -> RecordedCall:
@@ -77,13 +77,13 @@ def recorded(*, reasons: Sequence[Reason] = ()) -> RecordedCall:
 
 
 def manifest_of(
-    call: RecordedCall, *, told: Knowledge = TOLD, archived_at_ms: int = START_MS + 30_000
+    call: RecordedCall, *, known: Knowledge = KNOWN, archived_at_ms: int = START_MS + 30_000
 ) -> Manifest:
     return build_manifest(
         JOB,
         call,
         RECORDING,
-        told=told,
+        known=known,
         range_end_ms=START_MS + 20_000,
         trigger=Trigger.CONTACT_RECORD,
         archived_at_ms=archived_at_ms,
@@ -160,10 +160,10 @@ def test_times_always_have_milliseconds_and_a_zone(timestamp_ms: int) -> None:
     assert round(datetime.fromisoformat(archived_at).timestamp() * 1000) == timestamp_ms
 
 
-@pytest.mark.parametrize("told", [TOLD, Knowledge(), Knowledge(furthest=NUMBER + 3)])
+@pytest.mark.parametrize("known", [KNOWN, Knowledge(), Knowledge(furthest=NUMBER + 3)])
 @pytest.mark.parametrize("reasons", [(), (Reason(Code.GONE, "y"),)])
-def test_what_is_written_is_read_back(told: Knowledge, reasons: Sequence[Reason]) -> None:
-    manifest = manifest_of(recorded(reasons=reasons), told=told)
+def test_what_is_written_is_read_back(known: Knowledge, reasons: Sequence[Reason]) -> None:
+    manifest = manifest_of(recorded(reasons=reasons), known=known)
     assert decode_manifest(json.dumps(encode_manifest(manifest)).encode()) == manifest
 
 

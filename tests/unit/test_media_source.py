@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from call_archive.aws.endpoints import KEPT_ENDPOINTS, DataEndpoints
-from call_archive.aws.kvs import StreamReader
 from call_archive.aws.pace import MediaPace
+from call_archive.aws.stream_reader import StreamReader
 from call_archive.errors import OutOfTimeError, StreamFaultError
 from call_archive.moments import to_datetime
 from call_archive.reasons import Code

@@ -12,8 +12,12 @@ from call_archive.media.likeness import decode_fragment
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.knowledge import Run
-from call_archive.recording.listing import Delivery as Delivered
-from call_archive.recording.listing import ListedFragment, MissingFragment, ReceivedFragment
+from call_archive.recording.listing import (
+    FetchedFragment,
+    ListedFragment,
+    MissingFragment,
+    ReceivedFragment,
+)
 from call_archive.recording.pipeline import (
     AlreadyArchived,
     Archived,
@@ -48,7 +52,7 @@ class Stream:
             if from_ms <= f.server_timestamp_ms <= to_ms
         ]
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         documents = {fragment.number: fragment.document() for fragment in self.call.fragments}
         for fragment in listed:
             for read in read_fragments([documents[fragment.number]]):
@@ -153,7 +157,7 @@ class StreamWith(Stream):
 
     tags: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         places = {fragment.number: place for place, fragment in enumerate(self.call.fragments)}
         for delivery in super().fetch(listed):
             assert isinstance(delivery, ReceivedFragment)
@@ -238,7 +242,7 @@ class StreamThatHides(Stream):
         number = self.call.fragments[self.unlisted].number
         return [f for f in super().list_fragments(from_ms, to_ms) if f.number != number]
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         every = super().list_fragments(0, self.call.end_ms)
         yield from super().fetch(sorted(every))
 
@@ -268,7 +272,7 @@ class StreamWithout(Stream):
 
     undelivered: frozenset[int] = frozenset()
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivered]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         numbers = {self.call.fragments[at].number for at in self.undelivered}
         reason = Reason(Code.NOT_DELIVERED, "KVS leaves it out")
         for fragment in listed:

@@ -9,8 +9,7 @@ import pytest
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger, decode_job
 from call_archive.media.pcm import Direction
-from call_archive.reasons import Code, Reason, Service
-from call_archive.reasons import Refusal as RefusedCode
+from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.knowledge import Held, Knowledge, Run
 from call_archive.recording.manifest import (
     FragmentCounts,
@@ -26,17 +25,17 @@ from call_archive.recording.publishing import (
     FindRecording,
     Kept,
     Look,
+    NotPublished,
     Own,
     Published,
     PutManifest,
     PutRecording,
-    Refusal,
     Seen,
     SeenManifest,
     SeenRecording,
     Tag,
+    add_knowledge,
     publish,
-    tell,
 )
 from call_archive.worker import Done, Failed
 from tests.support.bucket import finish
@@ -73,7 +72,7 @@ def own(recorded: RecordedCall, told: Knowledge = TOLD) -> Own:
     return Own(
         job=JOB,
         call=recorded,
-        told=told,
+        known=told,
         size_bytes=44 + 2 * recorded.samples,
         searched_to_ms=JOB.end_bound_ms,
         trigger=Trigger.FLOW,
@@ -86,7 +85,7 @@ def manifest_of(recorded: RecordedCall, told: Knowledge = TOLD) -> Manifest:
         JOB,
         recorded,
         STORED,
-        told=told,
+        known=told,
         range_end_ms=None if told.stops else JOB.end_bound_ms,
         trigger=Trigger.FLOW,
         archived_at_ms=JOB.end_bound_ms,
@@ -129,7 +128,7 @@ def test_first_recording_is_published_if_nothing_is_there() -> None:
 
 def test_failure_of_the_tag_is_told_when_the_manifest_is_there() -> None:
     stored = replace(STORED, needs_tag=True)
-    fault = StorageFaultError(RefusedCode(Service.S3, "AccessDenied"), "no tags")
+    fault = StorageFaultError(Refusal(Service.S3, "AccessDenied"), "no tags")
     do, asked = answering(stored, fault, True, "ours")
     result = finish(publish(own(call((0, 20))), Seen()), do)
     assert isinstance(result, Published)
@@ -138,7 +137,7 @@ def test_failure_of_the_tag_is_told_when_the_manifest_is_there() -> None:
 
 
 def test_conflict_voids_the_upload_and_the_run_comes_back() -> None:
-    do, asked = answering(Refusal.CONFLICT)
+    do, asked = answering(NotPublished.CONFLICT)
     with pytest.raises(StorageFaultError) as caught:
         finish(publish(own(call((0, 20))), Seen()), do)
     assert overtaken(caught.value)
@@ -147,7 +146,7 @@ def test_conflict_voids_the_upload_and_the_run_comes_back() -> None:
 
 def test_run_that_is_refused_again_and_again_comes_back() -> None:
     there = seen(manifest_of(call((0, 3), is_complete=False)))
-    do, asked = answering(*(Refusal.CONDITION, there) * 3)
+    do, asked = answering(*(NotPublished.CONDITION, there) * 3)
     with pytest.raises(StorageFaultError) as caught:
         finish(publish(own(call((0, 20))), Seen()), do)
     assert overtaken(caught.value)
@@ -185,7 +184,7 @@ def test_telling_is_refused_if_another_was_faster() -> None:
     manifest = manifest_of(call((0, 20)))
     do, asked = answering(False)
     with pytest.raises(StorageFaultError) as caught:
-        finish(tell(manifest, seen(manifest)), do)
+        finish(add_knowledge(manifest, seen(manifest)), do)
     assert overtaken(caught.value)
     assert asked == [PutManifest(manifest, "theirs", "m")]
 
@@ -298,8 +297,8 @@ def test_what_the_other_held_is_named() -> None:
 
 @pytest.mark.parametrize("wrong", [None, "etag", STORED])
 def test_an_answer_to_another_question_is_a_bug(wrong: Answer) -> None:
-    do, _ = answering(Refusal.CONDITION, wrong)
+    do, _ = answering(NotPublished.CONDITION, wrong)
     with pytest.raises(TypeError):
         finish(publish(own(call((0, 20))), Seen()), do)
     with pytest.raises(ValueError, match="Seen"):
-        finish(tell(manifest_of(call((0, 20))), Seen()), do)
+        finish(add_knowledge(manifest_of(call((0, 20))), Seen()), do)

@@ -376,7 +376,7 @@ def test_a_tail_that_is_received_late_is_the_calls() -> None:
     ]
     listing = fit(whole[:-4], late)
     assert len(listing) == len(whole)
-    assert listing.doubtful_from is None
+    assert listing.uncertain_from is None
 
 
 @pytest.mark.parametrize("pause_ms", [1_700, 3_000, 4_900, 60_000])
@@ -388,7 +388,7 @@ def test_a_stretch_that_begins_after_a_pause_is_not_taken(pause_ms: int, ahead_m
     )
     listing = fit(first, second)
     assert list(listing) == first
-    assert listing.doubtful_from is None
+    assert listing.uncertain_from is None
 
 
 @pytest.mark.parametrize("pause_ms", [700, CLOCKS_DIFFER_MS])
@@ -397,7 +397,7 @@ def test_what_begins_right_after_the_stop_may_be_either(pause_ms: int) -> None:
     first = call(until_ms=-1_000)
     second = call(first_ms=pause_ms, until_ms=pause_ms + 9_000, number=1000)
     listing = fit(first, second)
-    assert listing.doubtful_from == 1000
+    assert listing.uncertain_from == 1000
     assert [fragment.number for fragment in listing if fragment.number >= 1000] == [
         fragment.number
         for fragment in second
@@ -413,7 +413,7 @@ def test_a_stretch_whose_clock_tells_nothing_is_in_doubt(producer_ahead_ms: int 
     if producer_ahead_ms is not None:
         second = [part._replace(producer_timestamp_ms=0) for part in second]
     listing = fit(first, second)
-    assert listing.doubtful_from == 1000
+    assert listing.uncertain_from == 1000
     assert 1000 in listing
     assert 1006 not in listing
 
@@ -423,7 +423,7 @@ def test_a_call_that_goes_on_is_taken_five_seconds_further() -> None:
     listing = fit(call(until_ms=30_000))
     starts_ms = [fragment.server_timestamp_ms - STOP_MS for fragment in listing]
     assert STOP_TOLERANCE_MS - 960 < starts_ms[-1] <= STOP_TOLERANCE_MS
-    assert listing.doubtful_from is None
+    assert listing.uncertain_from is None
 
 
 def test_a_hole_in_the_middle_of_a_call_ends_nothing() -> None:
@@ -440,7 +440,7 @@ def test_a_producers_clock_that_jumps_loses_no_tail(jump_ms: int) -> None:
     ]
     listing = fit(whole[:10], jumped)
     assert len(listing) == len(whole)
-    assert listing.doubtful_from is None
+    assert listing.uncertain_from is None
 
 
 def test_a_time_that_is_zero_ends_nothing() -> None:
@@ -455,7 +455,7 @@ def test_fragments_of_ten_seconds_are_no_holes() -> None:
     whole = call(first_ms=-100_000, until_ms=1_000, step_ms=10_000)
     listing = fit(whole)
     assert list(listing) == whole
-    assert listing.doubtful_from is None
+    assert listing.uncertain_from is None
 
 
 def test_a_fragment_that_is_known_to_be_in_the_range_is_in_it() -> None:

@@ -9,7 +9,7 @@ from call_archive.errors import ArchiveError, NotYetError, OutOfTimeError, Strea
 from call_archive.job import ArchiveJob, Trigger, build_job_message
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Code, Refusal, Service
-from call_archive.recording.listing import Delivery, ListedFragment
+from call_archive.recording.listing import FetchedFragment, ListedFragment
 from call_archive.retry import POLICY, RetryPolicy
 from call_archive.worker import (
     Aged,
@@ -108,7 +108,7 @@ class Ports:
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterable[ListedFragment]:
         raise self._failures.pop(0)
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         raise NotImplementedError
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from botocore.response import StreamingBody
 
-    from call_archive.recording.listing import Delivery, ListedFragment
+    from call_archive.recording.listing import FetchedFragment, ListedFragment
 
     type Answer = StreamingBody | Refused | Broken
 
@@ -62,7 +62,7 @@ class MediaCalls(Protocol):
         """Waits this many seconds."""
 
 
-def read_media(calls: MediaCalls, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+def read_media(calls: MediaCalls, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
     """Yields each listed fragment once, in order, received or missing.
 
     While the response for one batch streams, the next batch is requested.
@@ -89,7 +89,7 @@ def read_media(calls: MediaCalls, listed: Iterable[ListedFragment]) -> Generator
 
 def _read_batch(
     calls: MediaCalls, retrieval: Retrieval, opened: Future[Answer]
-) -> Iterator[Delivery]:
+) -> Iterator[FetchedFragment]:
     """Carries out one retrieval; `opened` is the response to its first request."""
     opening: Future[Answer] | None = opened
     while not isinstance(step := retrieval.next(), Done):
@@ -109,7 +109,9 @@ def _read_batch(
     yield from retrieval.deliveries()
 
 
-def _read_body(calls: MediaCalls, retrieval: Retrieval, body: StreamingBody) -> Iterator[Delivery]:
+def _read_body(
+    calls: MediaCalls, retrieval: Retrieval, body: StreamingBody
+) -> Iterator[FetchedFragment]:
     """Passes a body's fragments to the retrieval, and yields those whose turn it is."""
     try:
         with contextlib.closing(body):

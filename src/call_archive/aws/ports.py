@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from call_archive.aws import clients as own_clients
 from call_archive.aws.contacts import Contacts
 from call_archive.aws.endpoints import DataEndpoints
-from call_archive.aws.kvs import StreamReader
 from call_archive.aws.pace import MediaPace
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
 from call_archive.aws.s3_archive import S3Archive, exists
 from call_archive.aws.s3_recording import build_encryption
+from call_archive.aws.stream_reader import StreamReader
 from call_archive.config import Tracks
 from call_archive.fields import account_of, instance_id_of, region_of
 from call_archive.keys import hold_key, manifest_key, recording_key, tombstone_key

@@ -79,7 +79,7 @@ class S3Archive:
         return recording.etag if recording else ""
 
     @contextlib.contextmanager
-    def open_recording(self, told: Knowledge) -> Iterator[S3Recording]:
+    def open_recording(self, known: Knowledge) -> Iterator[S3Recording]:
         """A new recording; if the block ends before it is published, nothing remains of it."""
         recording = S3Recording(
             S3Object.of_run(
@@ -87,7 +87,7 @@ class S3Archive:
                 self.bucket,
                 self.recording_key,
                 self.instance_id,
-                told.stops,
+                known.stops,
                 self.encryption,
             )
         )

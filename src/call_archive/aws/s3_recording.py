@@ -23,7 +23,7 @@ from call_archive.aws.faults import failures, refusal_code, storage_fault
 from call_archive.errors import StorageFaultError
 from call_archive.reasons import Code
 from call_archive.recording.manifest import StoredRecording
-from call_archive.recording.publishing import PutRecording, Refusal, Tag
+from call_archive.recording.publishing import NotPublished, PutRecording, Tag
 from call_archive.recording.wav import HEADER_BYTES
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ COMPLETE_TAG = "complete"
 
 _FAILURES = failures()
 _REFUSALS = {
-    "PreconditionFailed": Refusal.CONDITION,
-    "412": Refusal.CONDITION,
-    "NoSuchKey": Refusal.CONDITION,  # the object to be replaced is gone
-    "ConditionalRequestConflict": Refusal.CONFLICT,
-    "409": Refusal.CONFLICT,
+    "PreconditionFailed": NotPublished.CONDITION,
+    "412": NotPublished.CONDITION,
+    "NoSuchKey": NotPublished.CONDITION,  # the object to be replaced is gone
+    "ConditionalRequestConflict": NotPublished.CONFLICT,
+    "409": NotPublished.CONFLICT,
 }
 _NO_VERSION = frozenset(("", "null"))
 """S3's version id if versioning is off or suspended."""
@@ -190,7 +190,7 @@ class S3Recording:
             self._send_part()
             self._parts.begin()
 
-    def put(self, header: bytes, command: PutRecording) -> StoredRecording | Refusal:
+    def put(self, header: bytes, command: PutRecording) -> StoredRecording | NotPublished:
         """Publishes the header and everything written, on the command's condition.
 
         Raises:
@@ -207,7 +207,7 @@ class S3Recording:
             version = self._publish(
                 "PutObject", lambda condition: self._target.put(first, tags, condition), condition
             )
-        if isinstance(version, Refusal):
+        if isinstance(version, NotPublished):
             return version
         self._upload.has_begun = False
         return StoredRecording(
@@ -268,7 +268,7 @@ class S3Recording:
 
     def _publish(
         self, api: str, call: Callable[[Condition], _Version], condition: Condition
-    ) -> _Version | Refusal:
+    ) -> _Version | NotPublished:
         """The published object, or why it was not published."""
         try:
             return call(condition)

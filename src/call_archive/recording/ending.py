@@ -4,7 +4,7 @@ The end is on Connect's clock. A fragment has two times: when KVS received it, a
 its producer's clock. A late fragment fits by its producer's time. A fragment recorded well after
 the end, behind a hole, begins another stretch of the same contact. If it is recorded right after
 the end, or if the producer's clock has jumped there or is not listed, nothing decides: the fragment
-is kept and counts as doubtful.
+is kept and counts as uncertain.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ class Ending:
     """The end of a range that only a time gives.
 
     Attributes:
-        doubtful_from: from here on, fragments may belong to another stretch; None if none
+        uncertain_from: from here on, fragments may belong to another stretch; None if none
             may.
     """
 
@@ -39,7 +39,7 @@ class Ending:
             end_ms: the end, by Connect's clock.
             furthest: a fragment known to be in the range, whatever its time.
         """
-        self.doubtful_from: int | None = None
+        self.uncertain_from: int | None = None
         self._end_ms = end_ms
         self._furthest = furthest
 
@@ -50,14 +50,14 @@ class Ending:
             follows = times.follow(fragment)
             late_ms = times.start_ms - self._end_ms
             if late_ms > 0 and fragment.number > self._furthest:
-                is_doubtful = self.doubtful_from is not None or not follows
-                is_near = is_doubtful and times.are_proved
+                is_uncertain = self.uncertain_from is not None or not follows
+                is_near = is_uncertain and times.are_proved
                 if late_ms > (CLOCKS_DIFFER_MS if is_near else STOP_TOLERANCE_MS):
                     if times.are_proved:
                         return
                     continue
-                if is_doubtful and self.doubtful_from is None:
-                    self.doubtful_from = fragment.number
+                if is_uncertain and self.uncertain_from is None:
+                    self.uncertain_from = fragment.number
             yield fragment
 
 

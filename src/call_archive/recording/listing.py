@@ -50,11 +50,11 @@ class FragmentListing:
     fetched: 43,000 for a call of 12 hours. Each is kept as one integer, the number in front.
 
     Attributes:
-        doubtful_from: the first fragment that may be behind the range's end; None if none may.
+        uncertain_from: the first fragment that may be behind the range's end; None if none may.
     """
 
     def __init__(self, listed: Iterable[ListedFragment] = ()) -> None:
-        self.doubtful_from: int | None = None
+        self.uncertain_from: int | None = None
         self._packed = [_pack(fragment) for fragment in listed]
         self._packed.sort()
         # If overlapping pages describe a fragment differently, the last and largest is kept.
@@ -153,4 +153,4 @@ class MissingFragment(NamedTuple):
     may_improve: bool
 
 
-type Delivery = ReceivedFragment | MissingFragment
+type FetchedFragment = ReceivedFragment | MissingFragment

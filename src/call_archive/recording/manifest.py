@@ -153,7 +153,7 @@ class Manifest:
         range_end_ms: the end of the search for fragments; None if a last fragment was known.
         start_fragment_number: of the stretch; None in a manifest of an older version.
         clock_deviations: None in a manifest of an older version.
-        told: the messages' knowledge of the stretch; None in a manifest of an older version.
+        known: the messages' knowledge of the stretch; None in a manifest of an older version.
         held_runs: which fragments the recording holds; None in a manifest of an older version.
         others: unknown keys, by name.
     """
@@ -183,7 +183,7 @@ class Manifest:
     trigger: str
     clock_deviations: DeviationSummary | None = None
     start_fragment_number: int | None = None
-    told: Knowledge | None = None
+    known: Knowledge | None = None
     held_runs: Held | None = None
     others: Mapping[str, object] = field(default_factory=dict)
 
@@ -194,8 +194,8 @@ class Manifest:
         In an older manifest, a `rangeEnd` of null means that a stop fragment was named: the highest
         fragment received or found missing, unless untagged fragments behind it were refused.
         """
-        if self.told is not None:
-            return self.told
+        if self.known is not None:
+            return self.known
         counts = self.fragments
         if self.range_end_ms is not None:
             return Knowledge(end_ms=self.range_end_ms, furthest=counts.last)
@@ -232,7 +232,7 @@ def build_manifest(
     call: RecordedCall,
     recording: StoredRecording,
     *,
-    told: Knowledge,
+    known: Knowledge,
     range_end_ms: int | None,
     trigger: Trigger,
     archived_at_ms: int,
@@ -243,7 +243,7 @@ def build_manifest(
         job: the stretch.
         call: what the run found.
         recording: the stored object.
-        told: what is known of the stretch, including this run's message.
+        known: what is known of the stretch, including this run's message.
         range_end_ms: the end of the search for fragments; None if a last fragment was known.
         trigger: what created the job.
         archived_at_ms: the time, ms since the epoch.
@@ -274,7 +274,7 @@ def build_manifest(
         archived_at_ms=archived_at_ms,
         trigger=trigger,
         start_fragment_number=job.start_fragment_number,
-        told=told,
+        known=known,
         held_runs=call.held,
     )
 
@@ -319,13 +319,13 @@ def encode_manifest(manifest: Manifest) -> dict[str, object]:
     }
     if manifest.clock_deviations is not None:
         document["clockDeviations"] = _encode_deviations(manifest.clock_deviations)
-    if manifest.told is not None and manifest.start_fragment_number is not None:
-        told = manifest.told
+    if manifest.known is not None and manifest.start_fragment_number is not None:
+        known = manifest.known
         document["stretch"] = {
             "startFragmentNumber": str(manifest.start_fragment_number),
-            "stopFragmentNumbers": [str(stop) for stop in sorted(told.stops)],
-            "endsBy": None if told.end_ms is None else format_utc(told.end_ms),
-            "furthestFragmentNumber": str(told.furthest),
+            "stopFragmentNumbers": [str(stop) for stop in sorted(known.stops)],
+            "endsBy": None if known.end_ms is None else format_utc(known.end_ms),
+            "furthestFragmentNumber": str(known.furthest),
         }
     if manifest.held_runs is not None:
         document["held"] = [
@@ -360,7 +360,7 @@ def read_manifest(document: object) -> Manifest:
     keys = _Keys(document)
     _check_version(document.get("version"))
     counts = _Keys(keys.read("fragments", _mapping))
-    told, start = _read_stretch(keys)
+    known, start = _read_stretch(keys)
     return Manifest(
         contact_id=keys.read("contactId", _text),
         initial_contact_id=keys.read("initialContactId", _text),
@@ -396,7 +396,7 @@ def read_manifest(document: object) -> Manifest:
         archived_at_ms=keys.read("archivedAt", _moment),
         trigger=keys.read("trigger", _text),
         start_fragment_number=start,
-        told=told,
+        known=known,
         held_runs=_read_held(keys),
         others={name: value for name, value in document.items() if name not in keys.used},
     )
@@ -408,12 +408,12 @@ def _read_stretch(keys: "_Keys") -> tuple[Knowledge | None, int | None]:
         return None, None
     parts = _Keys(stretch)
     stops = frozenset(parts.read_each("stopFragmentNumbers", _number))
-    told = Knowledge(
+    known = Knowledge(
         stops,
         parts.read_known("endsBy", _moment),
         parts.read("furthestFragmentNumber", _number),
     )
-    return told, parts.read("startFragmentNumber", _number)
+    return known, parts.read("startFragmentNumber", _number)
 
 
 def _read_held(keys: "_Keys") -> Held | None:

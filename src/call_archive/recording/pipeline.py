@@ -19,7 +19,7 @@ from call_archive.reasons import Code, Reason
 from call_archive.recording.knowledge import HeldBuilder, Knowledge
 from call_archive.recording.listing import (
     LISTING_PAD_MS,
-    Delivery,
+    FetchedFragment,
     FragmentListing,
     ListedFragment,
     MissingFragment,
@@ -32,23 +32,23 @@ from call_archive.recording.manifest import (
     StoredRecording,
 )
 from call_archive.recording.publishing import (
+    AddKnowledge,
     Answer,
     Command,
     FindRecording,
     Kept,
     Nothing,
+    NotPublished,
     Own,
     PutManifest,
     PutRecording,
     Read,
-    Refusal,
     Seen,
     Steps,
     Tag,
-    Tell,
+    add_knowledge,
     plan,
     publish,
-    tell,
 )
 from call_archive.recording.selection import ContactSelection, fragments_in_range
 from call_archive.recording.timeline import Timeline
@@ -57,7 +57,7 @@ from call_archive.recording.wav import build_header, build_mixer
 WIDE_LISTING_PAD_MS = 3_600_000
 """Listed if the narrow range lacks a named fragment, because its times are far off."""
 
-SETTLE_MS = 10_000
+TAIL_WAIT_MS = 10_000
 """How long the last fragment may take to be listed, after a stop without a fragment number."""
 
 
@@ -71,7 +71,7 @@ class FragmentSource(Protocol):
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterable[ListedFragment]:
         """Every fragment that KVS began to receive in the range, in any order."""
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         """Yields each listed fragment once, in order; closed when the run ends."""
 
 
@@ -85,7 +85,7 @@ class RecordingSink(Protocol):
     def pcm_bytes(self) -> int:
         """How many bytes were written."""
 
-    def put(self, header: bytes, command: PutRecording) -> StoredRecording | Refusal:
+    def put(self, header: bytes, command: PutRecording) -> StoredRecording | NotPublished:
         """Publishes the header and everything written, on the command's condition."""
 
     def tag(self, command: Tag) -> StorageFaultError | None:
@@ -101,7 +101,7 @@ class Archive(Protocol):
     def find_recording(self) -> str:
         """The recording's ETag; "" if there is none."""
 
-    def open_recording(self, told: Knowledge) -> AbstractContextManager[RecordingSink]:
+    def open_recording(self, known: Knowledge) -> AbstractContextManager[RecordingSink]:
         """A new recording, for a run with this knowledge; unpublished, it leaves no trace."""
 
     def put_manifest(self, command: PutManifest) -> bool:
@@ -169,13 +169,13 @@ def archive_call(
     needed = plan(job, seen)
     if isinstance(needed, Nothing):
         return AlreadyArchived()
-    if isinstance(needed, Tell):
-        _carry_out(tell(needed.manifest, seen), lambda command: _do(command, archive))
+    if isinstance(needed, AddKnowledge):
+        _carry_out(add_knowledge(needed.manifest, seen), lambda command: _do(command, archive))
         return AlreadyArchived()
     run = _Run(job, needed, conditions)
     listed = run.list_range(source)
     with (
-        archive.open_recording(needed.told) as recording,
+        archive.open_recording(needed.known) as recording,
         closing(source.fetch(listed)) as deliveries,
     ):
         for pcm in run.record(deliveries, listed):
@@ -187,7 +187,7 @@ def archive_call(
         own = Own(
             job=job,
             call=call,
-            told=needed.told | Knowledge(furthest=call.fragments.last),
+            known=needed.known | Knowledge(furthest=call.fragments.last),
             size_bytes=len(header) + recording.pcm_bytes,
             searched_to_ms=needed.search.end_bound_ms,
             trigger=conditions.trigger,
@@ -285,7 +285,7 @@ class _Run:
         self._job = needed.search
         self._needed = needed
         self._conditions = conditions
-        self._selection = ContactSelection(job, known_stop=needed.told.stop)
+        self._selection = ContactSelection(job, known_stop=needed.known.stop)
         self._timeline = Timeline(conditions.tracks)
         self._shortfall = _Shortfall()
         self._received = _Received()
@@ -297,7 +297,7 @@ class _Run:
             NotYetError: the beginning or the end is not listed yet.
             StreamFaultError: there is nothing to fetch, or more than a call can have.
         """
-        self._await_settling()
+        self._await_tail()
         named = self._named()
         pad_ms = LISTING_PAD_MS
         listed = self._list(source, pad_ms)
@@ -315,7 +315,7 @@ class _Run:
         return listed
 
     def record(
-        self, deliveries: Iterable[Delivery], listed: FragmentListing
+        self, deliveries: Iterable[FetchedFragment], listed: FragmentListing
     ) -> Iterator[bytes | bytearray]:
         """The recording's PCM, from the listed fragments that KVS delivers."""
         tracks = self._conditions.tracks
@@ -355,12 +355,12 @@ class _Run:
                 ),
                 may_improve=False,
             )
-        if listed.doubtful_from is not None and counts.last >= listed.doubtful_from:
+        if listed.uncertain_from is not None and counts.last >= listed.uncertain_from:
             self._shortfall.note(
                 Reason(
                     Code.END_UNCERTAIN,
                     "streaming may have started again right after the end, which is only known as "
-                    f"a time: fragment {listed.doubtful_from} and those behind it may be of the "
+                    f"a time: fragment {listed.uncertain_from} and those behind it may be of the "
                     "next stretch",
                 ),
                 may_improve=False,
@@ -374,12 +374,12 @@ class _Run:
                 ),
                 may_improve=False,
             )
-        told = self._needed.told
-        if told.stop is None and told.furthest > counts.last:
+        known = self._needed.known
+        if known.stop is None and known.furthest > counts.last:
             self._shortfall.note(
                 Reason(
                     Code.HELD_BY_ANOTHER,
-                    f"an earlier run found this call's fragment {told.furthest}, and this "
+                    f"an earlier run found this call's fragment {known.furthest}, and this "
                     "one did not get so far",
                 ),
                 may_improve=True,
@@ -408,19 +408,19 @@ class _Run:
             held=self._received.held.build(),
         )
 
-    def _await_settling(self) -> None:
+    def _await_tail(self) -> None:
         """Waits for the tail if only a time gives the end of the call."""
         job, conditions = self._job, self._conditions
         age_ms = conditions.now_ms() - job.end_bound_ms
         if (
             job.stop_fragment_number is None
-            and age_ms < SETTLE_MS
+            and age_ms < TAIL_WAIT_MS
             and not conditions.accept_partial
         ):
             raise NotYetError(
                 Code.TAIL_NOT_SETTLED,
                 "the call has only just ended",
-                retry_after_s=-(-(SETTLE_MS - age_ms) // 1000),
+                retry_after_s=-(-(TAIL_WAIT_MS - age_ms) // 1000),
             )
 
     def _list(
@@ -432,7 +432,7 @@ class _Run:
         listed = source.list_fragments(
             job.start_timestamp_ms - pad_ms, self._needed.list_to_ms + pad_ms
         )
-        return fragments_in_range(job, chain(before, listed), self._needed.told.furthest)
+        return fragments_in_range(job, chain(before, listed), self._needed.known.furthest)
 
     def _list_more(
         self, source: FragmentSource, listed: FragmentListing, pad_ms: int
@@ -453,11 +453,13 @@ class _Run:
             "KVS does not list the stop fragment; if its number is wrong, delete the manifest, "
             "which forgets it",
         )
-        return dict.fromkeys(self._needed.told.stops, stop) | {
+        return dict.fromkeys(self._needed.known.stops, stop) | {
             self._job.start_fragment_number: start
         }
 
-    def _receive(self, deliveries: Iterable[Delivery]) -> Iterator[MediaFragment | MissingFragment]:
+    def _receive(
+        self, deliveries: Iterable[FetchedFragment]
+    ) -> Iterator[MediaFragment | MissingFragment]:
         for delivery in deliveries:
             self._conditions.check_time()
             if isinstance(delivery, MissingFragment):

@@ -103,7 +103,7 @@ class FindRecording:
 
 @dataclass(frozen=True, slots=True)
 class PutRecording:
-    """Publish this run's recording; answered by StoredRecording or `Refusal`.
+    """Publish this run's recording; answered by StoredRecording or `NotPublished`.
 
     Attributes:
         replaces: the ETag of what has to be there; "" if nothing may be.
@@ -135,7 +135,7 @@ class PutManifest:
     replaces: str
 
 
-class Refusal(Enum):
+class NotPublished(Enum):
     """Why a recording was not published."""
 
     CONDITION = auto()
@@ -146,7 +146,7 @@ class Refusal(Enum):
 
 
 type Command = Look | FindRecording | PutRecording | Tag | PutManifest
-type Answer = Seen | str | StoredRecording | Refusal | StorageFaultError | bool | None
+type Answer = Seen | str | StoredRecording | NotPublished | StorageFaultError | bool | None
 type Steps[T] = Generator[Command, Answer, T]
 
 # --------------------------------------------------------------------------------- before the media
@@ -158,7 +158,7 @@ class Nothing:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class AddKnowledge:
     """The recording is right, but its manifest does not yet include the job's knowledge."""
 
     manifest: Manifest
@@ -169,33 +169,33 @@ class Read:
     """The media has to be read.
 
     Attributes:
-        told: everything known of the stretch, including the job's own knowledge.
+        known: everything known of the stretch, including the job's own knowledge.
         search: the job, widened to what is known.
         list_to_ms: the end of the listing that finds the furthest known fragment.
     """
 
-    told: Knowledge
+    known: Knowledge
     search: ArchiveJob
     list_to_ms: int
 
 
-def plan(job: ArchiveJob, seen: Seen) -> Nothing | Tell | Read:
+def plan(job: ArchiveJob, seen: Seen) -> Nothing | AddKnowledge | Read:
     """What a job needs, given the objects in S3.
 
     Raises:
         StorageFaultError: the manifest is of another stretch.
     """
     _check_stretch(job, seen)
-    told = seen.knowledge | knowledge_of(job)
+    known = seen.knowledge | knowledge_of(job)
     described = seen.described
     if described is not None and described.is_complete:
         if _covers(described, job):
             return Nothing()
         if not described.knowledge.stops and job.stop_fragment_number == described.held.last:
-            return Tell(_tell(described, job, told, described.range_end_ms))
-    search = _widen(job, told)
+            return AddKnowledge(_with_knowledge(described, job, known, described.range_end_ms))
+    search = _widen(job, known)
     ended_ms = seen.manifest.manifest.ended_at_ms if seen.manifest else 0
-    return Read(told, search, max(search.end_bound_ms, ended_ms))
+    return Read(known, search, max(search.end_bound_ms, ended_ms))
 
 
 def knowledge_of(job: ArchiveJob) -> Knowledge:
@@ -214,12 +214,12 @@ def _covers(described: Manifest, job: ArchiveJob) -> bool:
     return bool(stops) or (reached_ms is not None and job.end_bound_ms <= reached_ms)
 
 
-def _widen(job: ArchiveJob, told: Knowledge) -> ArchiveJob:
+def _widen(job: ArchiveJob, known: Knowledge) -> ArchiveJob:
     """The job with the known end: knowledge from the manifest widens the search."""
-    end_ms = max(job.end_bound_ms, told.end_ms or 0)
+    end_ms = max(job.end_bound_ms, known.end_ms or 0)
     return replace(
         job,
-        stop_fragment_number=told.stop,
+        stop_fragment_number=known.stop,
         stop_timestamp_ms=min(end_ms, job.start_timestamp_ms + MAX_CALL_MS),
     )
 
@@ -251,7 +251,7 @@ class Own:
     """A run's result after it has read the media.
 
     Attributes:
-        told: everything that the run knew of the stretch when it judged the recording.
+        known: everything that the run knew of the stretch when it judged the recording.
         size_bytes: of the recording, including its header.
         searched_to_ms: the end of the search for fragments.
         now_ms: the time.
@@ -259,7 +259,7 @@ class Own:
 
     job: ArchiveJob
     call: RecordedCall
-    told: Knowledge
+    known: Knowledge
     size_bytes: int
     searched_to_ms: int
     trigger: Trigger
@@ -268,7 +268,7 @@ class Own:
     @property
     def range_end_ms(self) -> int | None:
         """The end of the search for fragments; None if a last fragment is known."""
-        return None if self.told.stops else self.searched_to_ms
+        return None if self.known.stops else self.searched_to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ class _Amend:
     manifest: Manifest
 
 
-def tell(manifest: Manifest, seen: Seen) -> Steps[None]:
+def add_knowledge(manifest: Manifest, seen: Seen) -> Steps[None]:
     """Adds a job's knowledge to the manifest of a recording that is right.
 
     Raises:
@@ -335,7 +335,7 @@ def publish(own: Own, seen: Seen) -> Steps[Published | Kept]:
             stored = yield PutRecording(decision.etag, decision.call.is_complete)
             if isinstance(stored, StoredRecording):
                 return (yield from _describe(own, decision.call, stored, seen))
-            if stored is Refusal.CONFLICT:
+            if stored is NotPublished.CONFLICT:
                 break
         seen = yield from _look(own)
     raise _overtaken()
@@ -347,7 +347,7 @@ def judge(own: Own, seen: Seen) -> _Replace | _Amend | Kept:
     Raises:
         StorageFaultError: another run is publishing, or knows more: this one comes back.
     """
-    if not seen.knowledge <= own.told:
+    if not seen.knowledge <= own.known:
         raise _overtaken()
     if seen.recording is None:
         return _Replace("", own.call)
@@ -366,14 +366,14 @@ def _may_replace_orphan(own: Own, orphan: SeenRecording) -> bool:
     that its run knew. A recent one may be about to get its manifest.
     """
     if own.size_bytes < orphan.size_bytes:
-        stop = own.told.stop
+        stop = own.known.stop
         return own.call.is_complete and stop is not None and max(orphan.stops, default=0) <= stop
     return own.call.is_complete or orphan.age_ms > ORPHAN_AGE_MS
 
 
 def _compare(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
     """Compares which fragments of the stretch are held; those behind its stop do not count."""
-    ours_held, their_held = own.call.held, theirs.held.up_to(own.told.stop)
+    ours_held, their_held = own.call.held, theirs.held.up_to(own.known.stop)
     has_all, lacks_none = ours_held >= their_held, their_held >= ours_held
     if has_all and not lacks_none:
         return _Replace(etag, own.call)
@@ -389,18 +389,18 @@ def _compare(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
 def _compare_judgement(own: Own, theirs: Manifest, etag: str) -> _Replace | _Amend | Kept:
     """Both hold the same fragments: more audio wins, then more knowledge."""
     ours_ms, theirs_ms = _audio_ms(own.call), theirs.audio_ms
-    if _goes_on_behind(theirs, own.told) or ours_ms > theirs_ms:
+    if _goes_on_behind(theirs, own.known) or ours_ms > theirs_ms:
         return _Replace(etag, own.call)
     if ours_ms == theirs_ms and own.call.is_complete != theirs.is_complete:
-        knows_more = not own.told <= theirs.knowledge
+        knows_more = not own.known <= theirs.knowledge
         if own.call.is_complete or knows_more:
             return _Replace(etag, own.call)
     return _amend(own, theirs)
 
 
-def _goes_on_behind(theirs: Manifest, told: Knowledge) -> bool:
+def _goes_on_behind(theirs: Manifest, known: Knowledge) -> bool:
     """Whether a recording holds audio behind a stop fragment that was named later."""
-    return told.stop is not None and theirs.held.last > told.stop
+    return known.stop is not None and theirs.held.last > known.stop
 
 
 def _rank(own: Own, first: int, audio_ms: int) -> tuple[bool, int]:
@@ -418,18 +418,18 @@ def _noting(call: RecordedCall, reason: Reason) -> RecordedCall:
 
 def _amend(own: Own, theirs: Manifest) -> _Amend | Kept:
     """Keeps the earlier recording; adds this run's knowledge and findings to its manifest."""
-    their_held = theirs.held.up_to(own.told.stop)
+    their_held = theirs.held.up_to(own.known.stop)
     missing = {*theirs.fragments.missing}
     new_missing = {n for n in own.call.fragments.missing if n not in their_held} - missing
     reasons = [*theirs.reasons]
-    if _goes_on_behind(theirs, own.told):
+    if _goes_on_behind(theirs, own.known):
         reasons.append(str(_BEHIND_STOP))
     if not their_held >= own.call.held:
         reasons.append(str(_FOUND_LATER))
-    if new_missing or (own.told.stop or 0) > theirs.held.last:
+    if new_missing or (own.known.stop or 0) > theirs.held.last:
         reasons += map(str, own.call.reasons)
     amended = replace(
-        _tell(theirs, own.job, own.told, own.range_end_ms),
+        _with_knowledge(theirs, own.job, own.known, own.range_end_ms),
         is_complete=theirs.is_complete and not reasons,
         reasons=tuple(dict.fromkeys(reasons))[:MAX_REASONS],
         fragments=replace(theirs.fragments, missing=tuple(sorted(missing | new_missing))),
@@ -453,14 +453,16 @@ def _held_earlier(theirs: Manifest) -> Reason:
     )
 
 
-def _tell(theirs: Manifest, job: ArchiveJob, told: Knowledge, range_end_ms: int | None) -> Manifest:
+def _with_knowledge(
+    theirs: Manifest, job: ArchiveJob, known: Knowledge, range_end_ms: int | None
+) -> Manifest:
     """The other run's manifest, with everything that is known now."""
     ends = [end for end in (theirs.range_end_ms, range_end_ms) if end is not None]
     return replace(
         theirs,
-        told=told,
+        known=known,
         start_fragment_number=job.start_fragment_number,
-        range_end_ms=None if told.stops else max(ends, default=None),
+        range_end_ms=None if known.stops else max(ends, default=None),
     )
 
 
@@ -476,7 +478,7 @@ def _describe(
         own.job,
         call,
         stored,
-        told=own.told,
+        known=own.known,
         range_end_ms=own.range_end_ms,
         trigger=own.trigger,
         archived_at_ms=own.now_ms,
@@ -487,7 +489,7 @@ def _describe(
             break
         seen = yield from _look(own)
         is_ours = seen.recording is not None and seen.recording.etag == stored.etag
-        if not is_ours or not seen.knowledge <= own.told:
+        if not is_ours or not seen.knowledge <= own.known:
             raise _overtaken()
     else:
         raise _overtaken()

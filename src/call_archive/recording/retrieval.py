@@ -26,7 +26,7 @@ from call_archive.media.fragments import ElementId, Ending
 from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.listing import (
-    Delivery,
+    FetchedFragment,
     ListedFragment,
     MissingFragment,
     ReceivedFragment,
@@ -37,7 +37,7 @@ BATCH_BYTES = 8 * 1_048_576
 """A batch may arrive in any order, so all of it has to fit into memory."""
 
 MAX_HELD_BYTES = 2 * BATCH_BYTES
-"""How many bytes of fragments may wait for their turn, including doubtful ones.
+"""How many bytes of fragments may wait for their turn, including partial ones.
 
 Sizes are listed by KVS, and a list that understates them must not fill the function's memory.
 """
@@ -119,7 +119,7 @@ class FragmentState(StrEnum):
     TURNED_AWAY = "turned away"
     """It arrived whole when there was no room for it: it is requested again."""
 
-    DOUBTFUL = "doubtful"
+    PARTIAL = "partial"
     """Part of it arrived, or all of it: nothing shows which."""
 
     WHOLE = "whole"
@@ -151,7 +151,7 @@ FRAGMENT_TRANSITIONS = {
     FragmentState.WANTED: {
         FragmentEvent.ASKED_FOR: FragmentState.WANTED,
         FragmentEvent.CAME_WHOLE: FragmentState.WHOLE,
-        FragmentEvent.CAME_IN_PART: FragmentState.DOUBTFUL,
+        FragmentEvent.CAME_IN_PART: FragmentState.PARTIAL,
         FragmentEvent.FOUND_NO_ROOM: FragmentState.TURNED_AWAY,
         FragmentEvent.LOST: FragmentState.MISSING,
     },
@@ -159,12 +159,12 @@ FRAGMENT_TRANSITIONS = {
         FragmentEvent.ASKED_FOR: FragmentState.WANTED,
         FragmentEvent.FOUND_NO_ROOM: FragmentState.TURNED_AWAY,
         FragmentEvent.CAME_WHOLE: FragmentState.WHOLE,
-        FragmentEvent.CAME_IN_PART: FragmentState.DOUBTFUL,
+        FragmentEvent.CAME_IN_PART: FragmentState.PARTIAL,
     },
-    FragmentState.DOUBTFUL: {
-        FragmentEvent.ASKED_FOR: FragmentState.DOUBTFUL,
+    FragmentState.PARTIAL: {
+        FragmentEvent.ASKED_FOR: FragmentState.PARTIAL,
         FragmentEvent.CAME_WHOLE: FragmentState.WHOLE,
-        FragmentEvent.CAME_IN_PART: FragmentState.DOUBTFUL,
+        FragmentEvent.CAME_IN_PART: FragmentState.PARTIAL,
         FragmentEvent.FOUND_NO_ROOM: FragmentState.TURNED_AWAY,
         FragmentEvent.LOST: FragmentState.MISSING,
         FragmentEvent.LOST_BUT_FOR_A_PART: FragmentState.CUT_SHORT,
@@ -263,7 +263,7 @@ class _Slot:
         self.listed = listed
         self.state = FragmentState.WANTED
         self.part: MediaFragment | None = None
-        self.delivery: Delivery | None = None
+        self.delivery: FetchedFragment | None = None
 
     def change(self, event: FragmentEvent) -> None:
         self.state = FRAGMENT_TRANSITIONS[self.state][event]
@@ -375,7 +375,7 @@ class Retrieval:
         elif self._is_whole(media, slot):
             self._hold(slot, FragmentEvent.CAME_WHOLE, ReceivedFragment(media))
         else:
-            self._doubt(slot, media)
+            self._receive_part(slot, media)
 
     def note(self, failure: StreamFaultError) -> None:
         """Takes an error document of the answer.
@@ -408,7 +408,7 @@ class Retrieval:
                     may_improve=False,
                 )
 
-    def deliveries(self) -> Iterator[Delivery]:
+    def deliveries(self) -> Iterator[FetchedFragment]:
         """The fragments whose turn it is; the caller must exhaust the iterator."""
         order = self._order
         while order and (delivery := order[0].delivery) is not None:
@@ -438,7 +438,7 @@ class Retrieval:
 
     def _ask(self, numbers: list[int]) -> Iterator[Step]:
         """Requests a list of numbers, then makes the requests that its answer requires."""
-        questions, doubted = [numbers], set[int]()
+        questions, repeated = [numbers], set[int]()
         while questions:
             numbers = [number for number in questions.pop() if number in self._wanted]
             if not numbers:
@@ -456,15 +456,15 @@ class Retrieval:
                 case QuestionState.DIVIDED if len(numbers) > 1:
                     # In order: the first one always fits into memory.
                     questions += [[slot.listed.number] for slot in reversed(self._order)]
-                case _ if self._is_doubtful(numbers) and numbers[0] not in doubted:
+                case _ if self._is_partial(numbers) and numbers[0] not in repeated:
                     # The last of its body: the same bytes from another body prove it whole.
-                    doubted.add(numbers[0])
+                    repeated.add(numbers[0])
                     questions.append(numbers)
 
-    def _is_doubtful(self, numbers: list[int]) -> bool:
+    def _is_partial(self, numbers: list[int]) -> bool:
         """Whether one fragment was requested alone, and may be cut short."""
         slot = self._wanted.get(numbers[0])
-        return len(numbers) == 1 and slot is not None and slot.state is FragmentState.DOUBTFUL
+        return len(numbers) == 1 and slot is not None and slot.state is FragmentState.PARTIAL
 
     def _isolate(self, numbers: list[int]) -> Generator[Step, None, list[list[int]]]:
         """The requests that replace a request with a number that KVS calls invalid.
@@ -531,7 +531,7 @@ class Retrieval:
             and not self._sizes.rule_out(media, slot.listed)
         )
 
-    def _doubt(self, slot: _Slot, media: MediaFragment) -> None:
+    def _receive_part(self, slot: _Slot, media: MediaFragment) -> None:
         """Requests a fragment again that may be cut short; keeps its longest version."""
         slot.change(FragmentEvent.CAME_IN_PART)
         more_bytes = len(media.fragment.document) - _part_bytes(slot)
@@ -563,7 +563,7 @@ class Retrieval:
         else:
             self._hold(slot, FragmentEvent.LOST, MissingFragment(number, reason, may_improve))
 
-    def _hold(self, slot: _Slot, event: FragmentEvent, delivery: Delivery) -> None:
+    def _hold(self, slot: _Slot, event: FragmentEvent, delivery: FetchedFragment) -> None:
         slot.change(event)
         if slot.part is not None:
             self._drop_part(slot)
@@ -590,5 +590,5 @@ def _part_bytes(slot: _Slot) -> int:
     return 0 if slot.part is None else len(slot.part.fragment.document)
 
 
-def _size_bytes(delivery: Delivery) -> int:
+def _size_bytes(delivery: FetchedFragment) -> int:
     return 0 if isinstance(delivery, MissingFragment) else len(delivery.media.fragment.document)

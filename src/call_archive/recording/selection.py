@@ -50,7 +50,7 @@ def fragments_in_range(
         return inside
     ending = Ending(job.end_bound_ms, furthest)
     fitting = FragmentListing(ending.fit(inside))
-    fitting.doubtful_from = ending.doubtful_from
+    fitting.uncertain_from = ending.uncertain_from
     return fitting
 
 

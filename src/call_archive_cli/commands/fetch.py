@@ -81,7 +81,7 @@ def fetch(
     if contact is not None and stream is None:
         if start is not None or stop is not None:
             raise CommandError("--start and --stop need --stream", USAGE)
-        order = find_jobs(clients, contact, required(instance_arn, "--instance-arn"))
+        request = find_jobs(clients, contact, required(instance_arn, "--instance-arn"))
     else:
         wanted = StreamRange(
             stream_arn=find_stream(clients, required(stream, "CONTACT_ID or --stream")),
@@ -90,9 +90,9 @@ def fetch(
             contact_id=contact,
             instance_arn=instance_arn,
         )
-        order = find_range(clients, wanted)
-    failures: list[ArchiveError | CommandError] = [*order.refusals]
-    manifests = list(_fetch_each(clients, order, Target(output, track, overwrite), failures))
+        request = find_range(clients, wanted)
+    failures: list[ArchiveError | CommandError] = [*request.refusals]
+    manifests = list(_fetch_each(clients, request, Target(output, track, overwrite), failures))
     if as_json:
         typer.echo(json.dumps([stored.document for stored in manifests], indent=2))
     for stored in () if as_json else manifests:
@@ -116,7 +116,7 @@ class Target:
 
 def _fetch_each(
     clients: "Clients",
-    order: "ArchiveRequest",
+    request: "ArchiveRequest",
     target: Target,
     failures: list[ArchiveError | CommandError],
 ) -> Iterator["StoredManifest"]:
@@ -126,7 +126,7 @@ def _fetch_each(
     from call_archive_cli.manifests import decode_manifest
     from call_archive_cli.streams import directions_of
 
-    for job in order.jobs:
+    for job in request.jobs:
         try:
             with messages.status(f"fetching contact {job.contact_id}"):
                 archive = fetch_job(

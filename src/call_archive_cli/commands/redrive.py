@@ -12,7 +12,7 @@ from call_archive_cli.options import AsJson, QueueUrl
 from call_archive_cli.session import session_of
 
 if TYPE_CHECKING:
-    from call_archive_cli.queues import Batches, FailedJob, FailedJobs
+    from call_archive_cli.failed_jobs import Batches, FailedJob, FailedJobs
 
 LISTED_REASONS: Final = 20
 
@@ -45,7 +45,7 @@ def redrive(
       call-archive --stack call-archive redrive --code KVS_4502
     """
     from call_archive_cli.console import with_progress
-    from call_archive_cli.queues import FailedJobs
+    from call_archive_cli.failed_jobs import FailedJobs
 
     session = session_of(context)
     failed_url = session.output("FailedJobsQueueUrl", failed_queue_url, "--failed-queue-url")

@@ -269,7 +269,7 @@ def raw_service(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         (b"", ConnectionError),
         (b"SSH-2.0-OpenSSH\r\n\r\n", PutMediaError),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", PutMediaError),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"", ConnectionError),
+        (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"', ConnectionError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwhat", PutMediaError),
         (b"HTTP/1.1 200 OK\r\n\r\n", PutMediaError),
         (b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nlate", PutMediaError),

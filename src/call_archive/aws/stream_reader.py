@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
 
     from call_archive.aws.endpoints import DataEndpoints
-    from call_archive.recording.listing import Delivery
+    from call_archive.recording.listing import FetchedFragment
 
 _RANGE_REFUSED = Refusal(Service.KVS, "InvalidArgumentException")
 _FAILED_CALL = failures()
@@ -97,7 +97,7 @@ class StreamReader:
                 raise
             return untimed  # all of the range is outside the stream's retention
 
-    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[Delivery]:
+    def fetch(self, listed: Iterable[ListedFragment]) -> Generator[FetchedFragment]:
         """Yields each listed fragment once, in order, received or missing.
 
         Raises:

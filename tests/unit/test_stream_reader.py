@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
 from call_archive.aws.endpoints import DataEndpoints
-from call_archive.aws.kvs import StreamReader
+from call_archive.aws.stream_reader import StreamReader
 from call_archive.errors import StreamFaultError
 from call_archive.recording.listing import ListedFragment
 from call_archive.recording.retrieval import Broken, Refused
