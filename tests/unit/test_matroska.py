@@ -216,9 +216,22 @@ def test_no_tags_at_all() -> None:
     assert media.contact_ids == set()
 
 
-def test_elements_of_a_later_matroska_among_the_tags_hide_nothing() -> None:
-    stranger = encode_element(UNREGISTERED_ID, b"?")
-    contact_id = simple_tag(b"ContactId", b"c-1")
+TARGETS_ID = b"\x63\xc0"
+TAG_LANGUAGE_ID = b"\x44\x7a"
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        encode_element(UNREGISTERED_ID, b"?"),
+        encode_element(TARGETS_ID, encode_element(b"\x63\xc5", b"\x01")),
+        encode_element(TAG_LANGUAGE_ID, b"und"),
+    ],
+    ids=["unregistered", "targets", "language"],
+)
+def test_other_elements_among_the_tags_hide_nothing(stranger: bytes) -> None:
+    name, text = encode_element(TAG_NAME_ID, b"ContactId"), encode_element(TAG_STRING_ID, b"c-1")
+    contact_id = encode_element(SIMPLE_TAG_ID, name + stranger + text)
     tag = encode_element(TAG_ID, stranger + contact_id)
     assert decode_fragment(document(encode_element(TAGS_ID, stranger + tag))).contact_ids == {"c-1"}
 
@@ -273,8 +286,18 @@ def test_error_documents_of_both_families(body: bytes, code: str) -> None:
         encode_element(TAG_ID, simple_tag(b"ContactId", b"\xff\xfe")),
         encode_element(TAG_ID, b"\x00\x00"),
         encode_element(TAG_ID, b"".join(simple_tag(b"%d" % n, b"") for n in range(1100))),
+        TAG_ID + UNKNOWN_SIZE_8 + simple_tag(b"ContactId", b"c-1"),
+        encode_element(TAG_ID, SIMPLE_TAG_ID + b"\xff" + encode_element(TAG_NAME_ID, b"A")),
     ],
-    ids=["tag_too_large", "simple_tag_too_large", "not_utf_8", "zeros", "a_thousand_tags"],
+    ids=[
+        "tag_too_large",
+        "simple_tag_too_large",
+        "not_utf_8",
+        "zeros",
+        "a_thousand_tags",
+        "tag_of_unknown_size",
+        "simple_tag_of_unknown_size",
+    ],
 )
 def test_malformed_tags_are_refused(content: bytes) -> None:
     with pytest.raises(MediaError):

@@ -16,7 +16,6 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import repeat
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import ebmlite
@@ -35,7 +34,31 @@ from call_archive.media.fragments import Element, ElementId, Fragment
 from call_archive.media.pcm import SAMPLE_BYTES, SAMPLE_NS, Direction
 from call_archive.reasons import Code
 
-_SCHEMA = ebmlite.loadSchema("matroska.xml")
+_SCHEMA = ebmlite.parseSchema(
+    """<Schema>
+    <MasterElement name="Info" id="0x1549A966">
+      <UIntegerElement name="TimecodeScale" id="0x2AD7B1"/>
+    </MasterElement>
+    <MasterElement name="Tracks" id="0x1654AE6B">
+      <MasterElement name="TrackEntry" id="0xAE">
+        <UIntegerElement name="TrackNumber" id="0xD7"/>
+        <UnicodeElement name="Name" id="0x536E"/>
+      </MasterElement>
+    </MasterElement>
+    <MasterElement name="Tags" id="0x1254C367">
+      <MasterElement name="Tag" id="0x7373">
+        <MasterElement name="SimpleTag" id="0x67C8">
+          <UnicodeElement name="TagName" id="0x45A3"/>
+          <UnicodeElement name="TagString" id="0x4487"/>
+        </MasterElement>
+      </MasterElement>
+    </MasterElement>
+    </Schema>""",
+    name="call-archive",
+)
+"""The elements that are read, from ebmlite's matroska.xml: loading all of that takes longer than
+any other import here. ebmlite passes over what the schema does not name.
+"""
 _DEFAULT_TIMESTAMP_SCALE_NS = 1_000_000
 _BLOCK_HEAD_BYTES = 4
 """Track number (one byte, with its marker), signed 16-bit timestamp, flags."""
@@ -146,8 +169,19 @@ def place_spans(fragment: Fragment) -> Iterator[PlacedSpan]:
                 else _block_of(fragment, element, grouped)
             )
             for direction, from_ns, to_ns, frames in _plan_row(fragment, row, directions, scale_ns):
-                read_frames = itemgetter(*frames, slice(0, 0))
-                yield PlacedSpan(direction, timestamp, scale_ns, from_ns, to_ns, read_frames)
+                yield PlacedSpan(
+                    direction, timestamp, scale_ns, from_ns, to_ns, _build_frames_reader(frames)
+                )
+
+
+def _build_frames_reader(frames: list[slice]) -> Callable[[bytes], tuple[bytes, ...]]:
+    """Takes all frames out of a document at once, in less time than one slice after the other."""
+    position = 0
+    layout = ["<"]
+    for frame in frames:
+        layout.append(f"{frame.start - position}x{frame.stop - frame.start}s")
+        position = frame.stop
+    return struct.Struct("".join(layout)).unpack_from
 
 
 def _timestamp_place(element: Element) -> slice:
@@ -387,13 +421,26 @@ def _read_children(
                 f"its BlockGroups have over {MAX_FRAGMENT_ELEMENTS} elements",
             )
         element_id: int = child.id
+        is_master = isinstance(child, ebmlite.core.MasterElement)
+        if is_master and _has_unknown_size(child):
+            # RFC 9559 allows it for Segment and Cluster only.
+            raise MediaError(Code.MALFORMED_ELEMENT, f"a {child.name} of unknown size")
         start, child_end = child.payloadOffset, child.payloadOffset + child.size
         if child_end > end:
             raise MediaError(Code.MALFORMED_ELEMENT, "an element is larger than its parent")
-        is_master = isinstance(child, ebmlite.core.MasterElement)
         children = _read_children(child, child_end, depth + 1, allowance) if is_master else ()
         value = child.value if child.name in _READ_VALUES else None
         elements.append(
             SmallElement(element_id, str(child.name), start, child_end, value, children)
         )
     return tuple(elements)
+
+
+def _has_unknown_size(master: Any) -> bool:  # noqa: ANN401 - ebmlite has no types
+    """Whether every bit of its data size is 1; ebmlite would look for its end by the schema."""
+    head_bytes = master.payloadOffset - master.offset
+    master.stream.seek(master.offset)
+    head: bytes = master.stream.read(head_bytes)
+    size_bytes: int = head_bytes - (master.id.bit_length() + 7) // 8
+    size = int.from_bytes(head[-size_bytes:])
+    return size == (1 << (7 * size_bytes + 1)) - 1

@@ -177,7 +177,9 @@ class ContactSelection:
 
     def _end_wait(self) -> list[MediaFragment]:
         """Returns the waiting fragments; from now on nothing is missing before those that wait."""
-        waiting, self._waiting = self._waiting, _Waiting()
+        waiting = self._waiting
+        if waiting.fragments or waiting.is_broken:
+            self._waiting = _Waiting()
         return waiting.fragments
 
     def _accept(self, fragment: MediaFragment) -> MediaFragment:

@@ -9,7 +9,7 @@ both tracks move together. Every gap and cut is recorded. `clock` decides which 
 
 from collections.abc import Iterable, Sequence
 from heapq import merge
-from itertools import repeat
+from itertools import chain
 from typing import NamedTuple
 
 from call_archive.errors import MediaError
@@ -91,7 +91,7 @@ class Timeline:
     @property
     def samples(self) -> int:
         """Samples of the longest track so far."""
-        return max(track.samples for track in self._tracks.values())
+        return max([track.samples for track in self._tracks.values()])
 
     def place(
         self, audio: FragmentAudio, server_timestamp_ms: int | None
@@ -111,10 +111,12 @@ class Timeline:
         pieces: dict[Direction, list[Piece]] = {direction: [] for direction in self._tracks}
         for direction, span in _in_order(audio, pieces):
             pieces[direction] += self._place_span(audio, direction, span)
-        self._clock.end_fragment(audio, self.samples)
+        longest = self.samples
+        self._clock.end_fragment(audio, longest)
         if len(self._tracks) > 1:
             self._level(pieces)
-        if self.samples > _MAX_SAMPLES:
+            longest = self.samples
+        if longest > _MAX_SAMPLES:
             raise MediaError(
                 Code.RECORDING_TOO_LONG,
                 f"its timestamps span more than {MAX_CALL_MS} ms, longer than a contact can last",
@@ -212,8 +214,18 @@ def _in_order(
     audio: FragmentAudio, wanted: Iterable[Direction]
 ) -> Iterable[tuple[Direction, Span]]:
     """The spans of both tracks by time; those of one track stay in the document's order."""
-    columns = [zip(repeat(direction), audio.spans.get(direction, ())) for direction in wanted]
-    return columns[0] if len(columns) == 1 else merge(*columns, key=lambda item: item[1].start_ns)
+    columns = [
+        [(direction, span) for span in audio.spans.get(direction, ())] for direction in wanted
+    ]
+    if len(columns) == 1:
+        return columns[0]
+    if all(len(column) == 1 for column in columns):  # as in almost every fragment
+        return sorted(chain.from_iterable(columns), key=_start_of)
+    return merge(*columns, key=_start_of)
+
+
+def _start_of(item: tuple[Direction, Span]) -> int:
+    return item[1].start_ns
 
 
 def _is_of_the_day(time_ns: int) -> bool:

@@ -41,13 +41,15 @@ class Track:
 
     def add(self, piece: Piece) -> None:
         """Appends PCM or silence."""
-        self.samples += count_samples(piece)
-        if isinstance(piece, Silence):
-            piece = Silence(min(piece.samples, _RECENT_SAMPLES))
+        samples = count_samples(piece)
+        self.samples += samples
+        if samples > _RECENT_SAMPLES and isinstance(piece, Silence):
+            piece, samples = Silence(_RECENT_SAMPLES), _RECENT_SAMPLES
         self._recent.append(piece)
-        self._recent_samples += count_samples(piece)
-        while self._recent_samples - count_samples(self._recent[0]) > _RECENT_SAMPLES:
-            self._recent_samples -= count_samples(self._recent.popleft())
+        self._recent_samples += samples
+        while self._recent_samples > _RECENT_SAMPLES + (oldest := count_samples(self._recent[0])):
+            self._recent_samples -= oldest
+            self._recent.popleft()
 
     def count_repeated(
         self, first: int, pcm: bytes, *, slack: int = 0, silence_counts: bool = True
