@@ -23,6 +23,7 @@ type Api = Literal[
     "CreateStream",
     "DeleteStream",
     "ListStreams",
+    "GetServiceQuota",
     "TagStream",
     "ListTagsForStream",
     "PutMedia",
@@ -188,6 +189,7 @@ class Behaviour:
         get_media_calls_per_s: GetMedia calls of a stream.
         describe_contact_calls_per_s: DescribeContact calls of the account.
         search_contacts_calls_per_s: SearchContacts calls of the account.
+        streams: the account's quota of streams, as Service Quotas gives it; None: it gives none.
         creating_ms, deleting_ms: a stream is CREATING and DELETING for so long.
         persist_delay_ms: PERSISTED comes so long after RECEIVED.
         put_media_idle_s: a PutMedia session ends after so long without a byte.
@@ -231,6 +233,7 @@ class Behaviour:
     get_media_calls_per_s: int | None = 5
     describe_contact_calls_per_s: int | None = 10
     search_contacts_calls_per_s: float | None = 0.5
+    streams: int | None = 10_000
     creating_ms: int = 1500
     deleting_ms: int = 1500
     persist_delay_ms: int = 100

@@ -24,7 +24,7 @@ STREAM_ACTIONS: Final = {
     "/tagStream": "TagStream",
     "/putMedia": "PutMedia",
 }
-SERVICES: Final = frozenset(("cloudformation", "lambda", "logs", "events", "kms"))
+SERVICES: Final = frozenset(("cloudformation", "lambda", "logs", "events", "kms", "servicequotas"))
 _FUNCTION: Final = re.compile(r"/\d{4}-\d\d-\d\d/functions/([^/]+)(/[a-z]*)?")
 _FUNCTION_ACTIONS: Final = {
     "": "GetFunction",
@@ -53,6 +53,9 @@ def permissions_of(
         yield _of_function(arn, unquote(environ["PATH_INFO"]))
     else:
         action = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
+        if service == "servicequotas":
+            yield f"{service}:{action}", "*", {}
+            return
         field, form_of_name = _NAMED.get(action, ("", "{}"))
         named = str(json.loads(body).get(field, "")).rpartition("key/")[2]
         yield f"{service}:{action}", f"{arn}:{form_of_name.format(named)}", {}

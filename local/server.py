@@ -54,6 +54,7 @@ type Invocation = Callable[[Any], Any]
 
 _ENDPOINT: Final = "local.endpoint"
 _ENDPOINT_PATH: Final = re.compile(r"/endpoint/(\d+)(/.*)")
+_QUOTA_TARGET: Final = "ServiceQuotasV20190624.GetServiceQuota"
 _INVOCATION_PATH: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _TEST_CASE_PATHS: Final = ("/test-cases", "/contact-flows", "/tags/arn")
 _SHUTDOWN_POLL_S: Final = 0.02
@@ -120,6 +121,7 @@ class LocalApplication:
             ("POST", "/listStreams"): ("ListStreams", _json_api(kvs.streams.list)),
             ("POST", "/tagStream"): ("TagStream", _json_api(kvs.streams.tag)),
             ("POST", "/listTagsForStream"): ("ListTagsForStream", _json_api(kvs.streams.list_tags)),
+            ("POST", _QUOTA_TARGET): ("GetServiceQuota", self._get_service_quota),
             ("POST", "/search-contacts"): ("SearchContacts", self._search_contacts),
             ("PUT", "/_local/behaviour"): ("", self._put_behaviour),
             ("PUT", "/_local/moto-faults"): ("", self._put_moto_faults),
@@ -206,7 +208,7 @@ class LocalApplication:
 
     def _route(self, environ: Environ) -> tuple[str, Handler | None]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        known = self._routes.get((method, path))
+        known = self._routes.get((method, environ.get("HTTP_X_AMZ_TARGET") or path))
         if known is not None:
             return known
         invoked = _INVOCATION_PATH.fullmatch(path)
@@ -293,6 +295,15 @@ class LocalApplication:
         response = _media_response(session)
         response.content_type = "application/json"
         return response
+
+    def _get_service_quota(self, request: Request) -> Response:
+        try:
+            return _json_response(self._kvs.streams.get_quota(_body(request)))
+        except ServiceError as error:
+            response = _error_response(error)
+            # Service Quotas' protocol has the type in the body.
+            response.set_data(json.dumps({"__type": error.error_type, "message": error.message}))
+            return response
 
     def _describe_contact(self, request: Request) -> Response:
         instance_id, _, contact_id = request.path.removeprefix("/contacts/").partition("/")

@@ -25,6 +25,7 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,256}")
 _MAX_HOURS: Final = 87_600
 _MAX_TAGS: Final = 50
 _MAX_PAGE: Final = 10_000
+_QUOTA_CODE: Final = "L-F06528A6"
 
 
 class Streams:
@@ -127,6 +128,23 @@ class Streams:
             stream.gone_from_ms = now_ms + self.faults.behaviour.deleting_ms
             self.changed.notify_all()
         return {}
+
+    def get_quota(self, request: Mapping[str, Any]) -> Json:
+        """GetServiceQuota of Service Quotas, which of all quotas knows the number of streams."""
+        self.faults.refuse("GetServiceQuota")
+        value, asked = self.faults.behaviour.streams, (request["ServiceCode"], request["QuotaCode"])
+        if value is None or asked != ("kinesisvideo", _QUOTA_CODE):
+            raise ServiceError(400, "NoSuchResourceException", "The quota is not found.")
+        return {
+            "Quota": {
+                "ServiceCode": "kinesisvideo",
+                "QuotaCode": _QUOTA_CODE,
+                "QuotaName": "Number of video streams",
+                "Value": float(value),
+                "Adjustable": True,
+                "GlobalQuota": False,
+            }
+        }
 
     def list(self, request: Mapping[str, Any]) -> Json:
         """ListStreams, by a prefix of the name if that is asked for."""

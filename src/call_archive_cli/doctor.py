@@ -12,7 +12,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from call_archive.fields import instance_id_of
 from call_archive_cli.errors import is_about_credentials
@@ -45,8 +45,11 @@ NOT_OF_A_CALL: Final = frozenset(("alarms", "existing streams", "object lock", "
 """Checks of parts that a call does not pass through."""
 
 _SERVER_ERROR: Final = 500
-STREAMS_QUOTA: Final = 10_000
+DEFAULT_STREAMS: Final = 10_000
 """Streams of an account in a region (Kinesis Video Streams quotas, the default)."""
+
+STREAMS_QUOTA: Final = ("kinesisvideo", "L-F06528A6")
+"""Service and code of the quota "Number of video streams" (Service Quotas)."""
 
 _CLOSE_TO_QUOTA: Final = 0.8
 _RESTORE: Final = (
@@ -230,7 +233,7 @@ def _check_streams(setup: Setup) -> Iterator[Finding]:
         if key and "alias/aws/" not in key and not _is_key(setup.parameters, key):
             other_key.append(name)
     yield from _judge_streams(short, other_key)
-    yield _judge_quota(total)
+    yield _judge_quota(total, *_read_quota(setup))
 
 
 def _is_key(parameters: Mapping[str, str], key: str) -> bool:
@@ -260,14 +263,37 @@ def _judge_streams(short: list[str], other_key: list[str]) -> Iterator[Finding]:
         yield Finding(subject, Verdict.GOOD, "retention and key are right")
 
 
-def _judge_quota(total: int) -> Finding:
+def _read_quota(setup: Setup) -> tuple[int, str]:
+    """How many streams the account may have in the region, and how that is known.
+
+    Raises:
+        ClientError: the credentials are wrong.
+    """
+    service, code = STREAMS_QUOTA
+    try:
+        answer = setup.client("service-quotas").get_service_quota(
+            ServiceCode=service, QuotaCode=code
+        )
+        return int(answer["Quota"]["Value"]), "the account's quota"
+    except ClientError as error:
+        if is_about_credentials(error):
+            raise
+        refused = error.response["Error"].get("Code", "")
+        why = f"Service Quotas answered {refused}"
+        if refused in FORBIDDEN:
+            why = "your credentials do not allow servicequotas:GetServiceQuota"
+    except BotoCoreError:
+        why = "Service Quotas cannot be reached from here"
+    return DEFAULT_STREAMS, f"AWS's default, because {why}; the account's own may differ"
+
+
+def _judge_quota(total: int, quota: int, source: str) -> Finding:
     subject = "stream quota"
     text = (
-        f"{count(total, 'stream')} in this account and region; the default quota is "
-        f"{STREAMS_QUOTA:,}. Connect needs more streams than there are concurrent calls, of all "
-        "its instances together"
+        f"{count(total, 'stream')} of {quota:,} in this account and region ({source}). Connect "
+        "needs more streams than there are concurrent calls, of all its instances together"
     )
-    if total >= STREAMS_QUOTA * _CLOSE_TO_QUOTA:
+    if total >= quota * _CLOSE_TO_QUOTA:
         advice = "request an increase in time: Service Quotas, Amazon Kinesis Video Streams"
         return Finding(subject, Verdict.DOUBTFUL, text, advice)
     return Finding(subject, Verdict.GOOD, text)

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from call_archive_cli.doctor import _lets_in, judge_function
+from call_archive_cli.clients import Clients
+from call_archive_cli.doctor import (
+    DEFAULT_STREAMS,
+    Setup,
+    _lets_in,
+    _read_quota,
+    judge_function,
+)
 from local.behaviour import CallFault
 from local.demo_call import INSTANCE_ARN
 from local.server import LocalAws
@@ -442,3 +449,37 @@ def test_stack_tells_bucket_prefix_and_queues(run: Run, stack: Stack, s3: Any) -
     assert "1 job would go back" in run("redrive", "--dry-run", "--stack", NAME).stdout
     given = run("--stack", NAME, "list", "--day", "2026-01-01", "--prefix", "none/")
     assert "0 recordings" in given.stdout
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict", "expected"),
+    [
+        ({"streams": 10}, "good", "1 stream of 10 in this account and region (the account's quota"),
+        ({"streams": 1}, "doubtful", "1 stream of 1 in this account and region"),
+        ({"streams": None}, "good", "Service Quotas answered NoSuchResourceException"),
+        (
+            {"call_faults": (CallFault("GetServiceQuota", "AccessDeniedException", 400, "no"),)},
+            "good",
+            "(AWS's default, because your credentials do not allow servicequotas:GetServiceQuota;",
+        ),
+    ],
+)
+def test_the_streams_are_compared_with_the_accounts_quota(
+    run: Run, stack: Stack, behaviour: dict[str, Any], verdict: str, expected: str
+) -> None:
+    stack.aws.kvs.streams.create({"StreamName": "one", "DataRetentionInHours": 24})
+    stack.aws.behaviour = replace(stack.aws.behaviour, **behaviour)
+    found = findings(run)[1]["stream quota"]
+    assert found["verdict"] == verdict
+    assert expected in found["text"]
+
+
+def test_a_quota_that_cannot_be_reached_is_aws_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a VPC without an endpoint for Service Quotas."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    setup = Setup(Clients(region="eu-west-2"), {}, {}, "")
+    quota, source = _read_quota(setup)
+    assert quota == DEFAULT_STREAMS
+    assert "Service Quotas cannot be reached from here" in source

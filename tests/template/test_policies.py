@@ -179,6 +179,12 @@ INDEPENDENT = {
         "s3:GetBucketAcl",
         "s3:GetBucketLocation",
     },
+    # The other services' quotas.
+    "servicequotas:GetServiceQuota": {
+        action
+        for action in dependent_actions("servicequotas:GetServiceQuota")
+        if not action.startswith("kinesisvideo:")
+    },
     "kms:CreateKey": {"iam:CreateServiceLinkedRole"},  # keys of several regions
     # Lake Formation's, if it governs the table.
     "athena:StartQueryExecution": {"lakeformation:GetDataAccess"},
