@@ -145,6 +145,10 @@ class CallArchive:
     prefix: str
     sleep: Callable[[float], None] = time.sleep
 
+    def describe(self) -> str:
+        """The bucket, and the prefix if there is one, in words."""
+        return f"bucket {self.bucket}{f', prefix {self.prefix}' if self.prefix else ''}"
+
     def choose(self, wanted: Wanted) -> Sequence[date]:
         """The days to look at; for everything, those that hold a manifest or a recording.
 

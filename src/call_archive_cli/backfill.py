@@ -62,6 +62,13 @@ class Pace:
             self.sleep(self._next - now)
         self._next = max(now, self._next) + things / self.per_s
 
+    def rest(self) -> None:
+        """Lets a full interval pass after an operation that has ended now.
+
+        AWS counts from the attempt that it accepted, which is the last one if it refused some.
+        """
+        self._next = max(self._next, self.clock() + 1 / self.per_s)
+
 
 @dataclass(slots=True)
 class Window:
@@ -99,6 +106,7 @@ class Window:
         while True:
             self.pace.wait()
             answer = client.search_contacts(**request)
+            self.pace.rest()
             self.total = answer.get("TotalCount", self.total)
             for entry in answer.get("Contacts", []):
                 if "DisconnectTimestamp" in entry:
@@ -151,12 +159,14 @@ class Backfill:
         archived: with a recording in the archive.
         queued_before: by an earlier run.
         queued: now; with a dry run, what would be.
+        is_cut_short: the run ended before it had searched everything.
     """
 
     found: int = 0
     archived: int = 0
     queued_before: int = 0
     queued: int = 0
+    is_cut_short: bool = False
     _seen: set[str] = field(default_factory=set)
 
     def choose(

@@ -20,7 +20,7 @@ from call_archive_cli.exits import USAGE, CommandError
 from call_archive_cli.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from call_archive_cli.clients import Clients
     from call_archive_cli.session import Session
@@ -472,7 +472,8 @@ def _check_failed_jobs(setup: Setup) -> Iterator[Finding]:
             "failed jobs",
             Verdict.WRONG,
             f"{count(failed, 'job')} failed for good",
-            "call-archive redrive --dry-run shows why",
+            "call-archive redrive --dry-run, with the same --stack, shows why; docs/runbook.md, "
+            "Codes, says what to do",
         )
     else:
         yield Finding("failed jobs", Verdict.GOOD, "none")
@@ -556,8 +557,19 @@ def _check_event_source(setup: Setup) -> Iterator[Finding]:
             subject,
             Verdict.WRONG,
             f"ArchiveFunction takes no jobs ({', '.join(sorted(states)) or 'no mapping'})",
-            "enable it: Lambda console, ArchiveFunction, Configuration, Triggers",
+            _enable(mappings),
         )
+
+
+def _enable(mappings: Sequence[Mapping[str, Any]]) -> str:
+    """How to let the function take jobs again."""
+    if not mappings:
+        return _RESTORE
+    return "; ".join(
+        f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled"
+        for mapping in mappings
+        if mapping["State"] != "Enabled"
+    )
 
 
 def _check_contact_events(setup: Setup) -> Iterator[Finding]:

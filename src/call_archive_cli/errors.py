@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 LOG_IN: Final = "log in (aws sso login), or choose a profile with --profile"
 _NOT_ALLOWED: Final = "your credentials do not allow it"
+_TOO_FAST: Final = (
+    "AWS limits these requests, also after retries: run the command again in a minute"
+)
 _WHAT_TO_DO: Final = {
     "AccessDenied": _NOT_ALLOWED,
     "AccessDeniedException": _NOT_ALLOWED,
@@ -26,6 +29,12 @@ _WHAT_TO_DO: Final = {
     "ResourceNotFoundException": "it does not exist: check the name and the region",
     "InvalidArgumentException": "outside the stream's retention, or the retention is 0",
     "NoDataRetentionException": "set 24 h under Data storage, Live media streaming",
+    "ClientLimitExceededException": _TOO_FAST,
+    "RequestLimitExceeded": _TOO_FAST,
+    "SlowDown": _TOO_FAST,
+    "Throttling": _TOO_FAST,
+    "ThrottlingException": _TOO_FAST,
+    "TooManyRequestsException": _TOO_FAST,
     "AWS.SimpleQueueService.NonExistentQueue": "check the queue's URL and the region",
     "QueueDoesNotExist": "check the queue's URL and the region",
 }
@@ -104,7 +113,7 @@ _DESCRIPTIONS: Final[tuple[tuple[Any, Callable[[Any], str]], ...]] = (
     (aws.NoRegionError, lambda _: "no AWS region: give --region, or set AWS_DEFAULT_REGION"),
     (aws.ProfileNotFound, lambda error: f"{error}: see ~/.aws/config"),
     (aws.EndpointConnectionError, lambda error: f"{error}: check the region and the network"),
-    (FileNotFoundError, lambda error: f"{error.filename}: there is no such file"),
+    (FileNotFoundError, lambda error: f"{error.filename}: there is no such file or folder"),
     (
         OSError,
         lambda error: f"{error.filename}: {error.strerror}" if error.filename else str(error),

@@ -84,6 +84,28 @@ def with_failures_as_lines[**P](command: Callable[P, None]) -> Callable[P, None]
     return run
 
 
+def confirm(question: str, otherwise: str) -> None:
+    """Asks a person to confirm with y.
+
+    Args:
+        question: on stderr.
+        otherwise: what has not happened, if the answer is another one.
+
+    Raises:
+        CommandError: the answer is another one, or there is no terminal to ask.
+        KeyboardInterrupt: Ctrl-C, which Click turns into the same exception as the end of input.
+    """
+    try:
+        is_confirmed = typer.confirm(question, err=True)
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from abort
+        typer.echo(err=True)
+        is_confirmed = False
+    if not is_confirmed:
+        raise CommandError(f"{otherwise}: answer y, or give --yes", USAGE)
+
+
 def drop_output() -> None:
     """Discards buffered output: standard output is closed."""
     # In a test runner standard output is not a file.

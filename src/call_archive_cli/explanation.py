@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 MOST_LINES: Final = 40
 MOST_MESSAGES: Final = 1_000
+RUNS_WITHIN: Final = timedelta(minutes=15)
+"""Nearly every call is archived so soon after its end; a run that waits for fragments is later."""
+
 HIDE_S: Final = 30
 """How long a failed job that is looked at is hidden from others; explaining moves nothing."""
 
@@ -59,6 +62,8 @@ class Known:
 
     Attributes:
         connect: "known", "unknown" to Connect, or "" if it was not asked or did not answer.
+        ended_at: None if the contact has not ended, or Connect does not say.
+        command: the command line's beginning, as it has to be typed.
         unread: sources that did not answer.
     """
 
@@ -70,6 +75,8 @@ class Known:
     versions: int = 0
     is_erased: bool = False
     is_held: bool = False
+    ended_at: datetime | None = None
+    command: str = "call-archive"
     unread: list[str] = field(default_factory=list)
 
     @property
@@ -96,6 +103,8 @@ class Explainer:
     def explain(self, contact_id: str) -> tuple[Known, list[tuple[str, list[str]]]]:
         """What is known, and the same in words: a heading and its lines for each source."""
         known = Known(contact_id)
+        if self.deployment is not None:
+            known.command += f" --stack {self.deployment.stack}"
         archived = self._told(known, "archive", self._archive)
         parts = [
             ("Amazon Connect", self._told(known, "Amazon Connect", self._connect)),
@@ -135,6 +144,7 @@ class Explainer:
             yield f"this instance has no such contact, or no longer has it ({arn})"
             return
         known.connect = "known"
+        known.ended_at = contact.get("DisconnectTimestamp")
         yield (
             f"{contact.get('Channel', 'contact')}, {_time(contact.get('InitiationTimestamp'))} to "
             f"{_time(contact.get('DisconnectTimestamp')) or 'now: it has not ended'}"
@@ -272,15 +282,15 @@ def advise(known: Known, now: datetime) -> Iterator[str]:
     """What to do, most urgent first; pure."""
     if known.is_erased:
         yield (
-            f"Run `call-archive erase {known.contact_id}` again: something of it is there."
+            f"Run `{known.command} erase {known.contact_id}` again: something of it is there."
             if known.versions
             else "Nothing: the contact is erased, and no run archives it again."
         )
         return
     steps = [*_advise_missing(known, now), *_advise_incomplete(known, now)]
     steps += (
-        f"A job failed with {code}: do what the runbook says of it, then "
-        f"`call-archive redrive --code {code}`."
+        f"A job failed with {code}: do what docs/runbook.md says under Codes, then "
+        f"`{known.command} redrive --code {code}`."
         for code in sorted({job.code for job in known.failed})
     )
     if known.connect == "unknown" and not known.calls:
@@ -291,7 +301,10 @@ def advise(known: Known, now: datetime) -> Iterator[str]:
             "speaks, and wait a few minutes if the call has just ended."
         )
     if known.is_held:
-        steps.append("It is held: nothing of it can be deleted before `call-archive release`.")
+        steps.append(
+            "It is held: nothing of it can be deleted before "
+            f"`{known.command} release {known.contact_id}`."
+        )
     if known.unread:
         steps.append(f"Not looked at: {', '.join(dict.fromkeys(known.unread))}.")
     yield from steps or ["Nothing: everything that is known of it is archived and complete."]
@@ -305,9 +318,8 @@ def _advise_missing(known: Known, now: datetime) -> Iterator[str]:
             )
         else:
             yield (
-                f"Fragment {stretch.start}: not archived{_deadline(stretch, now)}. A run may still "
-                "be on its way; 15 minutes after the call's end, `call-archive backfill` queues it "
-                "again."
+                f"Fragment {stretch.start}: not archived{_deadline(stretch, now)}. "
+                f"{_queue_again(known, stretch, now)}"
             )
 
 
@@ -324,9 +336,23 @@ def _advise_incomplete(known: Known, now: datetime) -> Iterator[str]:
             yield f"Fragment {start}: incomplete, and no later run is known to do better."
         else:
             yield (
-                f"Fragment {start}: incomplete{_deadline(stretch, now)}; a failed job that is "
-                "redriven, or `call-archive backfill`, may complete it."
+                f"Fragment {start}: incomplete{_deadline(stretch, now)}; to redrive its failed job "
+                "may complete it, and so may a message by hand (docs/runbook.md, Archive a call by "
+                "hand)."
             )
+
+
+def _queue_again(known: Known, stretch: Stretch, now: datetime) -> str:
+    """How to archive what is not archived, if no run does it."""
+    if known.failed:
+        return "Its job failed: see below."
+    day = (known.ended_at or stretch.started_at or now).astimezone(UTC).date()
+    after = day + timedelta(days=1)
+    until = f" --to {after}" if after <= now.astimezone(UTC).date() else ""
+    how = f"`{known.command} backfill --from {day}{until}` queues it again"
+    if known.ended_at is None or known.ended_at + RUNS_WITHIN > now:
+        return f"A run may still be on its way; 15 minutes after the call's end, {how}."
+    return f"The call ended more than 15 minutes ago: run `{known.command} doctor`; then {how}."
 
 
 def _deadline(stretch: Stretch, now: datetime) -> str:
@@ -352,8 +378,8 @@ def _call_lines(call: ArchivedCall) -> Iterator[str]:
     )
     stops = sorted(manifest.known.stops) if manifest.known else []
     yield (
-        f"  told by {manifest.trigger}, archived {format_utc(manifest.archived_at_ms)}; "
-        f"stops that were told: {', '.join(map(str, stops)) or 'none'}"
+        f"  trigger {manifest.trigger}, archived {format_utc(manifest.archived_at_ms)}; "
+        f"stop fragments named: {', '.join(map(str, stops)) or 'none'}"
     )
     for reason in manifest.reasons:
         yield f"  {reason}"

@@ -126,7 +126,7 @@ InstanceArn = Annotated[
         metavar="ARN",
         envvar="CONNECT_INSTANCE_ARN",
         parser=parser(decode_instance_arn),
-        help="The Connect instance.",
+        help="The Connect instance. [default: of --stack]",
     ),
 ]
 ContactArgument = Annotated[

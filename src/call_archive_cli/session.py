@@ -56,6 +56,12 @@ class Session:
             raise CommandError(f"give {option}, or --stack STACK_NAME", USAGE)
         return self.deployment.output(name)
 
+    def instance_arn(self, given: str | None) -> str:
+        """The given Connect instance, or else the stack's; "" if neither names one."""
+        if given or not self.stack:
+            return given or ""
+        return self.deployment.parameters.get("ConnectInstanceArn", "")
+
     def archive(self, bucket: str | None, prefix: str | None) -> CallArchive:
         """The named archive; the stack provides what was not given.
 

@@ -89,6 +89,7 @@ def test_every_call_of_every_day_and_page_is_queued_once(
         "queuedBefore": 0,
         "queued": 130,
         "dryRun": False,
+        "complete": True,
     }
     assert queued_ids(queues) == [one.contact_id for one in calls]
 
@@ -211,8 +212,10 @@ def test_range_that_holds_no_past_call_is_refused(
 
 
 def test_what_is_needed(run: Run, aws: LocalAws) -> None:
-    assert "give --instance-arn and --from" in run("backfill").stderr
-    assert run("backfill").exit_code == 2
+    nothing = run("backfill")
+    assert (nothing.exit_code, "give --from" in nothing.stderr) == (2, True)
+    no_instance = run("backfill", "--from", "2026-01-01", *BUCKET)
+    assert (no_instance.exit_code, "give --instance-arn" in no_instance.stderr) == (2, True)
 
 
 def test_archived_by_the_function_it_says_cli(
@@ -271,6 +274,18 @@ def test_pace_does_not_make_up_for_a_pause() -> None:
     at_s = clock.now_s
     pace.wait()
     assert clock.now_s == at_s + 1
+
+
+def test_interval_is_counted_from_the_attempt_that_was_accepted() -> None:
+    """A refused search is retried inside the call: the next one waits for a whole interval."""
+    clock = Clock()
+    pace = Pace(0.5, clock, clock.sleep)
+    pace.wait()
+    clock.sleep(1.7)  # AWS accepted the second attempt.
+    pace.rest()
+    accepted_s = clock.now_s
+    pace.wait()
+    assert clock.now_s == pytest.approx(accepted_s + 2)
 
 
 def test_days_cover_the_stretch() -> None:

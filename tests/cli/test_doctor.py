@@ -233,7 +233,7 @@ def _lifecycle(**changes: Any) -> Break:
             _lifecycle(Expiration={"Days": 365}, Filter={"Prefix": "calls/holds/"}),
             "narrow the rule",
         ),
-        ("event source", "wrong", _disable_mapping, "enable it"),
+        ("event source", "wrong", _disable_mapping, "--enabled"),
         (
             "contact events",
             "doubtful",

@@ -67,7 +67,7 @@ def test_all_sources_and_what_to_do(run: Run, stack: Stack, s3: Any) -> None:
     assert later.exit_code == 1
     document = json.loads(later.stdout)
     assert document["queues"][0] == "KVS_4501: the key is disabled"
-    assert "call-archive redrive --code KVS_4501" in document["what to do"][0]
+    assert f"call-archive --stack {NAME} redrive --code KVS_4501" in document["what to do"][0]
 
 
 def test_a_source_that_refuses_is_told(run: Run, archive: Archive, aws: LocalAws) -> None:
@@ -86,6 +86,20 @@ def test_a_source_that_refuses_is_told(run: Run, archive: Archive, aws: LocalAws
     ("known", "words"),
     [
         (Known("c", "known", [STRETCH]), "KVS keeps the audio for 3.0 h more"),
+        (Known("c", "known", [STRETCH]), "A run may still be on its way"),
+        (
+            Known("c", "known", [STRETCH], ended_at=NOW - timedelta(minutes=14)),
+            "A run may still be on its way",
+        ),
+        (
+            Known("c", "known", [STRETCH], ended_at=NOW - timedelta(minutes=16)),
+            "`call-archive backfill --from 2026-01-01` queues it again",
+        ),
+        (
+            Known("c", "known", [STRETCH], ended_at=NOW - timedelta(days=1)),
+            "`call-archive backfill --from 2025-12-31 --to 2026-01-01` queues it again",
+        ),
+        (Known("c", "known", [STRETCH], failed=[FAILED]), "Its job failed: see below."),
         (Known("c", "known", [replace(STRETCH, is_gone=True)]), "KVS does not have the audio"),
         (Known("c", "known"), "Nothing was streamed"),
         (Known("c", "unknown"), "Check the contact id"),

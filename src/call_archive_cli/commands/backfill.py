@@ -1,7 +1,7 @@
 """`backfill`: queue past calls that have no recording."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -66,9 +66,9 @@ def backfill(
 
     Examples:
 
-      call-archive backfill --instance-arn ARN --from 2026-11-22 --dry-run
+      call-archive --stack call-archive backfill --from 2026-11-22 --dry-run
 
-      call-archive backfill --instance-arn ARN --from 2026-11-22 --rate 2
+      call-archive --stack call-archive backfill --from 2026-11-22 --rate 2
     """
     from call_archive_cli.backfill import (
         Backfill,
@@ -80,8 +80,8 @@ def backfill(
     )
     from call_archive_cli.streams import moment, now_ms
 
-    if instance_arn is None or from_time is None:
-        raise CommandError("give --instance-arn and --from", USAGE)
+    if from_time is None:
+        raise CommandError("give --from, the earliest end of a call", USAGE)
     to_ms = to_time or now_ms()
     if not from_time < to_ms <= now_ms() + CLOCKS_APART_MS:
         raise CommandError(
@@ -90,20 +90,31 @@ def backfill(
             USAGE,
         )
     session = session_of(context)
+    instance_arn = session.instance_arn(instance_arn)
+    if not instance_arn:
+        raise CommandError("give --instance-arn, or --stack of a stack that has one", USAGE)
     archive = session.archive(bucket, prefix)
     target = "" if dry_run else session.output("ArchiveQueueUrl", queue_url, "--queue-url")
     _warn_of_retention(session.clients, instance_arn, from_time)
     counts, before, pace = Backfill(), QueuedBefore(state), Pace(search_rate)
-    windows = (
+    windows = [
         Window(session.clients, instance_arn, start_ms, end_ms, pace)
         for start_ms, end_ms in split_days(from_time, to_ms)
-    )
+    ]
     wanted = counts.choose(_contacts(windows, counts), cache(archive.contact_ids), before)
-    if dry_run:
-        counts.queued = sum(1 for _ in wanted)
-    else:
-        for sent in send(session.clients, wanted, instance_arn, target, before, Pace(rate)):
+    queued = (
+        (1 for _ in wanted)
+        if dry_run
+        else send(session.clients, wanted, instance_arn, target, before, Pace(rate))
+    )
+    try:
+        for sent in queued:
             counts.queued += sent
+    except BaseException:
+        counts.is_cut_short = True
+        if counts.found:
+            _print_summary(counts, dry_run=dry_run, as_json=as_json)
+        raise
     _print_summary(counts, dry_run=dry_run, as_json=as_json)
 
 
@@ -129,8 +140,8 @@ def _warn_of_retention(clients: "Clients", instance_arn: str, from_ms: int) -> N
         )
 
 
-def _contacts(windows: Iterator["Window"], counts: "Backfill") -> Iterator["PastContact"]:
-    """Yields every contact, with a progress bar for each time window."""
+def _contacts(windows: Sequence["Window"], counts: "Backfill") -> Iterator["PastContact"]:
+    """Yields every contact, with a progress bar of the days that are searched."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -139,25 +150,26 @@ def _contacts(windows: Iterator["Window"], counts: "Backfill") -> Iterator["Past
         TimeRemainingColumn,
     )
 
-    from call_archive_cli.console import RateColumn, messages
+    from call_archive_cli.console import messages
     from call_archive_cli.streams import moment
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[queued]} to queue"),
-        RateColumn(),
+        TextColumn("days searched, {task.fields[found]} calls, {task.fields[queued]} to queue"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=messages, disable=not messages.is_terminal) as progress:
+        task = progress.add_task("", total=len(windows), found="0", queued="0")
         for window in windows:
             day = moment(window.from_ms).date().isoformat()
-            task = progress.add_task(day, total=None, queued="0")
+            progress.update(task, description=day)
             for contact in window.contacts():
                 yield contact
                 queued = counts.found - counts.archived - counts.queued_before
-                progress.update(task, advance=1, total=window.total, queued=f"{queued:,}")
+                progress.update(task, found=f"{counts.found:,}", queued=f"{queued:,}")
+            progress.advance(task)
 
 
 def _print_summary(counts: "Backfill", *, dry_run: bool, as_json: bool) -> None:
@@ -168,6 +180,7 @@ def _print_summary(counts: "Backfill", *, dry_run: bool, as_json: bool) -> None:
             "queuedBefore": counts.queued_before,
             "queued": counts.queued,
             "dryRun": dry_run,
+            "complete": not counts.is_cut_short,
         }
         typer.echo(json.dumps(figures, indent=2))
         return
@@ -177,4 +190,5 @@ def _print_summary(counts: "Backfill", *, dry_run: bool, as_json: bool) -> None:
         f"{counts.found:,} voice contacts: {counts.archived:,} archived already, "
         f"{counts.queued_before:,} queued by an earlier run, {counts.queued:,} "
         f"{'would be queued' if dry_run else 'queued'}"
+        f"{', then it ended: the same command continues' if counts.is_cut_short else ''}"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError
+from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError, confirm
 from call_archive_cli.options import AsJson, Bucket, InstanceArn, Prefix, parse_contact_id
 from call_archive_cli.session import Session, session_of
 
@@ -101,7 +101,7 @@ def erase(
             FOUND_WRONG,
         )
     if not yes:
-        typer.confirm("Erase all of this for good?", abort=True, err=True)
+        confirm("Erase all of this for good?", "nothing was erased")
     receipt = Receipt(by=_principal(session), at=datetime.now(UTC), reason=reason)
     try:
         erasure.run(contact_ids, receipt, waits=not no_wait)
@@ -132,8 +132,6 @@ def build_erasure(
     from call_archive_cli.stored import S3Store
 
     archive = session.archive(bucket, prefix)
-    if not instance_arn and session.stack:
-        instance_arn = session.deployment.parameters.get("ConnectInstanceArn", "")
 
     def alone(ids: frozenset[str]) -> "Related":
         return Related(ids, ("--only: related contacts were not looked for",))
@@ -146,7 +144,7 @@ def build_erasure(
 
     return Erasure(
         S3Store(session.clients, archive.bucket, archive.prefix),
-        alone if only else RelativesOf(archive, instance_arn or ""),
+        alone if only else RelativesOf(archive, session.instance_arn(instance_arn)),
         wait_s=_run_timeout_s(session) + SPARE_S,
         sleep=sleep,
     )

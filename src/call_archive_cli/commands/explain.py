@@ -34,10 +34,8 @@ def explain(
     session = session_of(context)
     archive = session.archive(bucket, prefix)
     deployment = session.deployment if session.stack else None
-    arn = instance_arn or (
-        deployment.parameters.get("ConnectInstanceArn", "") if deployment else ""
-    )
-    known, parts = Explainer(archive, deployment, arn).explain(contact_id)
+    explainer = Explainer(archive, deployment, session.instance_arn(instance_arn))
+    known, parts = explainer.explain(contact_id)
     if as_json:
         typer.echo(json.dumps({"contactId": contact_id, **dict(parts)}, indent=2))
     else:

@@ -77,11 +77,13 @@ def fetch(
     from call_archive_cli.streams import find_stream
     from call_archive_cli.words import manifest_table
 
-    clients = session_of(context).clients
+    session = session_of(context)
+    clients = session.clients
     if contact is not None and stream is None:
         if start is not None or stop is not None:
             raise CommandError("--start and --stop need --stream", USAGE)
-        request = find_jobs(clients, contact, required(instance_arn, "--instance-arn"))
+        arn = session.instance_arn(instance_arn) or None
+        request = find_jobs(clients, contact, required(arn, "--instance-arn or --stack"))
     else:
         wanted = StreamRange(
             stream_arn=find_stream(clients, required(stream, "CONTACT_ID or --stream")),

@@ -83,8 +83,7 @@ def get(
     calls = list(archive.find(archive.entries(days, contact)))
     if not calls:
         raise CommandError(
-            f"no recording of contact {contact} {wanted.describe(days)} in bucket "
-            f"{archive.bucket}{f', prefix {archive.prefix}' if archive.prefix else ''}",
+            f"no recording of contact {contact} {wanted.describe(days)} in {archive.describe()}",
             FOUND_WRONG,
         )
     calls.sort(key=lambda call: call.entry.tail)

@@ -64,7 +64,7 @@ def join(
         print_warning(f"contact {contact_id} is erased: nothing of it is in the call")
     if not calls:
         raise CommandError(
-            f"no recording of contact {contact} in bucket {archive.bucket}", FOUND_WRONG
+            f"no recording of contact {contact} on any day of {archive.describe()}", FOUND_WRONG
         )
     document = join_calls(archive, calls, output, erased)
     _print(document, output, as_json=as_json)
@@ -82,9 +82,7 @@ def _contacts(
         return [contact], ()
     from call_archive_cli.relatives import RelativesOf
 
-    if not instance_arn and session.stack:
-        instance_arn = session.deployment.parameters.get("ConnectInstanceArn", "")
-    found = RelativesOf(archive, instance_arn or "")(frozenset((contact,)))
+    found = RelativesOf(archive, session.instance_arn(instance_arn))(frozenset((contact,)))
     return sorted(found.contact_ids), found.notes
 
 

@@ -119,7 +119,8 @@ def list_recordings(
         print_json_texts(_sorted(listed, _as_json))
     else:
         _print_lines(_sorted(listed, _as_line))
-    told = f"{counts.describe()} {wanted.describe(days)}"
+    place = "" if counts.recordings else f", in {archive.describe()}"
+    told = f"{counts.describe()} {wanted.describe(days)}{place}"
     if as_json:
         messages.print(told, soft_wrap=True)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from call_archive_cli.exits import FOUND_WRONG, INTERRUPTED, USAGE, CommandError
+from call_archive_cli.exits import FOUND_WRONG, INTERRUPTED, USAGE, CommandError, confirm
 from call_archive_cli.options import AsJson, InstanceArn, parse_contact_id
 from call_archive_cli.session import Session, session_of
 
@@ -177,7 +177,7 @@ def _ask(plan: "Plan", *, yes: bool) -> None:
     if yes:
         return
     question = "Continue, although the bucket keeps both objects?" if plan.lock else "Go on?"
-    typer.confirm(question, abort=True, err=True)
+    confirm(question, "nothing was made")
 
 
 @contextmanager
