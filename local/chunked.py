@@ -4,13 +4,14 @@ Invariant: not one byte behind the body's end is taken, so the next request of t
 where this one ends. `ChunkedDecoder` does no I/O; `ChunkedBody` is a readable over a connection,
 and can wait for a while only, which a service that answers while it still receives needs.
 
-Source: RFC 9112 section 7.1. Trailer fields are read and dropped.
+Source: RFC 9112 section 7.1.
 """
 
 import contextlib
 import io
 import select
 import socket
+import ssl
 from collections.abc import Buffer
 from typing import Final, override
 
@@ -23,10 +24,12 @@ class ChunkedDecoder:
 
     Attributes:
         is_finished: the last chunk and its trailers have been seen.
+        trailers: the fields behind the last chunk, by their names in lower case.
     """
 
     def __init__(self) -> None:
         self.is_finished = False
+        self.trailers: dict[str, str] = {}
         self._line = bytearray()
         self._left = 0
         self._is_payload = False
@@ -62,8 +65,11 @@ class ChunkedDecoder:
         return bytes(payload), at
 
     def _take(self, line: bytes) -> None:
-        if self._in_trailers:
-            self.is_finished = not line
+        if self._in_trailers and line:
+            name, _, value = line.decode("latin-1").partition(":")
+            self.trailers[name.strip().lower()] = value.strip()
+        elif self._in_trailers:
+            self.is_finished = True
         elif self._closes_chunk:
             if line:
                 raise ConnectionError("a chunk is longer than it says")
@@ -136,7 +142,7 @@ class ChunkedBody(io.RawIOBase):
         # What is buffered already, select does not see.
         self._connection.settimeout(0)
         try:
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
                 if self._received.peek(1):
                     return True
         finally:

@@ -24,6 +24,8 @@ def local_session() -> Session:
 
 
 @cache
-def local_client(endpoint_url: str, service: str) -> Any:  # noqa: ANN401 - a client by its name
-    """The client of a service at an address."""
-    return local_session().client(service, endpoint_url=endpoint_url)  # type: ignore[call-overload] # a name
+def local_client(endpoint_url: str, service: str, certificate: str = "") -> Any:  # noqa: ANN401 - a client by its name
+    """The client of a service at an address; over TLS it trusts this certificate, a file."""
+    return local_session().client(  # type: ignore[call-overload] # a name
+        service, endpoint_url=endpoint_url, verify=certificate or None
+    )

@@ -21,9 +21,9 @@ def is_to_be_reset(connection: socket.socket) -> bool:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the client has gone."""
+    """Whether the client has gone, also without a word of TLS."""
     readable, _, _ = select.select([connection], [], [], 0)
     try:
-        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
+        return bool(readable) and not socket.socket.recv(connection, 1, socket.MSG_PEEK)
     except OSError:
         return True

@@ -11,6 +11,7 @@ its request still arrives; what the application leaves is read behind it.
 import contextlib
 import io
 import socket
+import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterable
@@ -167,7 +168,7 @@ class _RequestHandler(WSGIRequestHandler):
 
 
 class HttpServer(ThreadedWSGIServer):
-    """Listens on one address, with a thread for each connection.
+    """Listens on one address, with a thread for each connection; over TLS if it gets a context.
 
     Attributes:
         requests_per_connection: asked before each request; None is no limit.
@@ -182,6 +183,7 @@ class HttpServer(ThreadedWSGIServer):
         port: int,
         application: WsgiApplication,
         requests_per_connection: Callable[[], int | None] = lambda: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.requests_per_connection = requests_per_connection
         self.is_stopping = threading.Event()
@@ -199,6 +201,18 @@ class HttpServer(ThreadedWSGIServer):
                 _RequestHandler,
                 fd=listener.fileno(),
             )
+        # The scheme of its requests; werkzeug would shake hands before it accepts the next client.
+        self.ssl_context = tls
+
+    @override
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accepts a connection; over TLS its own thread shakes hands, with its first read."""
+        connection, address = super().get_request()
+        if self.ssl_context is not None:
+            connection = self.ssl_context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
 
     @override
     def process_request(self, request: Any, client_address: Any) -> None:

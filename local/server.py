@@ -12,17 +12,20 @@ chunked bodies.
 
 import json
 import re
+import ssl
 import sys
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from werkzeug.wrappers import Request, Response
 
+from local.aws_chunked import AwsChunked
 from local.behaviour import CONNECT_DEFAULTS, Api, Behaviour, decode_behaviour
 from local.call import Call, simulate_call
 from local.clients import REGION, local_client
@@ -263,7 +266,7 @@ class LocalApplication:
                     create_backend_app,
                 )
 
-                self._moto = S3Writes(DomainDispatcherApplication(create_backend_app))
+                self._moto = S3Writes(AwsChunked(DomainDispatcherApplication(create_backend_app)))
             return self._moto
 
     def _get_data_endpoint(self, request: Request) -> Response:
@@ -376,10 +379,29 @@ def place(call: Call, kvs: KinesisVideo, connect: Connect, *, retention_hours: i
     connect.register(call)
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What makes a server speak TLS.
+
+    Attributes:
+        certificate: PEM, for every host that the server listens on; what its clients have to trust.
+        key: PEM, the certificate's.
+    """
+
+    certificate: Path
+    key: Path
+
+    def build_context(self) -> ssl.SSLContext:
+        """The server's side."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
 class LocalServer:
     """Both services and their HTTP server, on one or several addresses.
 
-    `wrap` puts middleware in front of everything.
+    `wrap` puts middleware in front of everything; with `tls` the server speaks HTTPS alone.
 
     Attributes:
         clock: the services' time.
@@ -394,6 +416,7 @@ class LocalServer:
         behaviour: Behaviour = CONNECT_DEFAULTS,
         clock: Clock | None = None,
         wrap: Callable[[WsgiApplication], WsgiApplication] = lambda application: application,
+        tls: Tls | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.kvs = KinesisVideo(self.clock, behaviour)
@@ -402,6 +425,7 @@ class LocalServer:
         self._wrapped = wrap(self._application)
         self._hosts = hosts
         self._port = port
+        self._tls = tls
         self._servers: list[HttpServer] = []
         self._threads: list[threading.Thread] = []
 
@@ -436,7 +460,7 @@ class LocalServer:
 
     def endpoint_url(self, host: str | None = None) -> str:
         """The address at `host`, the first one by default."""
-        return f"http://{host or self._hosts[0]}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{host or self._hosts[0]}:{self.port}"
 
     def start(self) -> None:
         """Listens.
@@ -445,10 +469,15 @@ class LocalServer:
             OSError: an address is not available.
         """
         port = self._port
+        context = self._tls.build_context() if self._tls else None
         try:
             for host in self._hosts:
                 server = HttpServer(
-                    host, port, self._wrapped, lambda: self.behaviour.requests_per_connection
+                    host,
+                    port,
+                    self._wrapped,
+                    lambda: self.behaviour.requests_per_connection,
+                    context,
                 )
                 self._servers.append(server)
                 port = server.port
@@ -492,8 +521,10 @@ class LocalAws:
         behaviour: Behaviour = CONNECT_DEFAULTS,
         clock: Clock | None = None,
         wrap: Callable[[WsgiApplication], WsgiApplication] = lambda application: application,
+        tls: Tls | None = None,
     ) -> None:
-        self._server = LocalServer(behaviour=behaviour, clock=clock, wrap=wrap)
+        self._server = LocalServer(behaviour=behaviour, clock=clock, wrap=wrap, tls=tls)
+        self._trusted = str(tls.certificate) if tls else ""
         self.kvs = self._server.kvs
         self.connect = self._server.connect
         self.clock = self._server.clock
@@ -513,7 +544,7 @@ class LocalAws:
 
     @property
     def endpoint_url(self) -> str:
-        """`http://127.0.0.1:PORT`."""
+        """`http://127.0.0.1:PORT`, or `https:`."""
         return self._server.endpoint_url()
 
     @property
@@ -529,11 +560,12 @@ class LocalAws:
             "region_name": REGION,
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
+            **({"verify": self._trusted} if self._trusted else {}),
         }
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - a client by its name
         """The process's boto3 client of one of its services."""
-        return local_client(self.endpoint_url, service)
+        return local_client(self.endpoint_url, service, self._trusted)
 
     @property
     def behaviour(self) -> Behaviour:

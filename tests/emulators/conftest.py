@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from local.clients import REGION
-from local.server import LocalAws
 from tests.emulators.ministack import PYTHON, ROOT, MiniStack, running
 from tests.emulators.stack import CODE_BUCKET
+from tests.integration.conftest import shared_aws
+
+__all__ = ["shared_aws"]
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +45,3 @@ def built(ministack: MiniStack, tmp_path_factory: pytest.TempPathFactory) -> Pat
         capture_output=True,
     )
     return project / ".aws-sam/build"
-
-
-@pytest.fixture
-def aws() -> Iterator[LocalAws]:
-    """KVS and Connect."""
-    with LocalAws() as local:
-        yield local

@@ -17,6 +17,7 @@ from typing import Any
 from boto3.session import Session
 
 from local.clients import REGION
+from tests.support.certificates import make_certificate
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".emulators/venv/bin/python"
@@ -56,22 +57,21 @@ class MiniStack:
 @contextmanager
 def running(directory: Path) -> Iterator[MiniStack]:
     """Starts it, and ends it with everything that it started."""
-    certificate, key = directory / "certificate.pem", directory / "key.pem"
-    _make_certificate(certificate, key)
+    tls = make_certificate(directory)
     port = _free_port()
     endpoint_url = f"https://localhost:{port}"
     environment = {
         **os.environ,
         "AUTH": "true",
-        "AWS_CA_BUNDLE": str(certificate),
+        "AWS_CA_BUNDLE": str(tls.certificate),
         "AWS_ENDPOINT_URL": endpoint_url,
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
         "MINISTACK_REGION": REGION,
-        "MINISTACK_SSL_CERT": str(certificate),
-        "MINISTACK_SSL_KEY": str(key),
+        "MINISTACK_SSL_CERT": str(tls.certificate),
+        "MINISTACK_SSL_KEY": str(tls.key),
         "SFTP_ENABLED": "0",
         "TMPDIR": str(directory),
         "USE_SSL": "1",
@@ -87,22 +87,10 @@ def running(directory: Path) -> Iterator[MiniStack]:
         )
     try:
         _await_port(port, process)
-        yield MiniStack(endpoint_url, certificate)
+        yield MiniStack(endpoint_url, tls.certificate)
     finally:
         os.killpg(process.pid, 9)
         process.wait()
-
-
-def _make_certificate(certificate: Path, key: Path) -> None:
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
 
 
 def _free_port() -> int:

@@ -11,8 +11,9 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +61,54 @@ class Stack:
         answer = self.ministack.client("events").put_events(Entries=[entry])
         assert answer["FailedEntryCount"] == 0, answer
 
-    def await_manifest(self) -> tuple[Json, bytes]:
-        """The one manifest, when it is there, and its recording."""
+    def await_recordings(self, contact_ids: Collection[str]) -> dict[str, tuple[Json, bytes]]:
+        """Manifest and recording of each contact, as soon as all are there."""
+        return _await(lambda: self._recordings(contact_ids), f"manifests of {contact_ids}")
+
+    def _recordings(self, contact_ids: Collection[str]) -> dict[str, tuple[Json, bytes]]:
+        """The same if they are there now; empty if not."""
         s3, bucket = self.ministack.client("s3"), self.outputs["ArchiveBucket"]
-        deadline_s = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline_s:
-            listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
-            keys = [entry["Key"] for entry in listed if entry["Key"].endswith(".json")]
-            if keys:
-                (key,) = keys
-                manifest: Json = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        found: dict[str, tuple[Json, bytes]] = {}
+        for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            if not entry["Key"].endswith(".json"):
+                continue
+            body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+            manifest: Json = json.loads(body)
+            if manifest["contactId"] in contact_ids:
+                assert manifest["contactId"] not in found, "a contact has two manifests"
                 wav = manifest["recordingUri"].removeprefix(f"s3://{bucket}/")
-                return manifest, s3.get_object(Bucket=bucket, Key=wav)["Body"].read()
-            time.sleep(0.3)
-        raise TimeoutError(f"no manifest after {WAIT_S} s")
+                recording = s3.get_object(Bucket=bucket, Key=wav)["Body"].read()
+                found[manifest["contactId"]] = manifest, recording
+        return found if found.keys() == set(contact_ids) else {}
+
+    def send_batch(self, messages: Sequence[Json]) -> None:
+        """Puts messages into the archive queue, for one invocation of ArchiveFunction."""
+        functions, sqs = self.ministack.client("lambda"), self.ministack.client("sqs")
+        (mapping,) = functions.list_event_source_mappings(
+            FunctionName=self.outputs["ArchiveFunctionArn"]
+        )["EventSourceMappings"]
+        update = partial(functions.update_event_source_mapping, UUID=mapping["UUID"])
+        update(Enabled=False)
+        sqs.send_message_batch(
+            QueueUrl=self.outputs["ArchiveQueueUrl"],
+            Entries=[
+                {"Id": str(number), "MessageBody": json.dumps(message)}
+                for number, message in enumerate(messages)
+            ],
+        )
+        update(Enabled=True, BatchSize=len(messages))
+
+    def await_waiting(self, count: int) -> None:
+        """Until so many messages are in the archive queue, also the hidden ones."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+        def is_so_many() -> bool:
+            attributes = self.ministack.client("sqs").get_queue_attributes(
+                QueueUrl=self.outputs["ArchiveQueueUrl"], AttributeNames=list(names)
+            )["Attributes"]
+            return sum(int(attributes[name]) for name in names) == count
+
+        _await(is_so_many, f"{count} messages in the archive queue")
 
     def failed_jobs(self) -> list[Json]:
         """What is in the failed-jobs queue."""
@@ -82,6 +117,16 @@ class Stack:
         )
         messages: list[Json] = answer.get("Messages", [])
         return messages
+
+
+def _await[T](look: Callable[[], T], what: str) -> T:
+    """What `look` finds, as soon as it finds something."""
+    deadline_s = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline_s:
+        if found := look():
+            return found
+        time.sleep(0.3)
+    raise TimeoutError(f"after {WAIT_S} s, still no {what}")
 
 
 def deploy(

@@ -5,8 +5,10 @@ make the stack, the emulator's own event source mapping and EventBridge run the 
 every call of theirs is judged by the roles and policies of the template.
 """
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from local.demo_call import INSTANCE_ARN
 from local.server import LocalAws
 from tests.emulators.ministack import MiniStack
 from tests.emulators.stack import Stack, deploy
-from tests.integration.journey import agent, call, caller, interleave, neighbours
+from tests.integration.journey import CONTACT_ID, agent, call, caller, interleave, neighbours
 
 COMMON = {"ConnectInstanceArn": INSTANCE_ARN}
 SETS: Mapping[str, Mapping[str, str]] = {
@@ -32,24 +34,62 @@ def expected_pcm(parameters: Mapping[str, str]) -> bytes:
     return interleave(caller(), agent()) if parameters.get("Tracks") == "both" else caller()
 
 
-def archives_both_ways(stack: Stack, aws: LocalAws, parameters: Mapping[str, str]) -> None:
-    """By the flow and by the contact event: one recording, whatever comes first."""
-    one = call()
-    aws.place(one, *neighbours(one))
-    aws.connect.register(one)
-    answer = stack.invoke_flow_function(one.flow_event("stopped"))
-    assert answer["archiveStatus"] == "QUEUED"
-    stack.put_contact_event(one.contact_event("DISCONNECTED"))
-    manifest, wav = stack.await_manifest()
-    assert manifest["recordingUri"] == answer["archiveUri"]
-    assert manifest["complete"] is True
-    assert wav[HEADER_BYTES:] == expected_pcm(parameters)
-    assert stack.failed_jobs() == []
+@pytest.fixture(scope="module")
+def aws() -> Iterator[LocalAws]:
+    """KVS and Connect."""
+    with LocalAws() as local:
+        yield local
+
+
+@pytest.fixture(scope="module")
+def stacks(ministack: MiniStack, built: Path, aws: LocalAws) -> Callable[[str], Stack]:
+    """The deployed stack of each set of parameters."""
+    return cache(lambda name: deploy(ministack, built, name, SETS[name], aws))
 
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_the_deployed_stack_archives_a_call(
-    ministack: MiniStack, built: Path, aws: LocalAws, name: str
+    stacks: Callable[[str], Stack], aws: LocalAws, name: str
 ) -> None:
-    stack = deploy(ministack, built, name, SETS[name], aws)
-    archives_both_ways(stack, aws, SETS[name])
+    """By the flow and by the contact event: one recording, whatever comes first."""
+    stack = stacks(name)
+    one = call()
+    aws.reset()
+    aws.place(one, *neighbours(one))
+    answer = stack.invoke_flow_function(one.flow_event("stopped"))
+    assert answer["archiveStatus"] == "QUEUED"
+    stack.put_contact_event(one.contact_event("DISCONNECTED"))
+    manifest, wav = stack.await_recordings({CONTACT_ID})[CONTACT_ID]
+    assert manifest["recordingUri"] == answer["archiveUri"]
+    assert manifest["complete"] is True
+    assert wav[HEADER_BYTES:] == expected_pcm(SETS[name])
+    assert stack.failed_jobs() == []
+    stack.await_waiting(0)
+
+
+def test_of_a_batch_each_message_goes_its_own_way(
+    stacks: Callable[[str], Stack], aws: LocalAws
+) -> None:
+    """The poller of the emulator deletes what is done, and delivers again what is not."""
+    stack = stacks("mono")
+    now, later = (
+        call(contact_id=f"{digit * 8}-1111-2222-3333-444455556666", first_sequence=sequence)
+        for digit, sequence in (("a", 6001), ("b", 7001))
+    )
+    aws.reset()
+    aws.place(now)
+    foreign = {"kind": "of another program"}
+    stack.send_batch([foreign, later.contact_event("DISCONNECTED"), now.archive_job()])
+    _, wav = stack.await_recordings({now.contact_id})[now.contact_id]
+    assert wav[HEADER_BYTES:] == caller()
+    # Done with: the recording, and what became a failed job.
+    stack.await_waiting(1)
+    (failed,) = stack.failed_jobs()
+    assert json.loads(failed["Body"]) == foreign
+    assert failed["MessageAttributes"]["code"]["StringValue"] == "UNKNOWN_MESSAGE"
+    # What came too early comes back, after the delay that ArchiveFunction set.
+    aws.place(later)
+    manifest, wav = stack.await_recordings({later.contact_id})[later.contact_id]
+    assert manifest["trigger"] == "contactEvent"
+    assert wav[HEADER_BYTES:] == caller()
+    stack.await_waiting(0)

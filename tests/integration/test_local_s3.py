@@ -1,6 +1,7 @@
 """The local AWS's S3 and SQS: what S3 does with conditions and repeats, and the faults by name."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import boto3
@@ -10,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from local.moto_faults import MotoFault, decode_moto_faults
-from local.resources import Resources, create_resources
+from local.resources import Resources, create_with
 from local.server import LocalAws, Step
 
 BUCKET = "call-archive-local-s3"
@@ -21,7 +22,7 @@ PART = bytes(5 * 1_048_576)
 @pytest.fixture
 def aws(shared_aws: LocalAws) -> Iterator[LocalAws]:
     shared_aws.reset()
-    create_resources(shared_aws.endpoint_url, Resources(bucket=BUCKET))
+    create_with(shared_aws.client("s3"), shared_aws.client("sqs"), Resources(bucket=BUCKET))
     yield shared_aws
     shared_aws.watcher = None
     shared_aws.reset()
@@ -217,9 +218,11 @@ def test_fault_strikes_from_its_first_call_on_and_as_often_as_it_says(aws: Local
 def test_faults_over_http(aws: LocalAws) -> None:
     url = f"{aws.endpoint_url}/_local/moto-faults"
     wanted = [{"operation": "PutObject", "answer": "SlowDown", "times": None}]
-    assert requests.put(url, json=wanted, timeout=5).status_code == 200
+    trusted = aws.client_options.get("verify", True)
+    put = partial(requests.put, url, timeout=5, verify=trusted)
+    assert put(json=wanted).status_code == 200
     assert aws.moto_faults == (MotoFault("PutObject", "SlowDown", times=None),)
-    assert requests.put(url, json=[{"operation": "PutObject"}], timeout=5).status_code == 400
+    assert put(json=[{"operation": "PutObject"}]).status_code == 400
 
 
 @pytest.mark.parametrize(

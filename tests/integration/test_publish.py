@@ -33,7 +33,7 @@ from call_archive.recording.publishing import (
     Seen,
 )
 from call_archive.recording.publishing import publish as publish_steps
-from local.resources import ACCOUNT_ID, Resources, create_resources
+from local.resources import ACCOUNT_ID, Resources, create_with
 from local.server import LocalAws
 from tests.support.bucket import answer_of, finish
 
@@ -60,7 +60,7 @@ SCALES = {"recordings/small.wav": 1, "recordings/large.wav": 6000}
 @pytest.fixture(params=SCALES)
 def archive(shared_aws: LocalAws, request: pytest.FixtureRequest) -> S3Archive:
     shared_aws.reset()
-    create_resources(shared_aws.endpoint_url, Resources(bucket=BUCKET))
+    create_with(shared_aws.client("s3"), shared_aws.client("sqs"), Resources(bucket=BUCKET))
     client = shared_aws.client("s3")
     return S3Archive(client, BUCKET, request.param, "manifests/call.json", "instance-1")
 

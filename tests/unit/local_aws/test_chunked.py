@@ -2,10 +2,12 @@
 
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.chunked import ChunkedBody, ChunkedDecoder
+from local.connections import is_closed
 from local.http_server import CHUNKED_BODY, HttpServer
+from tests.support.certificates import make_certificate
 
 _PAYLOADS = st.lists(st.binary(min_size=1, max_size=40), max_size=6)
 
@@ -47,8 +51,8 @@ def test_what_is_not_chunked_coding_is_refused(garbage: bytes) -> None:
 
 
 @contextmanager
-def _serve(application: Any) -> Iterator[tuple[str, int]]:
-    server = HttpServer("127.0.0.1", 0, application)
+def _serve(application: Any, tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, int]]:
+    server = HttpServer("127.0.0.1", 0, application, tls=tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -145,4 +149,34 @@ def test_waiting_ends_in_time_also_behind_buffered_bytes() -> None:
             b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
         )
         assert client.recv(100).startswith(b"HTTP/1.1 200")
+    assert waited == [b"ab", None]
+
+
+def test_waiting_ends_in_time_over_tls_too(tmp_path: Path) -> None:
+    waited: list[bytes | None] = []
+    goes, gone = threading.Event(), threading.Event()
+
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        body: ChunkedBody = environ[CHUNKED_BODY]
+        connection = environ["werkzeug.socket"]
+        waited.extend(body.receive(0.01) for _ in range(2))
+        assert not is_closed(connection)
+        start_response("200 OK", [("Content-Length", "2")])
+        yield b"ok"
+        assert goes.wait(5)
+        while not is_closed(connection):
+            pass
+        gone.set()
+
+    tls = make_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=tls.certificate)
+    with _serve(application, tls.build_context()) as address:
+        plain = socket.create_connection(address, timeout=5)
+        with trusting.wrap_socket(plain, server_hostname="127.0.0.1") as client:
+            client.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
+            )
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        goes.set()
+        assert gone.wait(5)
     assert waited == [b"ab", None]
