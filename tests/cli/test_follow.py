@@ -1,5 +1,6 @@
 """`follow`: a live stream to a file, as a user of AWS's Java sample would run it."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -87,6 +88,34 @@ def test_contact_is_waited_for(run: Run, placed: Call) -> None:
     assert exit_code == 0
     assert pcm("c.wav") == caller()
     assert "before it left out" in told
+
+
+def test_the_summary_is_json(run: Run, placed: Call) -> None:
+    arguments = ("--earliest", "--contact", CONTACT_ID, "-o", "c.wav", "--json")
+    result = run("follow", "--stream-arn", STREAM_ARN, "--idle", "1", *arguments)
+    assert result.exit_code == 0
+    assert not result.stderr
+    summary = json.loads(result.stdout)
+    assert summary.pop("leftOut")["before"] > 0
+    assert summary == {
+        "contactId": CONTACT_ID,
+        "streamArn": STREAM_ARN,
+        "tracks": ["AUDIO_FROM_CUSTOMER"],
+        "durationMs": len(caller()) // 16,
+        "fragments": len(placed.fragments),
+        "gaps": 0,
+        "getMediaCalls": 1,
+        "ended": "another contact's audio begins",
+        "failure": None,
+    }
+
+
+def test_the_summary_is_not_in_the_audio(run: Run, placed: Call) -> None:
+    number = str(placed.start_fragment_number)
+    arguments = ("--fragment", number, "--format", "raw", "-o", "-", "--json")
+    result = run("follow", "--stream-arn", STREAM_ARN, "--idle", "1", *arguments)
+    assert result.stdout_bytes == caller()
+    assert json.loads(result.stderr)["durationMs"] == len(caller()) // 16
 
 
 def test_start_time(run: Run, placed: Call) -> None:

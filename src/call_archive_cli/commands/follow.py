@@ -1,15 +1,18 @@
 """`follow`: a live stream to a file or a player."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from call_archive.errors import StreamFaultError
 from call_archive_cli.exits import FOUND_WRONG, USAGE, CommandError
+from call_archive_cli.files import STDOUT
 from call_archive_cli.options import (
+    AsJson,
     AudioFormat,
     Overwrite,
     Stream,
@@ -89,12 +92,14 @@ def follow(
     ] = False,
     overwrite: Overwrite = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a live stream's audio to a file or a player, as it is spoken.
 
     Begins with the given fragment and continues after the 45 minutes of a GetMedia call. Ends when
     the contact changes, when no more audio arrives, or on Ctrl-C or SIGTERM. The file is valid at
-    any moment.
+    any moment. --json prints the summary as JSON, on standard error if the audio goes to standard
+    output.
 
     Examples:
 
@@ -132,7 +137,11 @@ def follow(
                 ),
                 show,
             )
-        messages.print(_summary(follower, live), soft_wrap=True)
+        if as_json:
+            summary = json.dumps(_as_json(follower, live, stream_arn), indent=2)
+            typer.echo(summary, err=output == STDOUT)
+        else:
+            messages.print(_summary(follower, live), soft_wrap=True)
         if follower.end.failure is not None:
             raise follower.end.failure
         if follower.left_out.unreadable:
@@ -228,3 +237,26 @@ def _summary(follower: "Follower", live: "LiveStream") -> str:
     if left_out.unreadable:
         parts.append(f"{count(len(left_out.unreadable), 'fragment')} unreadable")
     return f"{', '.join(parts)}; ended because {follower.end.why}"
+
+
+def _as_json(follower: "Follower", live: "LiveStream", stream_arn: str) -> dict[str, Any]:
+    """The summary for `--json`."""
+    from call_archive_cli.errors import describe
+
+    left_out, failure = follower.left_out, follower.end.failure
+    return {
+        "contactId": follower.contact_id,
+        "streamArn": stream_arn,
+        "tracks": list(follower.directions),
+        "durationMs": follower.length_ms,
+        "fragments": follower.fragments,
+        "gaps": follower.gaps,
+        "getMediaCalls": live.calls,
+        "leftOut": {
+            "before": left_out.skipped,
+            "untagged": left_out.untagged,
+            "unreadable": left_out.unreadable,
+        },
+        "ended": follower.end.why,
+        "failure": None if failure is None else describe(failure),
+    }
