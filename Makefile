@@ -103,7 +103,7 @@ template: $(STAMP) ## Check template.yaml and the examples (cfn-lint, serverless
 WORKERS ?= auto
 # Of all of src/, the command too, in percent of lines and branches.
 COVERAGE = 94
-PYTEST = pytest -n $(WORKERS) --dist loadfile
+PYTEST = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: $(STAMP) ## Run every test with coverage; tests that need Docker are skipped with a note if there is none

@@ -1,4 +1,4 @@
-"""How many examples Hypothesis tries, here for every suite.
+"""How many examples Hypothesis tries, what is measured, and what runs first, for every suite.
 
 Properties try 150. State machines try 1,000, or as many as the variable CALL_ARCHIVE_EXAMPLES says.
 They are the same on every run, unless `--hypothesis-seed` asks for others.
@@ -6,12 +6,21 @@ They are the same on every run, unless `--hypothesis-seed` asks for others.
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.measuring import Measuring
+
 PROPERTIES = 150
 MACHINES = 1000
+
+TESTS = Path(__file__).parent
+UNMEASURED = ("emulators", "sam_local", "template", "unit/flows", "unit/load", "unit/local_aws")
+"""They run none of `src/` in this process or in a child, or only what others run as well."""
+ORDER = ("emulators", "sam_local", "report", "faults", "cli", "integration", "properties")
+"""Long files first, and all others behind them, so that the processes end together."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,3 +42,18 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("properties", common, max_examples=PROPERTIES)
     settings.register_profile("machines", common, max_examples=examples)
     settings.load_profile("properties")
+    config.pluginmanager.register(Measuring())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is not measured, and puts long files first."""
+    ranks = {suite: rank for rank, suite in enumerate(ORDER)}
+    items.sort(key=lambda item: ranks.get(_place(item).parts[0], len(ranks)))
+    for item in items:
+        if any(_place(item).is_relative_to(suite) for suite in UNMEASURED):
+            item.add_marker("unmeasured")
+
+
+def _place(item: pytest.Item) -> Path:
+    return item.path.relative_to(TESTS)

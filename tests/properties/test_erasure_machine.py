@@ -8,9 +8,7 @@ request, and so is the command; runs end with the function's timeout, as Lambda 
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
-from unittest import TestCase
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -19,6 +17,7 @@ from call_archive_cli.erasure import Erasure, Receipt, Related
 from tests.properties.test_worker_machine import STEPS, KilledError
 from tests.support.bucket import MemoryArchive
 from tests.support.erasing import MemoryStore, audio_of
+from tests.support.machines import explored_with_audio
 from tests.support.manifests import CONTACT_ID
 from tests.support.stretch import RECEIVES, Kind, Media, World, new_world
 
@@ -158,16 +157,4 @@ def _kill() -> None:
     raise KilledError
 
 
-def machine() -> type[TestCase]:
-    """A tenth of the examples of a machine without audio, and shorter ones."""
-    examples = settings.get_profile("machines").max_examples
-    test = ErasureMachine.TestCase
-    test.settings = settings(
-        settings.get_profile("machines"),
-        max_examples=max(1, examples // 10),
-        stateful_step_count=8,
-    )
-    return test
-
-
-TestErasure = machine()
+TestErasure = explored_with_audio(ErasureMachine)

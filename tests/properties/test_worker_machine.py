@@ -7,9 +7,7 @@ delivered again: what is archived does not depend on how it came there.
 
 from collections.abc import Callable
 from dataclasses import replace
-from unittest import TestCase
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -17,6 +15,7 @@ from call_archive.media.pcm import Direction
 from call_archive.reasons import Code
 from call_archive.worker import Done, Outcome
 from tests.support.bucket import MemoryArchive
+from tests.support.machines import explored_with_audio
 from tests.support.stretch import RECEIVES, Kind, Media, Stream, World, facts_of, new_world, stretch
 
 STEPS = (
@@ -131,16 +130,4 @@ class WorkerMachine(RuleBasedStateMachine):
         assert facts_of(self.world.archive.bucket) == facts_of(expected.archive.bucket)
 
 
-def machine() -> type[TestCase]:
-    """A tenth of the examples of a machine without audio, and shorter ones."""
-    examples = settings.get_profile("machines").max_examples
-    test = WorkerMachine.TestCase
-    test.settings = settings(
-        settings.get_profile("machines"),
-        max_examples=max(1, examples // 10),
-        stateful_step_count=8,
-    )
-    return test
-
-
-TestWorker = machine()
+TestWorker = explored_with_audio(WorkerMachine)
