@@ -25,7 +25,7 @@ from flows.blocks import (
 )
 from flows.contract import WHERE_IT_STARTS
 
-WHAT_BECAME_OF_IT = ("archiveStatus", "archiveUri", "reason")
+THE_RESULT = ("archiveStatus", "archiveUri", "reason")
 
 MESSAGE_SECONDS = 180
 """The longest that the editor lets a block wait for a key."""
@@ -42,16 +42,16 @@ VOICEMAIL = build_flow(
             "called hash, or hang up.",
             seconds=MESSAGE_SECONDS,
             keys={"#": "Stop media streaming"},
-            other_key="Go on listening",
+            other_key="Keep listening",
             time_out="Stop media streaming",
             # A prompt that fails still leaves the caller a chance to speak.
-            otherwise="Go on listening",
+            otherwise="Keep listening",
         ),
         stop_media_streaming("Stop media streaming", otherwise="Queue the archive job"),
         invoke_flow_function(
             "Queue the archive job", archive="now", otherwise="Note STOP_NOT_REPORTED"
         ),
-        save_answer("Save what became of it", *WHAT_BECAME_OF_IT, otherwise="Say goodbye"),
+        save_answer("Save the result", *THE_RESULT, otherwise="Say goodbye"),
         say("Say goodbye", "Thank you for your message. Goodbye.", otherwise="Disconnect"),
         disconnect("Disconnect"),
     ],
@@ -75,11 +75,11 @@ VOICEMAIL = build_flow(
             otherwise="Take the message",
         ),
         listen(
-            "Go on listening",
-            "Please go on.",
+            "Keep listening",
+            "Please continue.",
             seconds=MESSAGE_SECONDS,
             keys={"#": "Stop media streaming"},
-            other_key="Go on listening",
+            other_key="Keep listening",
             time_out="Stop media streaming",
             otherwise="Stop media streaming",
         ),
@@ -104,7 +104,9 @@ WHOLE_CALL = build_flow(
             otherwise="Set the queue",
         ),
         set_queue("Set the queue", QUEUE, otherwise="Apologise"),
-        transfer_to_queue("Transfer to the queue", full="Say all are busy", otherwise="Apologise"),
+        transfer_to_queue(
+            "Transfer to the queue", full="Say that all lines are busy", otherwise="Apologise"
+        ),
         disconnect("Disconnect"),
     ],
     aside=[
@@ -127,7 +129,7 @@ WHOLE_CALL = build_flow(
             otherwise="Disconnect",
         ),
         say(
-            "Say all are busy",
+            "Say that all lines are busy",
             "Sorry, all our lines are busy. Please call again later.",
             then="Disconnect",
             otherwise="Disconnect",
@@ -174,12 +176,12 @@ PAYMENT = build_flow(
             otherwise="Set logging on without an entry",
         ),
         set_logging("Set logging on"),
-        start_media_streaming("Start again", otherwise="Say thank you"),
+        start_media_streaming("Start again", otherwise="Queue the archive job"),
         invoke_flow_function("Report the second start", otherwise="Say thank you"),
         save_answer("Save the second start", *WHERE_IT_STARTS, otherwise="Say thank you"),
         say(
             "Say thank you",
-            "Thank you. The recording goes on.",
+            "Thank you. The recording continues.",
             otherwise="Stop the second time",
         ),
         stop_media_streaming("Stop the second time", otherwise="Queue the archive job"),

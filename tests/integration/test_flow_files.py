@@ -35,7 +35,7 @@ LEADS_TO = {
     "Note STOP_NOT_PROVED": {"Report the stop": CATCH_ALL},
     "Ask again": {"Has streaming stopped": "NoMatchingCondition"},
     "Say that it takes a moment": {"Has streaming stopped": "NoMatchingCondition"},
-    "Say all are busy": {"Transfer to the queue": "QueueAtCapacity"},
+    "Say that all lines are busy": {"Transfer to the queue": "QueueAtCapacity"},
 }
 """What has to fail for the flow to come to a block."""
 
@@ -103,7 +103,7 @@ def test_blocks_run_in_this_order(mono: Journey, flow_function: Function) -> Non
         "Take the message",
         "Stop media streaming",
         "Queue the archive job",
-        "Save what became of it",
+        "Save the result",
         "Say goodbye",
         "Disconnect",
     ]
@@ -147,7 +147,7 @@ def test_whatever_fails_the_caller_is_let_go_or_goes_on(
     mono: Journey, flow_function: Function, flow: str, action: str
 ) -> None:
     failing = LEADS_TO.get(action) or LEADS_TO.get(f"{flow}: {action}", {})
-    keys = ["5", "#"] if action == "Go on listening" else ["#"]
+    keys = ["5", "#"] if action == "Keep listening" else ["#"]
     run = FlowRun(
         content(flow), call(), flow_function, keys, failing={**failing, action: CATCH_ALL}
     ).run()
@@ -155,7 +155,9 @@ def test_whatever_fails_the_caller_is_let_go_or_goes_on(
     is_lost = {"Set the queue", "Transfer to the queue"} & ({action} | failing.keys())
     assert run.end == ("disconnected" if flow != "whole-call" or is_lost else "transferred")
     assert set(run.entries) <= {"stopped"}
-    assert run.heard or action in {"Apologise", "Say all are busy"} or flow == "whole-call"
+    assert (
+        run.heard or action in {"Apologise", "Say that all lines are busy"} or flow == "whole-call"
+    )
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_picture_has_every_way_through_a_flow() -> None:
     }
     assert ("Set logging", "", "Start media streaming") in arrows
     assert ("Start media streaming", "error", "Note NOT_STREAMING") in arrows
-    assert ("Transfer to the queue", "full", "Say all are busy") in arrows
+    assert ("Transfer to the queue", "full", "Say that all lines are busy") in arrows
     assert ("Transfer to the queue", "", "queue") in arrows
 
 
