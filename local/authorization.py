@@ -262,6 +262,8 @@ class Authorization:
             yield "s3:GetObject", resource, {}
         if name == "PutObject" and "x-amz-tagging" in headers:
             yield "s3:PutObjectTagging", resource, {}
+        if name == "PutObject" and "x-amz-object-lock-legal-hold" in headers:
+            yield "s3:PutObjectLegalHold", resource, {}
         yield from self._key_permissions(resource, *key_actions)
 
     def _key_permissions(self, resource: str, *actions: str) -> Iterator[Permission]:

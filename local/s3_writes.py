@@ -12,6 +12,8 @@ writes of objects are done one after the other, so that a condition holds until 
 * A CompleteMultipartUpload that comes again is answered as the first time, also if its condition
   has come to fail by its own object (observed on S3: github.com/minio/minio/issues/13318,
   github.com/adobe/S3Mock/issues/2586). moto does so only while the object is the upload's.
+* A legal hold that Create names is the object's once it is completed (S3 API reference,
+  CreateMultipartUpload); 400 InvalidRequest in a bucket without Object Lock.
 * An upload that does not exist: 404 NoSuchUpload (S3 API reference); moto fails with 500.
 """
 
@@ -28,6 +30,8 @@ from werkzeug.wrappers import Response
 
 from local.moto_faults import Environ, StartResponse, WsgiApplication, build_s3_error, operation_of
 
+_HOLD = "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD"
+_HELD = b"<LegalHold><Status>ON</Status></LegalHold>"
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
@@ -37,6 +41,7 @@ class _Begun:
 
     writes: int
     deletes: int
+    is_held: bool
 
 
 class S3Writes:
@@ -74,9 +79,12 @@ class S3Writes:
         return response(environ, start_response)
 
     def _create(self, environ: Environ) -> Response:
+        is_held = environ.get(_HOLD) == "ON"
+        if is_held and not self._has_lock(environ):
+            return build_s3_error(400, "InvalidRequest")
         response, key = self._pass_on(environ), environ["PATH_INFO"]
         if named := _UPLOAD_ID.search(response.data):
-            self._begun[named[1].decode()] = _Begun(self._writes[key], self._deletes[key])
+            self._begun[named[1].decode()] = _Begun(self._writes[key], self._deletes[key], is_held)
         return response
 
     def _put(self, environ: Environ) -> Response:
@@ -103,6 +111,8 @@ class S3Writes:
             if response.status_code == 200:
                 self._finished[upload_id] = response
                 self._writes[environ["PATH_INFO"]] += 1
+                if upload_id in self._begun and self._begun[upload_id].is_held:
+                    self._ask("PUT", "legal-hold", environ, _HELD)
         else:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         return response
@@ -136,7 +146,12 @@ class S3Writes:
         self._ask("DELETE", environ["QUERY_STRING"], environ)
         return build_s3_error(409, "ConditionalRequestConflict")
 
-    def _ask(self, method: str, query: str, environ: Environ) -> Response:
+    def _has_lock(self, environ: Environ) -> bool:
+        bucket = "/" + environ["PATH_INFO"].split("/")[1]
+        asked = environ | {"PATH_INFO": bucket, "RAW_URI": f"{bucket}?object-lock"}
+        return self._ask("GET", "object-lock", asked).status_code == 200
+
+    def _ask(self, method: str, query: str, environ: Environ, body: bytes = b"") -> Response:
         """What moto answers to another request for the same key."""
         kept = {
             name: value
@@ -148,8 +163,8 @@ class S3Writes:
             | {
                 "REQUEST_METHOD": method,
                 "QUERY_STRING": query,
-                "CONTENT_LENGTH": "0",
-                "wsgi.input": io.BytesIO(),
+                "CONTENT_LENGTH": str(len(body)),
+                "wsgi.input": io.BytesIO(body),
             }
         )
 

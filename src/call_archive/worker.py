@@ -47,14 +47,14 @@ class Ports(Protocol):
     def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> FragmentSource:
         """The job's stream; `check_time` is called before every API call."""
 
-    def open_archive(self, job: ArchiveJob) -> Archive:
-        """Opens the job's recording and manifest in the archive."""
+    def open_archive(self, job: ArchiveJob, *, is_held: bool = False) -> Archive:
+        """The job's recording and manifest in the archive; what is written is held or not."""
 
     def is_erased(self, job: ArchiveJob) -> bool:
         """Whether the job's contact, or its initial contact, was erased."""
 
-    def hold(self, job: ArchiveJob) -> None:
-        """Puts a legal hold on the job's published objects, if its contact is held."""
+    def is_held(self, job: ArchiveJob) -> bool:
+        """Whether everything of the job's contact, or of its initial contact, has to be kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +297,7 @@ class _Run:
         outcome = archive_call(
             job,
             self.ports.open_source(job, self.check_time),
-            self.ports.open_archive(placed),
+            self.ports.open_archive(placed, is_held=self.ports.is_held(job)),
             Conditions(
                 tracks=self.terms.tracks,
                 trigger=trigger,
@@ -310,7 +310,6 @@ class _Run:
         if isinstance(outcome, Erased):
             facts.append(ErasedContact(trigger))
             return
-        self.ports.hold(placed)
         if isinstance(outcome, AlreadyArchived):
             facts.append(Duplicate(trigger))
             return

@@ -1,22 +1,23 @@
 """Holding contacts: a marker first, then a legal hold on every version that is there.
 
-ArchiveFunction reads the marker after it has published, and puts a legal hold on what it wrote. A
-run that looked before the marker was written is over when the function's timeout has passed: so a
-hold is settled only when a pass begins after that. How old a marker is, S3 says.
+ArchiveFunction reads the marker before it writes, and writes with a legal hold if it is there. A
+run that looked before the marker was written, or removed, is over when the function's timeout has
+passed: so a hold, and a release, are settled only when a pass begins after that. How old a marker
+or its removal is, S3 says.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from call_archive.keys import hold_key, tombstone_key
 from call_archive_cli.exits import FOUND_WRONG, CommandError
-from call_archive_cli.stored import S3Store, Version, hash_of
+from call_archive_cli.stored import Mark, Version, hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from call_archive_cli.erasure import Relatives
 
@@ -25,6 +26,38 @@ WITHOUT_LOCK = (
     "ObjectLock=for-ever, or for a bucket of your own run `aws s3api "
     "put-object-lock-configuration`; neither can be undone (docs/holds.md)"
 )
+
+
+class Store(Protocol):
+    """The required operations of S3 (`stored.S3Store`)."""
+
+    @property
+    def prefix(self) -> str:
+        """What every key starts with."""
+
+    def read_mark(self, key: str) -> Mark | None:
+        """A mark; None if it is not there."""
+
+    def write_mark(self, key: str, content: Mapping[str, Any]) -> None:
+        """Writes a mark."""
+
+    def remove_mark(self, key: str) -> None:
+        """Hides a mark."""
+
+    def removed_s(self, key: str) -> float | None:
+        """How many seconds ago a mark was removed; None if that never happened."""
+
+    def versions(self, contact_ids: Iterable[str]) -> list[Version]:
+        """All versions and delete markers of these contacts."""
+
+    def has_lock(self) -> bool:
+        """Whether the bucket has Object Lock."""
+
+    def is_held(self, version: Version) -> bool:
+        """Whether a version has a legal hold."""
+
+    def set_hold(self, version: Version, *, is_on: bool) -> None:
+        """Puts a legal hold on a version, or takes it off."""
 
 
 @dataclass(slots=True)
@@ -59,9 +92,13 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Holds contacts, and releases them."""
+    """Holds contacts, and releases them.
 
-    store: S3Store
+    Attributes:
+        wait_s: after this time every run that began before a marker has ended.
+    """
+
+    store: Store
     relatives: Relatives
     wait_s: float
     sleep: Callable[[float], None] = time.sleep
@@ -70,7 +107,8 @@ class Holds:
         """Puts a legal hold on everything of the contacts, now and later.
 
         Raises:
-            CommandError: a contact is erased, or the bucket cannot hold anything.
+            CommandError: a contact is erased or was released meanwhile, or the bucket cannot hold
+                anything.
         """
         if not self.store.has_lock():
             raise CommandError(WITHOUT_LOCK)
@@ -87,42 +125,66 @@ class Holds:
                 self.store.write_mark(key, content)
         # Somebody may have begun to erase between the look and the marker.
         self._refuse_erased(done)
-        while True:
-            done.wait_s = self.wait_s - min(
-                mark.age_s if mark else 0.0
-                for mark in (
-                    self.store.read_mark(hold_key(self.store.prefix, one))
-                    for one in done.contact_ids
-                )
-            )
-            self._set(done, is_on=True)
-            done.is_settled = done.wait_s <= 0
-            if done.is_settled or not waits:
+        while not done.is_settled:
+            ages_s = [mark.age_s for mark in self._marks(done).values() if mark]
+            if len(ages_s) < len(done.contact_ids):
+                raise CommandError("somebody released it meanwhile: hold it again", FOUND_WRONG)
+            self._pass(done, ages_s, is_on=True)
+            if not self._waits(done, waits=waits):
                 return
-            self.sleep(done.wait_s)
 
-    def release(self, asked: Iterable[str], done: Holding) -> None:
-        """Removes the markers, and takes the legal holds off."""
+    def release(self, asked: Iterable[str], done: Holding, *, waits: bool) -> None:
+        """Removes the markers, and takes the legal holds off, now and of what runs still write.
+
+        Raises:
+            CommandError: somebody holds a contact again meanwhile.
+        """
         self._relate(asked, done)
-        for contact_id in sorted(done.contact_ids):
-            key = hold_key(self.store.prefix, contact_id)
-            if self.store.read_mark(key) is not None:
-                self.store.remove_mark(key)
-        if self.store.has_lock():
-            self._set(done, is_on=False)
-        done.is_settled = True
+        for contact_id, mark in self._marks(done).items():
+            if mark is not None:
+                self.store.remove_mark(hold_key(self.store.prefix, contact_id))
+        if not self.store.has_lock():
+            done.is_settled = True
+        while not done.is_settled:
+            if again := sorted(one for one, mark in self._marks(done).items() if mark):
+                raise CommandError(
+                    f"somebody holds {', '.join(again)} again: nothing more was released",
+                    FOUND_WRONG,
+                )
+            keys = [hold_key(self.store.prefix, one) for one in done.contact_ids]
+            ages_s = [age for age in map(self.store.removed_s, keys) if age is not None]
+            self._pass(done, ages_s, is_on=False)
+            if not self._waits(done, waits=waits):
+                return
 
     def _relate(self, asked: Iterable[str], done: Holding) -> None:
         related = self.relatives(frozenset(asked))
         done.contact_ids, done.notes = related.contact_ids, related.notes
 
-    def _set(self, done: Holding, *, is_on: bool) -> None:
+    def _marks(self, done: Holding) -> dict[str, Mark | None]:
+        """Each contact's marker, if it is there."""
+        return {
+            one: self.store.read_mark(hold_key(self.store.prefix, one))
+            for one in sorted(done.contact_ids)
+        }
+
+    def _pass(self, done: Holding, ages_s: Iterable[float], *, is_on: bool) -> None:
+        """Sets every version that is there; settled if no run is left that began before."""
+        done.wait_s = max(0.0, self.wait_s - min(ages_s, default=self.wait_s))
         real = [v for v in self.store.versions(done.contact_ids) if not v.is_marker]
         done.versions = len(real)
         for version in real:
             if self.store.is_held(version) is not is_on:
                 self.store.set_hold(version, is_on=is_on)
                 done.changed.add(version)
+        done.is_settled = done.wait_s <= 0
+
+    def _waits(self, done: Holding, *, waits: bool) -> bool:
+        """Waits until a pass can be settled; returns whether there has to be one."""
+        if done.is_settled or not waits:
+            return False
+        self.sleep(done.wait_s)
+        return True
 
     def _refuse_erased(self, done: Holding) -> None:
         erased = [

@@ -137,6 +137,20 @@ class S3Store:
         """
         self._client.delete_object(Bucket=self.bucket, Key=key)
 
+    def removed_s(self, key: str) -> float | None:
+        """How many seconds ago a mark was removed, by S3's clock; None if that never happened.
+
+        Raises:
+            ClientError: S3 refuses.
+        """
+        answer = self._client.list_object_versions(Bucket=self.bucket, Prefix=key, MaxKeys=1000)
+        removed = [
+            entry["LastModified"]
+            for entry in answer.get("DeleteMarkers", [])
+            if entry["Key"] == key and entry["IsLatest"]
+        ]
+        return (_now_of(answer) - max(removed)).total_seconds() if removed else None
+
     def marks(self, kind: str) -> dict[str, float]:
         """All tombstones, or all holds: the hash of each, and how many seconds old it is.
 

@@ -1,11 +1,13 @@
 """`hold`, `release` and `list --held`, in a bucket with Object Lock."""
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from call_archive_cli.clients import Clients
 from call_archive_cli.erasure import Related
@@ -58,8 +60,10 @@ def test_every_version_is_held_and_released(run: Run, locked: Archive, s3: Any) 
     assert (refused.exit_code, len(held(s3))) == (1, 6)
     assert "is held, so nothing was changed" in refused.stderr
 
-    freed = run("release", CONTACT_ID, *BUCKET)
+    freed = run("release", CONTACT_ID, *BUCKET, "--no-wait")
+    assert freed.exit_code == 1, "a run that began before may still hold something"
     assert f"{CONTACT_ID} released: 4 versions, of which 4 changed" in freed.stdout
+    assert "may still hold for 9" in freed.stdout
     assert not any(held(s3))
     assert "0 recordings" in run("list", *BUCKET, "--held").stdout
     assert run("erase", CONTACT_ID, *BUCKET, "--yes", "--no-wait").exit_code == 1
@@ -81,6 +85,38 @@ def test_what_a_run_publishes_meanwhile_is_held(clients: Clients, locked: Archiv
     later = Holding()
     replace(holds, wait_s=660).hold([CONTACT_ID], later, reason="CASE", waits=False)
     assert not later.is_settled
+
+
+def test_what_a_run_holds_meanwhile_is_released(clients: Clients, locked: Archive, s3: Any) -> None:
+    """The run saw the marker before it was removed."""
+    locked.put()
+    store = S3Store(clients, LOCKED, "")
+    waiting = Holds(store, Related, wait_s=1.0, sleep=lambda _: None)
+    waiting.hold([CONTACT_ID], Holding(), reason="CASE", waits=False)
+
+    def publish(seconds: float) -> None:
+        assert not any(held(s3))
+        key = locked.put(started="2026-01-02T09:00:00.000Z")
+        s3.put_object_legal_hold(Bucket=LOCKED, Key=key, LegalHold={"Status": "ON"})
+        time.sleep(seconds)
+
+    done = Holding()
+    replace(waiting, sleep=publish).release([CONTACT_ID], done, waits=True)
+    assert done.is_settled
+    assert not any(held(s3))
+
+
+def test_a_bucket_with_a_held_version_cannot_be_removed(run: Run, locked: Archive, s3: Any) -> None:
+    key = locked.put()
+    run("hold", CONTACT_ID, *BUCKET, "--no-wait")
+    (version,) = s3.list_object_versions(Bucket=LOCKED, Prefix=key)["Versions"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.delete_object(Bucket=LOCKED, Key=key, VersionId=version["VersionId"])
+    # What a lifecycle rule does when its day comes.
+    s3.delete_object(Bucket=LOCKED, Key=key)
+    assert held(s3).count(True) == 2
+    with pytest.raises(ClientError, match="BucketNotEmpty"):
+        s3.delete_bucket(Bucket=LOCKED)
 
 
 def test_an_erased_contact_cannot_be_held(run: Run, locked: Archive) -> None:

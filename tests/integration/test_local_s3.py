@@ -17,6 +17,7 @@ from local.server import LocalAws, Step
 BUCKET = "call-archive-local-s3"
 KEY = "recordings/a key.wav"
 PART = bytes(5 * 1_048_576)
+HELD = {"ObjectLockLegalHoldStatus": "ON"}
 
 
 @pytest.fixture
@@ -35,9 +36,10 @@ def client(aws: LocalAws, service: str = "s3") -> Any:
     return make(service, **aws.client_options, config=config)
 
 
-def upload(s3: Any, content: bytes = PART + b"rest") -> dict[str, Any]:
+def upload(s3: Any, content: bytes = PART + b"rest", *, is_held: bool = False) -> dict[str, Any]:
     """A multipart upload with both parts in place: the arguments of its Complete."""
-    upload_id = s3.create_multipart_upload(Bucket=BUCKET, Key=KEY)["UploadId"]
+    hold = HELD if is_held else {}
+    upload_id = s3.create_multipart_upload(Bucket=BUCKET, Key=KEY, **hold)["UploadId"]
     named = {"Bucket": BUCKET, "Key": KEY, "UploadId": upload_id}
     parts = []
     for number, part in enumerate((content[: len(PART)], content[len(PART) :]), 1):
@@ -269,3 +271,24 @@ def test_reset_forgets_what_another_server_of_the_process_holds(aws: LocalAws) -
     with LocalAws() as other:
         other.reset()
         assert client(other).list_buckets()["Buckets"] == []
+
+
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_a_legal_hold_of_an_upload(aws: LocalAws, has_lock: bool) -> None:
+    """S3 API reference, CreateMultipartUpload: the hold is the finished object's."""
+    s3 = client(aws)
+    if not has_lock:
+        begin = s3.create_multipart_upload
+        assert refusal(begin, Bucket=BUCKET, Key=KEY, **HELD) == (400, "InvalidRequest")
+        return
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object_lock_configuration(
+        Bucket=BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
+    )
+    s3.complete_multipart_upload(**upload(s3))
+    assert "ObjectLockLegalHoldStatus" not in s3.head_object(Bucket=BUCKET, Key=KEY)
+    s3.complete_multipart_upload(**upload(s3, is_held=True))
+    stored = s3.head_object(Bucket=BUCKET, Key=KEY)
+    assert stored["ObjectLockLegalHoldStatus"] == "ON"
+    refused = refusal(s3.delete_object, Bucket=BUCKET, Key=KEY, VersionId=stored["VersionId"])
+    assert refused == (403, "AccessDenied")

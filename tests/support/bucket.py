@@ -45,6 +45,7 @@ class StoredObject:
     body: bytes
     metadata: dict[str, str]
     written_ms: int
+    version_id: str = ""
 
 
 @dataclass
@@ -54,18 +55,29 @@ class Bucket:
     Attributes:
         replaced: what a versioned bucket keeps of earlier objects, by key.
         uploads: the keys of uploads that were neither completed nor aborted.
+        held: the versions with a legal hold.
+        removed: when the object of a key was hidden by a delete marker.
     """
 
     now_ms: int = 1_767_258_000_000
     objects: dict[str, StoredObject] = field(default_factory=dict)
     replaced: list[tuple[str, StoredObject]] = field(default_factory=list)
     uploads: dict[int, str] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    removed: dict[str, int] = field(default_factory=dict)
     begun: int = 0
     writes: dict[str, int] = field(default_factory=dict)
     deletes: dict[str, int] = field(default_factory=dict)
 
     def put(
-        self, key: str, body: bytes, metadata: dict[str, str], replaces: str, begun_ms: int
+        self,
+        key: str,
+        body: bytes,
+        metadata: dict[str, str],
+        replaces: str,
+        begun_ms: int,
+        *,
+        is_held: bool = False,
     ) -> str | NotPublished:
         there = self.objects.get(key)
         if replaces and (there is None or there.etag != replaces):
@@ -75,8 +87,11 @@ class Bucket:
         if there is not None:
             self.replaced.append((key, there))
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
-        self.objects[key] = StoredObject(etag, body, metadata, begun_ms)
         self.writes[key] = self.writes.get(key, 0) + 1
+        version_id = f"v{self.writes[key]}"
+        self.objects[key] = StoredObject(etag, body, metadata, begun_ms, version_id)
+        if is_held:
+            self.held.add(f"{key} {version_id}")
         return etag
 
     def delete(self, key: str) -> None:
@@ -108,12 +123,14 @@ class MemoryArchive:
 
     Attributes:
         tag_fault: what S3 answers to a tag.
+        is_held: whether what is written gets a legal hold.
     """
 
     bucket: Bucket = field(default_factory=Bucket)
     is_multipart: bool = False
     on_step: Callable[[str], None] = lambda _: None
     tag_fault: StorageFaultError | None = None
+    is_held: bool = False
 
     def look(self) -> Seen:
         self.on_step("before GetObject")
@@ -151,7 +168,9 @@ class MemoryArchive:
         body = json.dumps(encode_manifest(command.manifest)).encode()
         metadata = {"recording-etag": command.recording_etag}
         bucket = self.bucket
-        answer = bucket.put(MANIFEST, body, metadata, command.replaces, bucket.now_ms)
+        answer = bucket.put(
+            MANIFEST, body, metadata, command.replaces, bucket.now_ms, is_held=self.is_held
+        )
         self.on_step("after PutObject of the manifest")
         return isinstance(answer, str)
 
@@ -218,9 +237,11 @@ class MemoryRecording:
         return self._archive.tag_fault
 
     def _put(self, body: bytes, replaces: str) -> str | NotPublished:
-        bucket = self._archive.bucket
+        bucket, is_held = self._archive.bucket, self._archive.is_held
         if self._upload is None:
-            return bucket.put(RECORDING, body, self._metadata, replaces, bucket.now_ms)
+            return bucket.put(
+                RECORDING, body, self._metadata, replaces, bucket.now_ms, is_held=is_held
+            )
         assert not self._is_gone, "an upload is gone after a 409"
         if self._upload_id not in bucket.uploads:
             code = Refusal(Service.S3, "NoSuchUpload")
@@ -236,7 +257,7 @@ class MemoryRecording:
             self._is_gone = True
             self.abort()
             return NotPublished.CONFLICT
-        answer = bucket.put(RECORDING, body, self._metadata, replaces, begun_ms)
+        answer = bucket.put(RECORDING, body, self._metadata, replaces, begun_ms, is_held=is_held)
         if not isinstance(answer, NotPublished):
             self.abort()
         return answer

@@ -1,21 +1,21 @@
-"""S3 in memory, as erasing meets it: every version, every open upload, marks, and their times."""
+"""S3 in memory, as erasing and holding meet it: versions, open uploads, marks, and their times."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from call_archive.keys import hold_key
 from call_archive_cli.stored import Mark, Upload, Version, hash_of
 from tests.support.bucket import MANIFEST, RECORDING, Bucket, StoredObject
 from tests.support.manifests import CONTACT_ID
 
-CURRENT = "current"
-
 
 @dataclass
 class MemoryStore:
-    """`erasure.Store` over a bucket of one contact; `on_step` is asked before and after a write."""
+    """`erasure.Store` and `holds.Store` over a locked bucket of one contact.
+
+    `on_step` is asked before a listing, and before or after a change.
+    """
 
     bucket: Bucket
     on_step: Callable[[str], None] = lambda _: None
@@ -31,42 +31,57 @@ class MemoryStore:
         return Mark(written_at, age_s, frozenset(mark.metadata["group"].split()))
 
     def write_mark(self, key: str, content: Mapping[str, Any]) -> None:
-        self.on_step("before the tombstone")
+        self.on_step("before a mark is written")
         group = {"group": " ".join(content["group"])}
         self.bucket.objects[key] = StoredObject("", b"{}", group, self.bucket.now_ms)
-        self.on_step("after the tombstone")
+        self.on_step("after a mark is written")
+
+    def remove_mark(self, key: str) -> None:
+        self.on_step("before a mark is removed")
+        self.bucket.objects.pop(key, None)
+        self.bucket.removed[key] = self.bucket.now_ms
+        self.on_step("after a mark is removed")
+
+    def removed_s(self, key: str) -> float | None:
+        removed_ms = self.bucket.removed.get(key)
+        if removed_ms is None or key in self.bucket.objects:
+            return None
+        return (self.bucket.now_ms - removed_ms) / 1000
 
     def find_contacts(self, hashes: frozenset[str]) -> frozenset[str]:
         return frozenset({CONTACT_ID} if hash_of(CONTACT_ID) in hashes else ())
 
     def versions(self, contact_ids: Iterable[str]) -> list[Version]:
         self.on_step("before a listing")
-        found = [
-            Version(f"{CONTACT_ID}/{key}", CURRENT)
-            for key in self.bucket.objects
-            if key in (RECORDING, MANIFEST)
+        if CONTACT_ID not in contact_ids:
+            return []
+        return [
+            Version(f"{CONTACT_ID}/{key}", there.version_id)
+            for key, there in versions_of(self.bucket)
         ]
-        found += [
-            Version(f"{CONTACT_ID}/{key}", str(id(there))) for key, there in self.bucket.replaced
-        ]
-        return found if CONTACT_ID in contact_ids else []
 
     def uploads(self, contact_ids: Iterable[str] | None = None) -> list[Upload]:
         return [Upload(f"{CONTACT_ID}/{key}", str(n)) for n, key in self.bucket.uploads.items()]
 
     def remove(self, version: Version) -> str:
+        """One version for good; S3 refuses if it has a legal hold."""
         self.on_step("before a version is removed")
+        if self.is_held(version):
+            return "it has a legal hold"
         key = version.key.removeprefix(f"{CONTACT_ID}/")
-        if version.version_id == CURRENT:
-            self.bucket.delete(key)
+        bucket = self.bucket
+        if key in bucket.objects and bucket.objects[key].version_id == version.version_id:
+            bucket.delete(key)
             # What was behind it is the current version now.
-            behind = [pair for pair in self.bucket.replaced if pair[0] == key]
+            behind = [pair for pair in bucket.replaced if pair[0] == key]
             if behind:
-                self.bucket.replaced.remove(behind[-1])
-                self.bucket.objects[key] = behind[-1][1]
+                bucket.replaced.remove(behind[-1])
+                bucket.objects[key] = behind[-1][1]
         else:
-            self.bucket.replaced = [
-                pair for pair in self.bucket.replaced if str(id(pair[1])) != version.version_id
+            bucket.replaced = [
+                (one, there)
+                for one, there in bucket.replaced
+                if (one, there.version_id) != (key, version.version_id)
             ]
         return ""
 
@@ -76,16 +91,39 @@ class MemoryStore:
         return ""
 
     def has_lock(self) -> bool:
-        return hold_key(self.prefix, CONTACT_ID) in self.bucket.objects
+        return True
 
     def is_held(self, version: Version) -> bool:
-        return True
+        return _name(version) in self.bucket.held
+
+    def set_hold(self, version: Version, *, is_on: bool) -> None:
+        self.on_step("before a legal hold is set")
+        self.bucket.held.discard(_name(version))
+        if is_on:
+            self.bucket.held.add(_name(version))
+
+
+def versions_of(bucket: Bucket) -> Iterator[tuple[str, StoredObject]]:
+    """Every version of the contact's recording and manifest, by key."""
+    yield from (
+        (key, bucket.objects[key]) for key in (RECORDING, MANIFEST) if key in bucket.objects
+    )
+    yield from bucket.replaced
+
+
+def unheld(bucket: Bucket) -> list[str]:
+    """The versions without a legal hold."""
+    names = [f"{key} {there.version_id}" for key, there in versions_of(bucket)]
+    return [name for name in names if name not in bucket.held]
+
+
+def _name(version: Version) -> str:
+    return f"{version.key.removeprefix(f'{CONTACT_ID}/')} {version.version_id}"
 
 
 def audio_of(bucket: Bucket) -> list[str]:
     """Where something of the contact is."""
     return [
-        *(key for key in bucket.objects if key in (RECORDING, MANIFEST)),
-        *(key for key, _ in bucket.replaced),
+        *(key for key, _ in versions_of(bucket)),
         *bucket.uploads.values(),
     ]

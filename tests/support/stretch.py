@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from call_archive.job import ArchiveJob
-from call_archive.keys import tombstone_key
+from call_archive.keys import hold_key, tombstone_key
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import MediaFragment, decode_fragment
 from call_archive.media.pcm import Direction
@@ -139,8 +139,11 @@ class World:
         written = self.archive.bucket.objects
         return self.erased or any(tombstone_key("", one) in written for one in job.contact_ids)
 
-    def hold(self, job: ArchiveJob) -> None:
-        """No contact is held."""
+    def is_held(self, job: ArchiveJob) -> bool:
+        written = self.archive.bucket.objects
+        is_held = any(hold_key("", one) in written for one in job.contact_ids)
+        self.archive.on_step("after the hold was looked for")
+        return is_held
 
     def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
         call = stretch(self.stream.media)
@@ -156,8 +159,8 @@ class World:
     def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> Stream:
         return self.stream
 
-    def open_archive(self, job: ArchiveJob) -> MemoryArchive:
-        return self.archive
+    def open_archive(self, job: ArchiveJob, *, is_held: bool = False) -> MemoryArchive:
+        return replace(self.archive, is_held=is_held)
 
     def deliver(self, kind: Kind | str, receives: int = 1) -> Outcome:
         """One delivery of a message: a kind, or a body of its own."""

@@ -52,14 +52,14 @@ class Days:
     def open_source(self, job: ArchiveJob, check_time: Callable[[], None]) -> Stream:
         return Stream(Media.WHOLE)
 
-    def open_archive(self, job: ArchiveJob) -> MemoryArchive:
+    def open_archive(self, job: ArchiveJob, *, is_held: bool = False) -> MemoryArchive:
         return self.archives.setdefault(recording_key("", job), MemoryArchive())
 
     def is_erased(self, job: ArchiveJob) -> bool:
         return False
 
-    def hold(self, job: ArchiveJob) -> None:
-        """Nothing is held."""
+    def is_held(self, job: ArchiveJob) -> bool:
+        return False
 
     def days(self) -> list[str]:
         return [key for key, archive in sorted(self.archives.items()) if archive.bucket.wav]

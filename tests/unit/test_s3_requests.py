@@ -14,6 +14,7 @@ from call_archive.aws.s3_recording import (
     S3Object,
     S3Recording,
     build_encryption,
+    build_hold,
 )
 from call_archive.recording.publishing import PutRecording
 from call_archive.recording.wav import HEADER_BYTES
@@ -51,9 +52,10 @@ class S3:
         return [request for asked, request in self.requests if asked == name]
 
 
-def publish(size: int, encryption: Encryption | None = None) -> S3:
+def publish(size: int, encryption: Encryption | None = None, *, is_held: bool = False) -> S3:
     s3: Any = S3()
-    target = S3Object.of_run(s3, "bucket", "k.wav", "i-1", (), encryption or {})
+    hold = build_hold(is_held=is_held)
+    target = S3Object.of_run(s3, "bucket", "k.wav", "i-1", (), encryption or {}, hold)
     recording = S3Recording(target)
     step = 131_072
     for start in range(0, size, step):
@@ -83,6 +85,17 @@ def test_the_request_that_begins_an_object_names_its_encryption(
     assert named == expected
     for request in s3.asked("UploadPart") + s3.asked("Complete"):
         assert not [name for name in request if "SSE" in name or "Encryption" in name]
+
+
+@pytest.mark.parametrize("size", [1_000, 3 * PART_BYTES])
+@pytest.mark.parametrize("is_held", [False, True])
+def test_what_is_held_is_held_from_its_first_byte(size: int, is_held: bool) -> None:
+    """A hold that is put on afterwards is missing from what a killed run has published."""
+    s3 = publish(size, is_held=is_held)
+    (request,) = s3.asked("PutObject") + s3.asked("Create")
+    assert request.get("ObjectLockLegalHoldStatus") == ("ON" if is_held else None)
+    for request in s3.asked("UploadPart") + s3.asked("Complete"):
+        assert "ObjectLockLegalHoldStatus" not in request
 
 
 def test_checksums_are_left_to_the_parts() -> None:

@@ -82,13 +82,14 @@ class Ports:
         self._contact = contact or {}
         self.opened: list[ArchiveJob] = []
         self.erased = False
-        self.held: list[ArchiveJob] = []
+        self.held = False
+        self.archives: list[MemoryArchive] = []
 
     def is_erased(self, job: ArchiveJob) -> bool:
         return self.erased
 
-    def hold(self, job: ArchiveJob) -> None:
-        self.held.append(job)
+    def is_held(self, job: ArchiveJob) -> bool:
+        return self.held
 
     def describe_contact(self, instance_arn: str, contact_id: str) -> Mapping[str, object]:
         assert (instance_arn, contact_id) == (INSTANCE, "c-1")
@@ -99,8 +100,9 @@ class Ports:
         self.opened.append(job)
         return self
 
-    def open_archive(self, job: ArchiveJob) -> MemoryArchive:
-        archive = MemoryArchive()
+    def open_archive(self, job: ArchiveJob, *, is_held: bool = False) -> MemoryArchive:
+        archive = MemoryArchive(is_held=is_held)
+        self.archives.append(archive)
         if self._archived:
             archive.bucket.place(b"RIFF", MANIFEST)
         return archive
@@ -170,10 +172,12 @@ def test_what_is_archived_is_a_duplicate() -> None:
     assert outcome == Done((Duplicate(Trigger.FLOW),))
 
 
-def test_what_is_archived_may_be_held() -> None:
+@pytest.mark.parametrize("is_held", [False, True])
+def test_what_is_written_of_a_held_contact_is_held(is_held: bool) -> None:
     ports = Ports(archived=True)
+    ports.held = is_held
     run(message(build_job_message(JOB)), ports)
-    assert ports.held == [JOB]
+    assert [archive.is_held for archive in ports.archives] == [is_held]
 
 
 def test_an_erased_contact_is_done_with_and_nothing_is_read() -> None:
@@ -181,7 +185,6 @@ def test_an_erased_contact_is_done_with_and_nothing_is_read() -> None:
     ports.erased = True
     outcome = run(message(build_job_message(JOB)), ports)
     assert outcome == Done((ErasedContact(Trigger.FLOW),))
-    assert ports.held == []
 
 
 @pytest.mark.parametrize(("receives", "after_s"), [(1, 3), (4, 61), (9, 300)])

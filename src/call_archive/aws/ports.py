@@ -13,7 +13,7 @@ from call_archive.aws.endpoints import DataEndpoints
 from call_archive.aws.pace import MediaPace
 from call_archive.aws.queues import FailedJobsQueue, RetryQueue
 from call_archive.aws.s3_archive import S3Archive, exists
-from call_archive.aws.s3_recording import build_encryption
+from call_archive.aws.s3_recording import build_encryption, build_hold
 from call_archive.aws.stream_reader import StreamReader
 from call_archive.config import Tracks
 from call_archive.fields import account_of, instance_id_of, region_of
@@ -102,8 +102,8 @@ class AwsPorts:
         pace = MediaPace(self.sleep, self.monotonic)
         return StreamReader(endpoints, job.stream_arn, check_time, self.sleep, pace)
 
-    def open_archive(self, job: ArchiveJob) -> S3Archive:
-        """The job's recording and manifest in the bucket."""
+    def open_archive(self, job: ArchiveJob, *, is_held: bool = False) -> S3Archive:
+        """The job's recording and manifest in the bucket; what is written is held or not."""
         location = self.settings.location
         return S3Archive(
             self.clients.s3_client(),
@@ -112,6 +112,7 @@ class AwsPorts:
             manifest_key(location.prefix, job),
             instance_id_of(job.instance_arn),
             build_encryption(self.settings.kms_key_arn, self.settings.encryption_header),
+            build_hold(is_held=is_held),
         )
 
     def is_erased(self, job: ArchiveJob) -> bool:
@@ -122,14 +123,13 @@ class AwsPorts:
         """
         return self._any_exists(tombstone_key, job)
 
-    def hold(self, job: ArchiveJob) -> None:
-        """Puts a legal hold on the job's published objects, if its contact is held.
+    def is_held(self, job: ArchiveJob) -> bool:
+        """Whether the job's contact, or its initial contact, is held.
 
         Raises:
-            StorageFaultError: S3 does not say whether it is held, or does not set the hold.
+            StorageFaultError: S3 does not answer. Then nothing is published.
         """
-        if self._any_exists(hold_key, job):
-            self.open_archive(job).hold()
+        return self._any_exists(hold_key, job)
 
     def _any_exists(self, key: Callable[[str, str], str], job: ArchiveJob) -> bool:
         location = self.settings.location

@@ -20,6 +20,7 @@ from call_archive.aws.faults import failures, refusal_code, storage_fault
 from call_archive.aws.s3_recording import (
     STOPS,
     Encryption,
+    Hold,
     S3Object,
     S3Recording,
     build_condition,
@@ -51,6 +52,7 @@ class S3Archive:
     Attributes:
         instance_id: of the Connect instance, the value of a tag.
         encryption: the encryption headers of every write.
+        hold: the legal hold of every write, if the contact is held.
     """
 
     client: S3Client
@@ -59,6 +61,7 @@ class S3Archive:
     manifest_key: str
     instance_id: str
     encryption: Encryption = field(default_factory=Encryption)
+    hold: Hold = field(default_factory=Hold)
 
     def look(self) -> Seen:
         """Reads the current state of both objects.
@@ -89,6 +92,7 @@ class S3Archive:
                 self.instance_id,
                 known.stops,
                 self.encryption,
+                self.hold,
             )
         )
         try:
@@ -113,6 +117,7 @@ class S3Archive:
                 Metadata={_RECORDING_ETAG: command.recording_etag},
                 Tagging=urlencode(tags),
                 **self.encryption,
+                **self.hold,
                 **build_condition(command.replaces),
             )
         except _FAILURES as error:
@@ -120,26 +125,6 @@ class S3Archive:
                 return False
             raise storage_fault("PutObject", error) from error
         return True
-
-    def hold(self) -> None:
-        """Puts a legal hold on the current versions of both objects, if they exist.
-
-        Raises:
-            StorageFaultError: S3 failed, or the bucket has no Object Lock.
-        """
-        for key in (self.recording_key, self.manifest_key):
-            try:
-                answer = self.client.head_object(Bucket=self.bucket, Key=key)
-                if answer.get("ObjectLockLegalHoldStatus") != "ON":
-                    self.client.put_object_legal_hold(
-                        Bucket=self.bucket,
-                        Key=key,
-                        VersionId=answer.get("VersionId", "null"),
-                        LegalHold={"Status": "ON"},
-                    )
-            except _FAILURES as error:
-                if refusal_code(error) not in _MISSING:
-                    raise storage_fault("PutObjectLegalHold", error) from error
 
     def _read_manifest(self) -> SeenManifest | None:
         try:

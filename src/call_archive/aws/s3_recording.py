@@ -76,6 +76,17 @@ class Encryption(TypedDict, total=False):
     SSEKMSKeyId: str
 
 
+class Hold(TypedDict, total=False):
+    """The legal hold of a write: S3 never deletes such a version until the hold is released."""
+
+    ObjectLockLegalHoldStatus: Literal["ON"]
+
+
+def build_hold(*, is_held: bool) -> Hold:
+    """The legal hold of what is written of a contact."""
+    return {"ObjectLockLegalHoldStatus": "ON"} if is_held else {}
+
+
 def build_encryption(kms_key_arn: str, header: str) -> Encryption:
     """Encryption with this KMS key, or with the header for S3's own keys; "" for neither."""
     if kms_key_arn:
@@ -104,6 +115,7 @@ class S3Object:
         instance_id: the value of a tag.
         encryption: the encryption headers of the write.
         metadata: the object's metadata; known when the write begins.
+        hold: the legal hold of the write; there is no moment at which the object is not held.
     """
 
     client: S3Client
@@ -112,6 +124,7 @@ class S3Object:
     instance_id: str
     encryption: Encryption
     metadata: dict[str, str]
+    hold: Hold
 
     @classmethod
     def of_run(
@@ -122,11 +135,12 @@ class S3Object:
         instance_id: str,
         stops: Iterable[int],
         encryption: Encryption,
+        hold: Hold | None = None,
     ) -> S3Object:
         """The object for a new run's recording, with the stop fragments that the run knows."""
         named = ",".join(str(stop) for stop in sorted(stops))
         metadata = {RUN_ID: str(uuid.uuid4())} | ({STOPS: named} if named else {})
-        return cls(client, bucket, key, instance_id, encryption, metadata)
+        return cls(client, bucket, key, instance_id, encryption, metadata, hold or {})
 
     def put(self, content: IO[bytes], tags: dict[str, str], condition: Condition) -> _Version:
         """Writes the object by one call."""
@@ -139,6 +153,7 @@ class S3Object:
             Metadata=self.metadata,
             Tagging=urlencode(tags),
             **self.encryption,
+            **self.hold,
             **condition,
         )
         return _Version(answer["ETag"], answer.get("VersionId", ""))
@@ -423,6 +438,7 @@ class _MultipartUpload:
                 # Completeness is not known yet.
                 Tagging=urlencode(build_tags(target.instance_id, is_complete=None)),
                 **target.encryption,
+                **target.hold,
             )["UploadId"]
         except _FAILURES as error:
             raise storage_fault("CreateMultipartUpload", error) from error

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from call_archive_cli.holds import Holding, Holds
 
 
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="End now; a run that began before is not covered.")
+]
+
+
 def hold(
     context: typer.Context,
     contact_ids: ContactArguments,
     *,
     only: Only = False,
     reason: ReasonCode = "REQUESTED",
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="End now; a run that began before is not covered.")
-    ] = False,
+    no_wait: NoWait = False,
     instance_arn: InstanceArn = None,
     bucket: Bucket = None,
     prefix: Prefix = None,
@@ -53,6 +56,7 @@ def release(
     contact_ids: ContactArguments,
     *,
     only: Only = False,
+    no_wait: NoWait = False,
     instance_arn: InstanceArn = None,
     bucket: Bucket = None,
     prefix: Prefix = None,
@@ -60,8 +64,10 @@ def release(
 ) -> None:
     """End the hold of contacts: remove the marker, and take the legal hold off every version.
 
-    A lock with a date (a retention) stays. Lifecycle rules count again from when an object was
-    written: what is old enough expires within a day or two.
+    Waits until no run is left that began before, because such a run may still write a version with
+    a legal hold. A lock with a date (a retention) stays. Lifecycle rules count again from when an
+    object was written: what is old enough expires within a day or two. Exit code 1: with --no-wait,
+    a run that began before may still hold something.
 
     Examples:
 
@@ -70,8 +76,11 @@ def release(
     from call_archive_cli.holds import Holding
 
     done = Holding()
-    _holds(session_of(context), bucket, prefix, instance_arn, only=only).release(contact_ids, done)
+    holds = _holds(session_of(context), bucket, prefix, instance_arn, only=only)
+    holds.release(contact_ids, done, waits=not no_wait)
     _print(done, is_held=False, as_json=as_json)
+    if not done.is_settled:
+        raise typer.Exit(FOUND_WRONG)
 
 
 def _holds(
@@ -105,10 +114,10 @@ def _print(done: "Holding", *, is_held: bool, as_json: bool) -> None:
         soft_wrap=True,
         markup=False,
     )
-    if is_held and not done.is_settled:
+    if not done.is_settled:
         results().print(
-            f"NOT settled: runs that began before may still publish for {done.wait_s:,.0f} s; run "
-            "the same command again then",
+            f"NOT settled: runs that began before may still {'publish' if is_held else 'hold'} for "
+            f"{done.wait_s:,.0f} s; run the same command again then",
             soft_wrap=True,
         )
     for note in done.notes:
