@@ -168,8 +168,10 @@ PYTHONS := 3.12 3.13 3.14
 .PHONY: test-pythons
 test-pythons: $(STAMP) ## Run the command on each supported Python that is available here
 	@for version in $(PYTHONS); do \
+	  python=$$(PYENV_VERSION=$$version pyenv which python$$version 2>/dev/null) || python=$$version; \
 	  UV_PROJECT_ENVIRONMENT=.pythons/$$version $(UV) sync --quiet --locked --no-dev --extra cli --no-editable \
-	    --reinstall-package call-archive --python $$version || echo "Python $$version: NOT TRIED, it is not to be had here"; \
+	    --reinstall-package call-archive --python "$$python" || \
+	    echo "Python $$version: NOT TRIED, it is not installed here and uv cannot download it"; \
 	done
 	pytest tests/cli/test_package.py -rs -k each_python $(PYTEST_ARGS)
 
