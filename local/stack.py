@@ -24,6 +24,7 @@ PARAMETERS: Final = {
     "ArchiveBucketName": "",
     "ArchivePrefix": PREFIX,
     "ArchiveKmsKeyArn": "",
+    "ArchiveEncryptionHeader": "none",
     "Tracks": "customer",
     "AlarmEmail": "",
     "AlarmTopicArn": "",

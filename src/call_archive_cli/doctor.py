@@ -41,8 +41,10 @@ _GONE: Final = frozenset(
     )
 )
 _BUSY: Final = frozenset(("RequestLimitExceeded", "SlowDown", "TooManyRequestsException"))
-NOT_OF_A_CALL: Final = frozenset(("alarms", "existing streams", "object lock", "redrive role"))
-"""Checks of parts that a call does not pass through."""
+NOT_OF_A_CALL: Final = frozenset(
+    ("alarms", "encryption", "existing streams", "object lock", "redrive role")
+)
+"""Checks of parts that a call does not pass through, or that a rehearsal proves by a call."""
 
 _SERVER_ERROR: Final = 500
 DEFAULT_STREAMS: Final = 10_000
@@ -341,10 +343,7 @@ def _judge_key(setup: Setup, key: str) -> Iterator[Finding]:
     subject = "media key"
     described = setup.client("kms").describe_key(KeyId=key)["KeyMetadata"]
     if not described["Enabled"]:
-        enable = f"enable the key: aws kms enable-key --key-id {key}"
-        if described["KeyState"] == "PendingDeletion":
-            enable = f"first aws kms cancel-key-deletion --key-id {key}, then {enable}"
-        yield Finding(subject, Verdict.WRONG, f"{key} is {described['KeyState']}", enable)
+        yield _judge_state(subject, described)
     elif (
         described.get("KeyManager") == "CUSTOMER"
         and setup.parameters.get("MediaKmsKeyArn") != described["Arn"]
@@ -357,6 +356,14 @@ def _judge_key(setup: Setup, key: str) -> Iterator[Finding]:
         )
     else:
         yield Finding(subject, Verdict.GOOD, "enabled, and ArchiveFunction may decrypt with it")
+
+
+def _judge_state(subject: str, key: Mapping[str, Any]) -> Finding:
+    """A key that cannot be used."""
+    enable = f"enable the key: aws kms enable-key --key-id {key['Arn']}"
+    if key["KeyState"] == "PendingDeletion":
+        enable = f"first aws kms cancel-key-deletion --key-id {key['Arn']}, then {enable}"
+    return Finding(subject, Verdict.WRONG, f"{key['Arn']} is {key['KeyState']}", enable)
 
 
 def _check_association(setup: Setup) -> Iterator[Finding]:
@@ -681,6 +688,66 @@ def _prefix_of(rule: Mapping[str, Any]) -> str:
     return of_prefix
 
 
+def _check_encryption(setup: Setup) -> Iterator[Finding]:
+    """What the bucket does with a write that names no encryption, and what the stack asks for."""
+    asked, default = setup.parameters.get("ArchiveKmsKeyArn", ""), _read_default_key(setup)
+    names_sse_s3 = setup.parameters.get("ArchiveEncryptionHeader") == "AES256" and not asked
+    used = setup.client("kms").describe_key(KeyId=asked)["KeyMetadata"] if asked else default
+    if used and not used["Enabled"] and not names_sse_s3:
+        yield _judge_state("encryption", used)
+    elif asked:
+        yield _judge_asked_key(setup, asked, default)
+    else:
+        yield _judge_default_key(default, names_sse_s3=names_sse_s3)
+
+
+def _read_default_key(setup: Setup) -> Mapping[str, Any]:
+    """What KMS says of the bucket's default key; empty for SSE-S3 and for AWS's own key."""
+    bucket = setup.resources.get("ArchiveBucket") or setup.parameters.get("ArchiveBucketName", "")
+    answer = setup.client("s3").get_bucket_encryption(Bucket=bucket)
+    (rule, *_) = answer["ServerSideEncryptionConfiguration"]["Rules"]
+    name = rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", "")
+    if not name:
+        return {}
+    key: Mapping[str, Any] = setup.client("kms").describe_key(KeyId=name)["KeyMetadata"]
+    return {} if key.get("KeyManager") == "AWS" else key
+
+
+def _judge_asked_key(setup: Setup, asked: str, default: Mapping[str, Any]) -> Finding:
+    subject, is_own = "encryption", bool(setup.resources.get("ArchiveBucket"))
+    if default and default["Arn"] == asked:
+        return Finding(subject, Verdict.GOOD, f"{asked}, also the bucket's default")
+    others = f"the bucket's default is {default['Arn'] if default else 'a key of AWS'}"
+    if is_own:
+        text = f"recordings are written with {asked}, but {others}"
+        return Finding(subject, Verdict.DOUBTFUL, text, _RESTORE)
+    return Finding(subject, Verdict.GOOD, f"recordings are written with {asked}; {others}")
+
+
+def _judge_default_key(default: Mapping[str, Any], *, names_sse_s3: bool) -> Finding:
+    """Of a stack that asks for no key."""
+    subject = "encryption"
+    if not default:
+        every = ", as every write says" if names_sse_s3 else ", the bucket's default"
+        return Finding(subject, Verdict.GOOD, f"a key of AWS{every}")
+    deploy = f"deploy with ArchiveKmsKeyArn={default['Arn']}"
+    if names_sse_s3:
+        return Finding(
+            subject,
+            Verdict.DOUBTFUL,
+            f"the bucket's default is {default['Arn']}, but every write names SSE-S3, because of "
+            "ArchiveEncryptionHeader=AES256: recordings are not written with that key",
+            f"if they have to be: {deploy}",
+        )
+    return Finding(
+        subject,
+        Verdict.DOUBTFUL,
+        f"the bucket's default is {default['Arn']}, which the stack does not allow ArchiveFunction "
+        "to use: unless the key's policy does, every job fails as S3_AccessDenied",
+        deploy,
+    )
+
+
 def read_lock(setup: Setup, bucket: str) -> ObjectLock | None:
     """The bucket's Object Lock; None if it has none, or if the bucket does not exist.
 
@@ -768,6 +835,7 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Setup], Iterator[Finding]]], ...]] = (
     ("event source", _check_event_source),
     ("contact events", _check_contact_events),
     ("bucket", _check_bucket),
+    ("encryption", _check_encryption),
     (_LOCK, _check_object_lock),
     ("alarms", _check_alarms),
 )

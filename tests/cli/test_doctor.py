@@ -44,6 +44,7 @@ ALL_GOOD = [
     "bucket",
     "public access",
     "unfinished uploads",
+    "encryption",
     "object lock",
     "alarms",
 ]
@@ -317,8 +318,8 @@ def test_object_lock_is_what_the_stack_says(
     assert says in found["text"]
 
 
-def test_a_bucket_of_the_users_own_may_have_a_lock(run: Run, aws: LocalAws) -> None:
-    lock(deploy(aws))
+def deploy_theirs(aws: LocalAws, **parameters: str) -> None:
+    """A stack called `theirs`, which writes into the bucket of the other one."""
     template = json.loads(json.dumps(TEMPLATE))
     del template["Resources"]["ArchiveBucket"]
     template["Outputs"]["ArchiveBucket"] = {"Value": {"Ref": "ArchiveBucketName"}}
@@ -327,12 +328,83 @@ def test_a_bucket_of_the_users_own_may_have_a_lock(run: Run, aws: LocalAws) -> N
         TemplateBody=json.dumps(template),
         Parameters=[
             {"ParameterKey": name, "ParameterValue": value}
-            for name, value in (PARAMETERS | {"ArchiveBucketName": BUCKET}).items()
+            for name, value in (PARAMETERS | {"ArchiveBucketName": BUCKET} | parameters).items()
         ],
     )
+
+
+def test_a_bucket_of_the_users_own_may_have_a_lock(run: Run, aws: LocalAws) -> None:
+    lock(deploy(aws))
+    deploy_theirs(aws)
     result = run("--stack", "theirs", "doctor", "--json")
     (found,) = (each for each in json.loads(result.stdout) if each["subject"] == "object lock")
     assert (found["verdict"], found["text"]) == ("good", "on")
+
+
+def make_keys(aws: LocalAws) -> dict[str, str]:
+    """Keys of the account by what is wrong with them."""
+    kms = aws.client("kms")
+    names = ("asked", "another", "disabled", "dying")
+    keys: dict[str, str] = {name: kms.create_key()["KeyMetadata"]["Arn"] for name in names}
+    kms.disable_key(KeyId=keys["disabled"].rpartition("/")[2])
+    kms.schedule_key_deletion(KeyId=keys["dying"].rpartition("/")[2])
+    kms.create_alias(AliasName="alias/calls", TargetKeyId=keys["asked"])
+    return keys
+
+
+def set_default(aws: LocalAws, algorithm: str, key: str) -> None:
+    default = {"SSEAlgorithm": algorithm} | ({"KMSMasterKeyID": key} if key else {})
+    aws.client("s3").put_bucket_encryption(
+        Bucket=BUCKET,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": default}]
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "own", "theirs", "says"),
+    [
+        # Nothing is asked for: the bucket decides.
+        ("", "AES256", "good", "good", "a key of AWS, the bucket's default"),
+        ("", "aws:kms", "good", "good", "a key of AWS, the bucket's default"),
+        ("", "another", "doubtful", "doubtful", "deploy with ArchiveKmsKeyArn={another}"),
+        ("", "disabled", "wrong", "wrong", "aws kms enable-key --key-id {disabled}"),
+        # SSE-S3 is asked for.
+        ("AES256", "AES256", "good", "good", "as every write says"),
+        ("AES256", "another", "doubtful", "doubtful", "recordings are not written with that key"),
+        ("AES256", "disabled", "doubtful", "doubtful", "every write names SSE-S3"),
+        # A key is asked for.
+        ("asked", "asked", "good", "good", "{asked}, also the bucket's default"),
+        ("asked", "alias/calls", "good", "good", "{asked}, also the bucket's default"),
+        ("asked", "another", "doubtful", "good", "the bucket's default is {another}"),
+        ("asked", "AES256", "doubtful", "good", "the bucket's default is a key of AWS"),
+        ("asked", "disabled", "doubtful", "good", "the bucket's default is {disabled}"),
+        ("disabled", "disabled", "wrong", "wrong", "aws kms enable-key --key-id {disabled}"),
+        ("dying", "AES256", "wrong", "wrong", "cancel-key-deletion --key-id {dying}"),
+    ],
+)
+def test_the_buckets_encryption_is_compared_with_what_is_asked(
+    run: Run, aws: LocalAws, asked: str, default: str, own: str, theirs: str, says: str
+) -> None:
+    keys = make_keys(aws)
+    parameters = {
+        "ArchiveKmsKeyArn": keys.get(asked, ""),
+        "ArchiveEncryptionHeader": asked if asked == "AES256" else "none",
+    }
+    deploy(aws, **parameters)
+    deploy_theirs(aws, **parameters)
+    is_kms = default != "AES256"
+    set_default(
+        aws,
+        "aws:kms" if is_kms else default,
+        keys.get(default, default if default.startswith("alias/") else ""),
+    )
+    for stack, verdict in ((NAME, own), ("theirs", theirs)):
+        result = run("--stack", stack, "doctor", "--json")
+        (found,) = (each for each in json.loads(result.stdout) if each["subject"] == "encryption")
+        assert found["verdict"] == verdict, stack
+        assert says.format(**keys) in f"{found['text']} {found['fix']}"
 
 
 def test_what_may_not_be_asked_is_said_and_the_rest_goes_on(run: Run, stack: Stack) -> None:
