@@ -6,6 +6,7 @@ is in the flow's log, and as the contact attribute `archiveError` on the contact
 
 from flows.blocks import (
     QUEUE,
+    Block,
     Json,
     build_flow,
     compare,
@@ -29,6 +30,17 @@ THE_RESULT = ("archiveStatus", "archiveUri", "reason")
 
 MESSAGE_SECONDS = 180
 """The longest that the editor lets a block wait for a key."""
+
+
+def note(code: str, then: str) -> Block:
+    """What went wrong, as a contact attribute; the call goes on, whether or not it was saved."""
+    return save(f"Note {code}", {"archiveError": code}, then=then, otherwise=then)
+
+
+def say_at_last(name: str, text: str) -> Block:
+    """The last words before the call is disconnected."""
+    return say(name, text, then="Disconnect", otherwise="Disconnect")
+
 
 VOICEMAIL = build_flow(
     main=[
@@ -56,24 +68,12 @@ VOICEMAIL = build_flow(
         disconnect("Disconnect"),
     ],
     aside=[
-        save(
-            "Note NOT_STREAMING",
-            {"archiveError": "NOT_STREAMING"},
-            then="Apologise",
-            otherwise="Apologise",
-        ),
-        say(
+        note("NOT_STREAMING", then="Apologise"),
+        say_at_last(
             "Apologise",
             "Sorry, we cannot take your message at the moment. Please call again later.",
-            then="Disconnect",
-            otherwise="Disconnect",
         ),
-        save(
-            "Note START_NOT_REPORTED",
-            {"archiveError": "START_NOT_REPORTED"},
-            then="Take the message",
-            otherwise="Take the message",
-        ),
+        note("START_NOT_REPORTED", then="Take the message"),
         listen(
             "Keep listening",
             "Please continue.",
@@ -83,12 +83,7 @@ VOICEMAIL = build_flow(
             time_out="Stop media streaming",
             otherwise="Stop media streaming",
         ),
-        save(
-            "Note STOP_NOT_REPORTED",
-            {"archiveError": "STOP_NOT_REPORTED"},
-            then="Say goodbye",
-            otherwise="Say goodbye",
-        ),
+        note("STOP_NOT_REPORTED", then="Say goodbye"),
     ],
 )
 
@@ -110,29 +105,13 @@ WHOLE_CALL = build_flow(
         disconnect("Disconnect"),
     ],
     aside=[
-        save(
-            "Note NOT_STREAMING",
-            {"archiveError": "NOT_STREAMING"},
-            then="Set the queue",
-            otherwise="Set the queue",
+        note("NOT_STREAMING", then="Set the queue"),
+        note("START_NOT_REPORTED", then="Announce the recording"),
+        say_at_last(
+            "Apologise", "Sorry, we cannot connect you at the moment. Please call again later."
         ),
-        save(
-            "Note START_NOT_REPORTED",
-            {"archiveError": "START_NOT_REPORTED"},
-            then="Announce the recording",
-            otherwise="Announce the recording",
-        ),
-        say(
-            "Apologise",
-            "Sorry, we cannot connect you at the moment. Please call again later.",
-            then="Disconnect",
-            otherwise="Disconnect",
-        ),
-        say(
-            "Say that all lines are busy",
-            "Sorry, all our lines are busy. Please call again later.",
-            then="Disconnect",
-            otherwise="Disconnect",
+        say_at_last(
+            "Say that all lines are busy", "Sorry, all our lines are busy. Please call again later."
         ),
     ],
 )
@@ -190,18 +169,8 @@ PAYMENT = build_flow(
         disconnect("Disconnect"),
     ],
     aside=[
-        save(
-            "Note NOT_STREAMING",
-            {"archiveError": "NOT_STREAMING"},
-            then="Apologise",
-            otherwise="Apologise",
-        ),
-        save(
-            "Note START_NOT_REPORTED",
-            {"archiveError": "START_NOT_REPORTED"},
-            then="Announce the recording",
-            otherwise="Announce the recording",
-        ),
+        note("NOT_STREAMING", then="Apologise"),
+        note("START_NOT_REPORTED", then="Announce the recording"),
         loop("Ask again", 2, again="Say that it takes a moment", done="Note STOP_NOT_PROVED"),
         say(
             "Say that it takes a moment",
@@ -209,19 +178,9 @@ PAYMENT = build_flow(
             then="Report the stop",
             otherwise="Report the stop",
         ),
-        save(
-            "Note STOP_NOT_PROVED",
-            {"archiveError": "STOP_NOT_PROVED"},
-            then="Apologise",
-            otherwise="Apologise",
-        ),
+        note("STOP_NOT_PROVED", then="Apologise"),
         set_logging("Set logging on without an entry", then="Start again"),
-        say(
-            "Apologise",
-            "Sorry, we cannot take your payment by phone at the moment.",
-            then="Disconnect",
-            otherwise="Disconnect",
-        ),
+        say_at_last("Apologise", "Sorry, we cannot take your payment by phone at the moment."),
     ],
 )
 
