@@ -3,7 +3,9 @@
 import hashlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import IO, cast
 
 import pytest
 from moto.s3.models import s3_backends
@@ -263,9 +265,7 @@ def test_manifest_without_its_recording_is_knowledge_and_nothing_else(archive: S
     assert described(archive).fragments.accepted == 15
 
 
-def test_disk_that_takes_less_than_it_was_given(
-    archive: S3Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_that_takes_less_than_it_was_given(archive: S3Archive) -> None:
     class Reluctant:
         """A file that takes at most 1000 bytes at a time, as a nearly full disk does."""
 
@@ -278,8 +278,8 @@ def test_disk_that_takes_less_than_it_was_given(
         def __getattr__(self, name: str) -> object:
             return getattr(self.file, name)
 
-    monkeypatch.setattr("call_archive.aws.s3_recording._open_part", Reluctant)
-    with archive.open_recording(Knowledge()) as recording:
+    reluctant = replace(archive, open_part=lambda: cast("IO[bytes]", Reluctant()))
+    with reluctant.open_recording(Knowledge()) as recording:
         recording.write(b"x" * 300_000)
         recording.put(HEADER, PutRecording("", is_complete=True))
     head = archive.client.head_object(Bucket=BUCKET, Key=archive.recording_key)

@@ -15,6 +15,7 @@ from call_archive.aws.s3_recording import (
     S3Recording,
     build_encryption,
     build_hold,
+    open_part,
 )
 from call_archive.recording.publishing import PutRecording
 from call_archive.recording.wav import HEADER_BYTES
@@ -56,7 +57,7 @@ def publish(size: int, encryption: Encryption | None = None, *, is_held: bool = 
     s3: Any = S3()
     hold = build_hold(is_held=is_held)
     target = S3Object.of_run(s3, "bucket", "k.wav", "i-1", (), encryption or {}, hold)
-    recording = S3Recording(target)
+    recording = S3Recording(target, open_part)
     step = 131_072
     for start in range(0, size, step):
         recording.write(bytes(min(step, size - start)))

@@ -25,13 +25,15 @@ from call_archive.aws.s3_recording import (
     S3Recording,
     build_condition,
     build_tags,
+    open_part,
 )
 from call_archive.limits import MAX_FRAGMENT_NUMBER_DIGITS, MAX_MANIFEST_BYTES, MAX_STOPS
 from call_archive.recording.manifest import decode_manifest, encode_manifest
 from call_archive.recording.publishing import Seen, SeenManifest, SeenRecording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import IO
 
     from mypy_boto3_s3 import S3Client
 
@@ -53,6 +55,7 @@ class S3Archive:
         instance_id: of the Connect instance, the value of a tag.
         encryption: the encryption headers of every write.
         hold: the legal hold of every write, if the contact is held.
+        open_part: opens a file on the disk for a part of a recording.
     """
 
     client: S3Client
@@ -62,6 +65,7 @@ class S3Archive:
     instance_id: str
     encryption: Encryption = field(default_factory=Encryption)
     hold: Hold = field(default_factory=Hold)
+    open_part: Callable[[], IO[bytes]] = open_part
 
     def look(self) -> Seen:
         """Reads the current state of both objects.
@@ -93,7 +97,8 @@ class S3Archive:
                 known.stops,
                 self.encryption,
                 self.hold,
-            )
+            ),
+            self.open_part,
         )
         try:
             yield recording

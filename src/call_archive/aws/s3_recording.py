@@ -187,10 +187,16 @@ class S3Recording:
         pcm_bytes: how many bytes were written.
     """
 
-    def __init__(self, target: S3Object) -> None:
+    def __init__(self, target: S3Object, open_part: Callable[[], IO[bytes]]) -> None:
+        """Begins with the first part's file.
+
+        Args:
+            target: where to.
+            open_part: opens an unnamed file on the disk.
+        """
         self.pcm_bytes = 0
         self._target = target
-        self._parts = _PartFiles()
+        self._parts = _PartFiles(open_part)
         self._upload = _MultipartUpload(target)
         self._is_sealed = False
 
@@ -303,8 +309,9 @@ class _PartFiles:
     recording of any length takes the same memory, and a killed run leaves nothing on the disk.
     """
 
-    def __init__(self) -> None:
-        self._files = [_open_part()]
+    def __init__(self, open_part: Callable[[], IO[bytes]]) -> None:
+        self._open_part = open_part
+        self._files = [open_part()]
         self._part_bytes = 0
         self._buffer = bytearray(HEADER_BYTES)
 
@@ -334,7 +341,7 @@ class _PartFiles:
 
     def begin(self) -> None:
         """Begins the next part."""
-        self._files.append(_open_part())
+        self._files.append(self._open_part())
         self._part_bytes = 0
 
     def flush(self) -> None:
@@ -458,5 +465,6 @@ class _MultipartUpload:
             raise storage_fault("UploadPart", error) from error
 
 
-def _open_part() -> IO[bytes]:
+def open_part() -> IO[bytes]:
+    """A part's file; the disk is freed when it is closed."""
     return tempfile.TemporaryFile(buffering=0)
