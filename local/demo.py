@@ -14,10 +14,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import boto3
 
+from call_archive.moments import format_utc
+from call_archive.recording.manifest import Manifest, decode_manifest
 from local.call import Call
 from local.demo_call import VOICES, demo_calls
 from local.pcm import read_wav_pair
@@ -65,7 +66,7 @@ class Demo:
             while not source.poll() and time.monotonic() < deadline_s:
                 pass
 
-    def fetch(self) -> Mapping[str, Any] | None:
+    def fetch(self) -> Manifest | None:
         """Brings recording and manifest from S3; the manifest, None if nothing was archived."""
         s3 = boto3.client("s3", **self.aws.client_options)
         listing = s3.list_objects_v2(Bucket=RESOURCES.bucket).get("Contents", [])
@@ -74,8 +75,7 @@ class Demo:
             s3.download_file(RESOURCES.bucket, entry["Key"], str(self.output / name))
         if not listing:
             return None
-        manifest: Mapping[str, Any] = json.loads((self.output / "recording.json").read_text())
-        return manifest
+        return decode_manifest((self.output / "recording.json").read_bytes())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,26 +152,26 @@ def _empty(output: Path) -> None:
     output.mkdir(parents=True)
 
 
-def _summarise(manifest: Mapping[str, Any]) -> str:
-    fragments = manifest["fragments"]
+def _summarise(manifest: Manifest) -> str:
+    fragments = manifest.fragments
     facts = {
-        "contact": manifest["contactId"],
-        "recording": manifest["recordingUri"],
-        "audio": f"{manifest['durationMs'] / 1000:.3f} s, {manifest['channels']} channel(s)",
-        "from": manifest["startedAt"],
-        "fragments": f"{fragments['listed']} listed, {fragments['accepted']} accepted, "
-        f"{fragments['foreign']} foreign, {len(fragments['missing'])} missing",
-        "gaps": f"{len(manifest['gaps'])}, overlaps {len(manifest['overlaps'])}",
-        "sha256": manifest["sha256"],
-        "complete": "yes" if manifest["complete"] else manifest["reasons"],
+        "contact": manifest.contact_id,
+        "recording": manifest.recording_uri,
+        "audio": f"{manifest.duration_ms / 1000:.3f} s, {manifest.channels} channel(s)",
+        "from": format_utc(manifest.started_at_ms),
+        "fragments": f"{fragments.listed} listed, {fragments.accepted} accepted, "
+        f"{fragments.foreign} foreign, {len(fragments.missing)} missing",
+        "gaps": f"{len(manifest.gaps)}, overlaps {len(manifest.overlaps)}",
+        "sha256": manifest.sha256,
+        "complete": "yes" if manifest.is_complete else "; ".join(manifest.reasons),
     }
     return "\n".join(f"  {name:10} {fact}" for name, fact in facts.items())
 
 
-def _prove(manifest: Mapping[str, Any], said: bytes, *, is_equal: bool) -> str:
+def _prove(manifest: Manifest, said: bytes, *, is_equal: bool) -> str:
     """What the recording was compared with, and the result; the page shows it, too."""
     verdict = "byte for byte" if is_equal else "NOT"
-    sides = "the caller" if manifest["channels"] == 1 else "the caller (left) and the agent (right)"
+    sides = "the caller" if manifest.channels == 1 else "the caller (left) and the agent (right)"
     return (
         "Isolation: three contacts' calls are on one stream, one right behind the other. The "
         f"recording is {verdict} what was said in the second: {len(said):,} bytes of PCM of "

@@ -2,18 +2,19 @@
 
 import wave
 from array import array
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from call_archive.moments import format_utc
+from call_archive.recording.manifest import Manifest
 
 _POINTS = 2000
 _NAMES = {"AUDIO_FROM_CUSTOMER": "from customer", "AUDIO_TO_CUSTOMER": "to customer"}
 
 
-def draw_waveform(recording: Path, manifest: Mapping[str, Any], picture: Path) -> None:
+def draw_waveform(recording: Path, manifest: Manifest, picture: Path) -> None:
     """Draws a recording's channels over its time axis into a PNG."""
     mpl.use("Agg")
     with wave.open(str(recording)) as wav:
@@ -21,17 +22,17 @@ def draw_waveform(recording: Path, manifest: Mapping[str, Any], picture: Path) -
         samples = array("h", wav.readframes(wav.getnframes()))
     figure = Figure(figsize=(11, 1 + 2 * channels), layout="constrained")
     rows = figure.subplots(channels, 1, sharex=True, squeeze=False)[:, 0]
-    for channel, (axes, track) in enumerate(zip(rows, manifest["tracks"], strict=True)):
+    for channel, (axes, track) in enumerate(zip(rows, manifest.tracks, strict=True)):
         lows, highs, times_s = _envelope(samples[channel::channels], rate_hz)
         axes.fill_between(times_s, lows, highs, step="mid", linewidth=0.3, color=f"C{channel}")
-        for gap in manifest["gaps"]:
-            if gap["track"] == track:
-                end_ms = gap["atMs"] + gap["lengthMs"]
-                axes.axvspan(gap["atMs"] / 1000, end_ms / 1000, color="C3", alpha=0.3)
+        for gap in manifest.gaps:
+            if gap.track == track:
+                end_ms = gap.at_ms + gap.length_ms
+                axes.axvspan(gap.at_ms / 1000, end_ms / 1000, color="C3", alpha=0.3)
         axes.set(ylabel=_NAMES[track], ylim=(-32768, 32767), yticks=[0])
         axes.margins(x=0)
     rows[-1].set_xlabel("seconds")
-    figure.suptitle(f"{manifest['contactId']}  ·  {manifest['startedAt']}", fontsize=10)
+    figure.suptitle(f"{manifest.contact_id}  ·  {format_utc(manifest.started_at_ms)}", fontsize=10)
     figure.savefig(picture, dpi=120)
 
 

@@ -16,6 +16,7 @@ from bench.load.calls import CALL_S
 from bench.load.workers import Crew, Invocation, MeasuredFunction
 from bench.measure import WORK
 from bench.servers import ServerProcess
+from call_archive.recording.manifest import decode_manifest
 from local.sample_events import build_sqs_event
 
 type Json = dict[str, Any]
@@ -199,9 +200,9 @@ def verify(s3: Any, bucket: str, calls: Sequence[Json]) -> tuple[int, int]:  # n
             key.rpartition(".")[2]: s3.get_object(Bucket=bucket, Key=key)["Body"].read()
             for key in recorded
         }
-        manifest = json.loads(contents["json"])
+        manifest = decode_manifest(contents["json"])
         digest = hashlib.sha256(contents["wav"]).hexdigest()
-        if manifest["complete"] and call["sha256"] == digest == manifest["sha256"]:
+        if manifest.is_complete and call["sha256"] == digest == manifest.sha256:
             exact += 1
             verified_bytes += len(contents["wav"])
     return exact, verified_bytes

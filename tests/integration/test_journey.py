@@ -32,6 +32,7 @@ from tests.integration.journey import (
     flow_environment,
     interleave,
 )
+from tests.support.schemas import schema
 from tests.support.sqs import messages_in, pass_time
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -381,6 +382,7 @@ def test_demo_archives_what_was_said(tmp_path: Path) -> None:
         "recording.wav",
         "waveform.png",
     ]
+    schema("manifest").validate(json.loads((tmp_path / "demo/recording.json").read_text()))
 
 
 # ------------------------------------------------------------------ nothing private in what is said

@@ -89,9 +89,10 @@ def rehearse(
     if clean:
         _clean(session, setup, with_simulations=simulate)
         return
-    from call_archive_cli.rehearsal.journey import Journey, Options
+    from call_archive_cli.rehearsal.journey import Journey
     from call_archive_cli.rehearsal.plan import make_plan
     from call_archive_cli.rehearsal.simulation import Simulation
+    from call_archive_cli.rehearsal.stage import Options
 
     plan = make_plan(setup, session.stack)
     _introduce(plan, fast=fast, simulate=simulate, as_json=as_json)

@@ -1,6 +1,7 @@
 """A recording, its manifest and what S3 says of both, against what was spoken.
 
-Everything is computed here from what was said: the archive's own code has no part in it.
+What is expected is computed here from what was said: of the archive's own code, only the manifest's
+reader has a part in it.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from call_archive_cli.rehearsal.script import FRAGMENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from call_archive.recording.manifest import Manifest
     from call_archive_cli.rehearsal.script import Script
 
 HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
@@ -31,13 +33,12 @@ class Archived:
     """What is in S3.
 
     Attributes:
-        manifest: its JSON.
         recording: the WAV.
         tags: of each object, None if they could not be read.
         encryption: of each object, as S3's headers say it: `AES256`, or `aws:kms KEY`.
     """
 
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     recording: bytes
     tags: tuple[Mapping[str, str], Mapping[str, str]] | None
     encryption: tuple[str, str]
@@ -139,18 +140,18 @@ def _manifest(archived: Archived, script: Script) -> Check:
     manifest = archived.manifest
     count = len(script.archived.timecodes_ms)
     sha256 = hashlib.sha256(archived.recording).hexdigest()
-    fragments = manifest.get("fragments") or {}
+    accepted = manifest.fragments.accepted
     wrong = [
         text
         for is_wrong, text in (
-            (manifest.get("complete") is not True, f"complete: {manifest.get('complete')}"),
-            (bool(manifest.get("reasons")), "; ".join(map(str, manifest.get("reasons") or ()))),
-            (fragments.get("accepted") != count, f"{fragments.get('accepted')} fragments accepted"),
-            (bool(manifest.get("gaps")), f"{len(manifest.get('gaps') or ())} gaps"),
-            (bool(manifest.get("overlaps")), f"{len(manifest.get('overlaps') or ())} overlaps"),
-            (manifest.get("sha256") != sha256, "sha256 is not the recording's"),
-            (manifest.get("bytes") != len(archived.recording), "bytes are not the recording's"),
-            (manifest.get("contactId") != script.archived.contact_id, "another contact's id"),
+            (not manifest.is_complete, "not complete"),
+            (bool(manifest.reasons), "; ".join(manifest.reasons)),
+            (accepted != count, f"{accepted} fragments accepted"),
+            (bool(manifest.gaps), f"{len(manifest.gaps)} gaps"),
+            (bool(manifest.overlaps), f"{len(manifest.overlaps)} overlaps"),
+            (manifest.sha256 != sha256, "sha256 is not the recording's"),
+            (manifest.size_bytes != len(archived.recording), "bytes are not the recording's"),
+            (manifest.contact_id != script.archived.contact_id, "another contact's id"),
         )
         if is_wrong
     ]

@@ -32,10 +32,12 @@ from call_archive_cli.rehearsal.simulated_flow import (
     build_test_case,
 )
 from call_archive_cli.rehearsal.steps import Report, StepError
+from call_archive_cli.rehearsal.waiting import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from call_archive.recording.manifest import Manifest
     from call_archive_cli.doctor import Setup
     from call_archive_cli.rehearsal.leftovers import Place
     from call_archive_cli.rehearsal.plan import Plan
@@ -203,16 +205,16 @@ class Simulation:
                 self.audience.progressed(f"{time.monotonic() - began:.0f} s")
                 self.sleep(_POLL_S)
             manifest = found[0]
-            step.seen = f"{manifest.get('durationMs')} ms, trigger {manifest.get('trigger')}"
+            step.seen = f"{manifest.duration_ms} ms, trigger {manifest.trigger}"
             self.report.proved = "The simulated contact was archived, and its manifest is complete"
-            if manifest.get("complete") is not True:
+            if not manifest.is_complete:
                 raise StepError(
-                    f"incomplete: {'; '.join(map(str, manifest.get('reasons') or ()))}",
+                    f"incomplete: {'; '.join(manifest.reasons)}",
                     "the recording",
                     "docs/troubleshooting.md explains each reason",
                 )
 
-    def _manifests(self) -> Iterator[dict[str, Any]]:
+    def _manifests(self) -> Iterator[Manifest]:
         s3, place = self.plan.setup.clients.s3(), self.plan.place
         today = datetime.now(UTC).date()
         for day in (today, today - timedelta(days=1)):
@@ -222,7 +224,7 @@ class Simulation:
             listed = s3.list_objects_v2(Bucket=place.bucket, Prefix=prefix)
             for entry in listed.get("Contents", []):
                 answer = s3.get_object(Bucket=place.bucket, Key=entry["Key"])
-                yield json.loads(answer["Body"].read())
+                yield read_manifest(answer["Body"].read()).manifest
 
     def _stop(self) -> None:
         self._connect.stop_test_case_execution(

@@ -12,9 +12,10 @@ from moto.sqs.models import sqs_backends
 
 from call_archive_cli.clients import Clients
 from call_archive_cli.doctor import Setup, read_setup
-from call_archive_cli.rehearsal.journey import Journey, Options
+from call_archive_cli.rehearsal.journey import Journey
 from call_archive_cli.rehearsal.plan import Plan, make_plan
 from call_archive_cli.rehearsal.recorder import Audience
+from call_archive_cli.rehearsal.stage import Options
 from call_archive_cli.rehearsal.steps import Report, Step
 from call_archive_cli.session import Session
 from local.authorization import Authorization

@@ -10,19 +10,23 @@ from typing import Any
 
 import pytest
 
+from call_archive.recording.manifest import Manifest, read_manifest
 from call_archive_cli.doctor import Verdict
+from call_archive_cli.rehearsal import waiting
 from call_archive_cli.rehearsal.comparison import Archived, Check, compare
 from call_archive_cli.rehearsal.costs import estimate
+from call_archive_cli.rehearsal.diagnosis import Facts, diagnose
 from call_archive_cli.rehearsal.leftovers import clean
 from call_archive_cli.rehearsal.plan import lock_of, place_of
 from call_archive_cli.rehearsal.script import Script, build_script, read_voices
 from call_archive_cli.rehearsal.steps import Report, Step, StepError
-from call_archive_cli.rehearsal.waiting import Facts, diagnose
 from local.stack import NAME
 from tests.cli.rehearsal.conftest import World
+from tests.support.manifests import older_manifest
 
 SCRIPT: Script = build_script(read_voices(), "run", "instance", 1_767_258_000_000)
 KEY = "arn:aws:kms:eu-west-2:123456789012:key/1"
+PLACE = {"atMs": 1, "lengthMs": 2, "track": "AUDIO_FROM_CUSTOMER"}
 TAGS = {"instance-id": "instance", "complete": "true"}
 
 
@@ -37,18 +41,23 @@ def wav(pcm: bytes, channels: int = 1) -> bytes:
     return file.getvalue()
 
 
+def manifest_of(recording: bytes, **changes: Any) -> Manifest:
+    """The manifest of a right recording, written by hand; changed at the top level."""
+    written = older_manifest(
+        contactId=SCRIPT.archived.contact_id,
+        bytes=len(recording),
+        sha256=hashlib.sha256(recording).hexdigest(),
+        fragments=fragments(accepted=11),
+    )
+    return read_manifest({**written, **changes})
+
+
+def fragments(accepted: int) -> dict[str, Any]:
+    return {**older_manifest()["fragments"], "accepted": accepted}
+
+
 def archived(recording: bytes, **changes: Any) -> Archived:
-    manifest = {
-        "contactId": SCRIPT.archived.contact_id,
-        "complete": True,
-        "reasons": [],
-        "gaps": [],
-        "overlaps": [],
-        "bytes": len(recording),
-        "sha256": hashlib.sha256(recording).hexdigest(),
-        "fragments": {"accepted": 11},
-    }
-    found = Archived(manifest, recording, (TAGS, TAGS), ("AES256", "AES256"))
+    found = Archived(manifest_of(recording), recording, (TAGS, TAGS), ("AES256", "AES256"))
     return replace(found, **changes)
 
 
@@ -132,17 +141,36 @@ def test_tags_that_may_not_be_read_are_unknown() -> None:
     ("change", "text"),
     [
         ({"complete": False, "reasons": ["FRAGMENTS_MISSING: x"]}, "FRAGMENTS_MISSING: x"),
-        ({"fragments": {"accepted": 10}}, "10 fragments accepted"),
-        ({"gaps": [{}, {}]}, "2 gaps"),
+        ({"complete": False}, "not complete"),
+        ({"fragments": fragments(accepted=10)}, "10 fragments accepted"),
+        ({"gaps": [PLACE, PLACE]}, "2 gaps"),
+        ({"overlaps": [PLACE]}, "1 overlaps"),
         ({"contactId": "another"}, "another contact's id"),
-        ({"fragments": None}, "None fragments accepted"),
+        ({"bytes": 44}, "bytes are not the recording's"),
+        ({"sha256": "0" * 64}, "sha256 is not the recording's"),
     ],
 )
 def test_manifest(change: dict[str, Any], text: str) -> None:
-    found = archived(wav(SCRIPT.archived.voices.customer))
-    told = checks(replace(found, manifest={**found.manifest, **change}))["manifest"]
+    recording = wav(SCRIPT.archived.voices.customer)
+    found = archived(recording, manifest=manifest_of(recording, **change))
+    told = checks(found)["manifest"]
     assert told.is_good is False
     assert text in told.seen
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (b"<html>", "it is not JSON"),
+        (b'{"version": 2}', "install the call-archive of that version"),
+        (b'{"version": 1}', "it has no fragments"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_named(body: bytes, seen: str) -> None:
+    with pytest.raises(StepError, match="the manifest cannot be read") as unread:
+        waiting.read_manifest(body)
+    assert seen in unread.value.seen
+    assert unread.value.fix
 
 
 def _line(message: str, code: str) -> dict[str, str]:
