@@ -29,3 +29,26 @@ def test_codes_that_are_explained_exist() -> None:
     names = {"START_NOT_LISTED", "STOP_NOT_LISTED"}
     assert explained > names
     assert {name for name in explained - foreign - names if f'"{name}' not in code} == set()
+
+
+def test_the_architecture_names_every_module_and_only_what_exists() -> None:
+    """The diagram and the table of docs/architecture.md, and every `module.name` in it."""
+    document = (ROOT / "docs/architecture.md").read_text()
+    package = ROOT / "src/call_archive"
+    modules = {path for path in package.rglob("*.py") if path.name != "__init__.py"}
+    diagram = document.split("flowchart TD")[1].split("```")[0]
+    table = document.split("\n| src/call_archive/ |")[1].split("\n## ")[0]
+    assert {path.stem for path in modules if not re.search(rf"\b{path.stem}\b", diagram)} == set()
+    assert {
+        path.name
+        for path in modules
+        if f"`{path.relative_to(package)}`" not in table and f"`{path.name}`" not in table
+    } == set()
+    texts = {path.stem: path.read_text() for path in modules}
+    assert {
+        f"{module}.{name}"
+        for module, name in re.findall(r"`(\w+)\.(\w+)[\w.]*`", document)
+        if module in texts
+        and name not in ("py", "md")
+        and not re.search(rf"\b{name}\b", texts[module])
+    } == set()
