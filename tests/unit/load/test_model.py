@@ -1,6 +1,7 @@
 """The capacity model's arithmetic, with figures worked out by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,18 @@ def test_settings_are_the_templates() -> None:
     assert settings.maximum_concurrency >= 2
     assert {settings.archive_memory_mb, settings.flow_memory_mb} <= set(range(128, 10_241))
     assert settings.queue_delay_s == 2
+
+
+def test_the_document_counts_with_the_deployed_maximum_concurrency() -> None:
+    """`make load` writes the table; a default that changes has to reach it."""
+    document = (Path(__file__).parents[3] / "docs/capacity.md").read_text()
+    _, _, table = document.partition("| backlog | runs a second |")
+    rows = [line.strip("| ").split(" | ") for line in table.partition("\n\n")[0].splitlines()[2:]]
+    deployed = read_settings().maximum_concurrency
+    of_1000 = {row[1]: row for row in rows if row[0] == "1,000"}
+    *_, runs_per_s, drained_min, _ = of_1000[str(deployed)]
+    duration_s = deployed / float(runs_per_s)
+    # The document rounds the rate.
+    expected_min = drain_s(3600, 1000 / 300, deployed, duration_s) / 60
+    assert float(drained_min) == pytest.approx(expected_min, rel=0.03)
+    assert f"**MaximumConcurrency**, {deployed} by default," in document
