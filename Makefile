@@ -143,9 +143,12 @@ $(MUTANTS_STAMP): $(STAMP)
 	  mutmut==$(MUTMUT_VERSION) aws-lambda-powertools boto3 ebmlite hypothesis jsonschema pytest werkzeug
 	@touch $@
 
+MUTANT_WORKERS ?= 1
+
 .PHONY: mutants
 mutants: $(MUTANTS_STAMP) ## Mutation-test retrieval, publishing, selection, timeline and retry: list mutants that no test detects
-	@set -f; CALL_ARCHIVE_EXAMPLES=25 PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut run $(MUTANTS)
+	@set -f; CALL_ARCHIVE_EXAMPLES=25 PYTHONPATH="$(CURDIR)/tools" PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" \
+	  mutmut run --max-children $(MUTANT_WORKERS) $(MUTANTS)
 	@PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut results | grep -v 'not checked' || echo "every change was noticed"
 
 CALLS ?= 2000

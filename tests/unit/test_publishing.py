@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from call_archive.errors import StorageFaultError
 from call_archive.job import ArchiveJob, Trigger, decode_job
+from call_archive.limits import MAX_CALL_MS
 from call_archive.media.pcm import Direction
 from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.knowledge import Held, Knowledge, Run
@@ -20,21 +22,26 @@ from call_archive.recording.manifest import (
 )
 from call_archive.recording.publishing import (
     ORPHAN_AGE_MS,
+    AddKnowledge,
     Answer,
     Command,
     FindRecording,
     Kept,
     Look,
+    Nothing,
     NotPublished,
     Own,
     Published,
     PutManifest,
     PutRecording,
+    Read,
     Seen,
     SeenManifest,
     SeenRecording,
     Tag,
     add_knowledge,
+    knowledge_of,
+    plan,
     publish,
 )
 from call_archive.worker import Done, Failed
@@ -109,6 +116,130 @@ def answering(*answers: Answer) -> tuple[Callable[[Command], Answer], list[Comma
 
 def overtaken(error: StorageFaultError) -> bool:
     return error.code == Code.PUBLISHED_MEANWHILE and error.retryable
+
+
+# ------------------------------------------------------------------ before the media
+
+ENDS_MS = JOB.end_bound_ms
+BY_TIME = replace(JOB, stop_fragment_number=None)
+NO_TIME = replace(BY_TIME, stop_timestamp_ms=None, requested_at_ms=ENDS_MS - 3)
+
+
+@pytest.mark.parametrize(
+    ("job", "known"),
+    [
+        (JOB, Knowledge(frozenset((JOB.stop_fragment_number or 0,)), ENDS_MS)),
+        (BY_TIME, Knowledge(end_ms=ENDS_MS)),
+        (NO_TIME, Knowledge(end_ms=ENDS_MS - 3)),
+        (replace(NO_TIME, end_is_known=False), Knowledge()),
+        (replace(BY_TIME, end_is_known=False), Knowledge(end_ms=ENDS_MS)),
+    ],
+)
+def test_a_job_knows_the_end_that_connect_gave(job: ArchiveJob, known: Knowledge) -> None:
+    assert knowledge_of(job) == known
+
+
+def searched(known: Knowledge, end_ms: int | None, *, is_complete: bool = True) -> Manifest:
+    """The manifest of fragments 0 to 20; `end_ms` is the end of its search."""
+    manifest = manifest_of(call((0, 20), is_complete=is_complete), known)
+    return replace(manifest, range_end_ms=end_ms)
+
+
+def until(last: int) -> ArchiveJob:
+    return replace(JOB, stop_fragment_number=START + last)
+
+
+STOP_20, STOP_25 = frozenset((START + 20,)), frozenset((START + 25,))
+
+
+@pytest.mark.parametrize(
+    ("job", "manifest", "expected"),
+    [
+        (BY_TIME, searched(Knowledge(end_ms=ENDS_MS), ENDS_MS), Nothing),
+        (BY_TIME, searched(Knowledge(end_ms=ENDS_MS), ENDS_MS - 1), Read),
+        (BY_TIME, searched(Knowledge(STOP_20), None), Nothing),
+        (BY_TIME, searched(Knowledge(), None), Read),
+        (until(20), searched(Knowledge(STOP_20), None), Nothing),
+        (until(20), searched(Knowledge(STOP_25), None), Read),
+        (until(20), searched(Knowledge(), ENDS_MS), AddKnowledge),
+        (until(21), searched(Knowledge(), ENDS_MS), Read),
+        (BY_TIME, searched(Knowledge(STOP_20), None, is_complete=False), Read),
+    ],
+)
+def test_media_is_read_unless_a_complete_recording_answers_the_job(
+    job: ArchiveJob, manifest: Manifest, expected: type
+) -> None:
+    assert isinstance(plan(job, seen(manifest)), expected)
+    assert isinstance(plan(job, seen(manifest, etag="not described")), Read)
+
+
+def test_a_stop_that_the_recording_ends_at_is_all_that_its_manifest_lacks() -> None:
+    manifest = replace(
+        searched(Knowledge(end_ms=ENDS_MS - 9), ENDS_MS - 9), start_fragment_number=None
+    )
+    needed = plan(until(20), seen(manifest))
+    assert needed == AddKnowledge(
+        replace(
+            manifest,
+            known=Knowledge(STOP_20, ENDS_MS),
+            range_end_ms=None,
+            start_fragment_number=START,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "known", "stop", "end_ms"),
+    [
+        (BY_TIME, Knowledge(end_ms=ENDS_MS + 7000), None, ENDS_MS + 7000),
+        (BY_TIME, Knowledge(end_ms=ENDS_MS - 7000), None, ENDS_MS),
+        (BY_TIME, Knowledge(STOP_25), START + 25, ENDS_MS),
+        (JOB, Knowledge(STOP_25), max(START + 25, JOB.stop_fragment_number or 0), ENDS_MS),
+        (BY_TIME, Knowledge(end_ms=1 << 44), None, JOB.start_timestamp_ms + MAX_CALL_MS),
+    ],
+)
+def test_what_others_knew_widens_the_search(
+    job: ArchiveJob, known: Knowledge, stop: int | None, end_ms: int
+) -> None:
+    needed = plan(job, seen(searched(known, ENDS_MS, is_complete=False)))
+    assert isinstance(needed, Read)
+    assert needed.known == known | knowledge_of(job)
+    assert needed.search == replace(job, stop_fragment_number=stop, stop_timestamp_ms=end_ms)
+
+
+@pytest.mark.parametrize("later_ms", [-60_000, 0, 60_000])
+def test_the_listing_reaches_what_the_recording_holds(later_ms: int) -> None:
+    """A recording may end behind the job's time; a fragment that it has is not missing."""
+    manifest = searched(Knowledge(), ENDS_MS, is_complete=False)
+    needed = plan(BY_TIME, seen(replace(manifest, ended_at_ms=ENDS_MS + later_ms)))
+    assert isinstance(needed, Read)
+    assert needed.list_to_ms == ENDS_MS + max(0, later_ms)
+    assert plan(BY_TIME, Seen()) == Read(knowledge_of(BY_TIME), BY_TIME, ENDS_MS)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("contactId", {"contact_id": "x"}),
+        ("instanceArn", {"instance_arn": "x"}),
+        ("streamArn", {"stream_arn": "x"}),
+        ("start fragment", {"start_fragment_number": START + 1}),
+    ],
+)
+def test_the_manifest_of_another_stretch_is_refused_and_says_why(
+    name: str, other: dict[str, Any]
+) -> None:
+    manifest = replace(manifest_of(call((0, 20))), **other)
+    with pytest.raises(StorageFaultError, match=f"its {name} differs; move it") as caught:
+        plan(JOB, seen(manifest))
+    assert caught.value.code == Code.FOREIGN_MANIFEST
+    assert not caught.value.retryable
+
+
+def test_a_manifest_that_does_not_name_its_stretch_is_no_other_ones() -> None:
+    older = replace(manifest_of(call((0, 20))), start_fragment_number=None)
+    assert older.stretch_start is None
+    assert isinstance(plan(JOB, seen(older)), Nothing | AddKnowledge | Read)
 
 
 # ------------------------------------------------------------------ one way after the other

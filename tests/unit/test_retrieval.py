@@ -506,6 +506,8 @@ def test_unnumbered_document_behind_one_that_does_not_fit_changes_nothing() -> N
         (BATCH_FRAGMENTS, 0, [BATCH_FRAGMENTS]),
         (BATCH_FRAGMENTS + 1, 0, [BATCH_FRAGMENTS, 1]),
         (4, BATCH_BYTES // 3, [3, 1]),
+        (4, BATCH_BYTES // 2, [2, 2]),
+        (3, BATCH_BYTES // 2 + 1, [1, 1, 1]),
     ],
 )
 def test_batches_hold_what_fits_into_memory(

@@ -1,21 +1,29 @@
 """Whose audio: fragments with and without a ContactId, in every neighbourhood."""
 
 import itertools
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from call_archive.errors import StreamFaultError
 from call_archive.job import ArchiveJob
-from call_archive.limits import MAX_HELD_FRAGMENTS
+from call_archive.limits import MAX_FRAGMENT_BYTES, MAX_FRAGMENTS_PER_CALL, MAX_HELD_FRAGMENTS
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Code, Reason
 from call_archive.recording.ending import CLOCKS_DIFFER_MS, STOP_TOLERANCE_MS
-from call_archive.recording.listing import FragmentListing, ListedFragment, MissingFragment
+from call_archive.recording.listing import (
+    HOLE_MS,
+    FragmentListing,
+    ListedFragment,
+    MissingFragment,
+)
 from call_archive.recording.selection import (
     ContactSelection,
     SelectionCounts,
+    _limit,
     fragments_in_range,
 )
 
@@ -97,6 +105,12 @@ def test_every_contact_id_has_to_be_known(
     assert counts.contradictory == contradicts
 
 
+def test_every_fragment_of_two_contacts_is_counted() -> None:
+    both = OWN | FOREIGN
+    counts = select(ENDS_AT_FRAGMENT, both, FOREIGN, both, OWN, both, FOREIGN)[1]
+    assert (counts.foreign, counts.contradictory) == (5, 3)
+
+
 def test_a_fragment_of_two_contacts_ends_the_neighbourhood() -> None:
     passed, counts = select(ENDS_AT_FRAGMENT, OWN, OWN | FOREIGN, UNTAGGED, stop=2)
     assert passed == [0]
@@ -162,6 +176,21 @@ def test_behind_the_named_stop_only_a_tag_accepts(
     assert passed == expected
 
 
+def test_the_stop_proves_what_is_before_it_once() -> None:
+    """A second fragment of its number is none that Connect named."""
+    selection = ContactSelection(replace(ENDS_AT_FRAGMENT, stop_fragment_number=1))
+    numbers = ((0, OWN), (1, UNTAGGED), (1, UNTAGGED), (1, UNTAGGED))
+    passed = list(selection.select(element(number, tags) for number, tags in numbers))
+    assert [fragment.number for fragment in passed] == [0, 1]
+    assert refused(selection.counts) == (0, 2, 2)
+
+
+def test_a_stop_behind_a_missing_fragment_proves_what_is_before_that() -> None:
+    passed, counts = select(ENDS_AT_FRAGMENT, OWN, UNTAGGED, MISSING, UNTAGGED, UNTAGGED, stop=4)
+    assert passed == [0, 1]
+    assert refused(counts) == (0, 2, 2)
+
+
 def test_a_stop_that_others_named_proves_no_ones_voice() -> None:
     passed, counts = select(ENDS_AT_TIME, OWN, UNTAGGED, known_stop=1)
     assert passed == [0]
@@ -195,6 +224,12 @@ def test_an_untagged_fragment_behind_a_stranger_may_be_own_if_a_stop_says_so(
     passed, counts = select(ENDS_AT_TIME, OWN, FOREIGN, UNTAGGED, stop=stop, known_stop=known_stop)
     assert passed == [0]
     assert refused(counts) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_all_that_is_untagged_behind_a_stranger_may_be_own_if_a_stop_says_so(count: int) -> None:
+    counts = select(ENDS_AT_FRAGMENT, OWN, FOREIGN, *[UNTAGGED] * count)[1]
+    assert refused(counts) == (1, count, count)
 
 
 def test_an_untagged_fragment_between_two_strangers_is_not_missed() -> None:
@@ -244,12 +279,19 @@ def test_no_more_than_four_minutes_wait_for_a_tag() -> None:
     assert (counts.accepted, *refused(counts)) == (held + 2, 0, 3, 3)
 
 
-def test_no_more_bytes_wait_for_a_tag_than_a_fragment_may_have() -> None:
-    (large,) = read_fragments([EMPTY.document + bytes.fromhex("EC 10800000") + bytes(1 << 23)])
+@pytest.mark.parametrize(
+    ("size_bytes", "fits"), [(MAX_FRAGMENT_BYTES // 2, 2), (MAX_FRAGMENT_BYTES // 3, 3)]
+)
+def test_no_more_bytes_wait_for_a_tag_than_a_fragment_may_have(size_bytes: int, fits: int) -> None:
+    head = bytes.fromhex("1A45DFA3 80 EC")
+    body_bytes = size_bytes - len(head) - 4
+    document = head + (body_bytes | 0x1000_0000).to_bytes(4) + bytes(body_bytes)
+    (large,) = read_fragments([document])
+    assert len(large.document) == size_bytes
     untagged = MediaFragment(large, None, START_MS, UNTAGGED, "")
     own = untagged._replace(contact_ids=OWN)
     selection = ContactSelection(ENDS_AT_TIME)
-    assert len(list(selection.select([own, untagged, untagged, own]))) == 3
+    assert len(list(selection.select([own, *[untagged] * (fits + 1), own]))) == fits + 2
     assert selection.counts.unproved == 1
 
 
@@ -322,6 +364,17 @@ def test_numbers_of_47_digits_keep_every_digit() -> None:
 
 def test_a_fragment_that_is_listed_twice_counts_once() -> None:
     assert numbers_in_range(ENDS_AT_FRAGMENT, *map(listed, [200, 100, 200, 100])) == [100, 200]
+
+
+def test_more_fragments_than_a_call_can_have_are_not_gathered() -> None:
+    """KVS may list without end; as many as the longest call has are fine."""
+    most = deque(_limit(itertools.repeat(listed(100), MAX_FRAGMENTS_PER_CALL)), maxlen=1)
+    assert most == deque([listed(100)])
+    with pytest.raises(StreamFaultError, match=r"range: check its start and stop$") as caught:
+        deque(_limit(itertools.repeat(listed(100), MAX_FRAGMENTS_PER_CALL + 1)), maxlen=0)
+    assert caught.value.code == Code.TOO_MANY_FRAGMENTS
+    assert f"more than {MAX_FRAGMENTS_PER_CALL} fragments" in str(caught.value)
+    assert not caught.value.retryable
 
 
 def test_one_fragment_may_be_start_and_stop() -> None:
@@ -416,6 +469,110 @@ def test_a_stretch_whose_clock_tells_nothing_is_in_doubt(producer_ahead_ms: int 
     assert listing.uncertain_from == 1000
     assert 1000 in listing
     assert 1006 not in listing
+
+
+def moment(
+    number: int,
+    after_stop_ms: int,
+    producer_ms: int | None = None,
+    *,
+    duration_ms: int = 0,
+) -> ListedFragment:
+    """Received so long after the stop; the producer's time is seen from the stop, too."""
+    known_ms = None if producer_ms is None else STOP_MS + producer_ms
+    return ListedFragment(number, STOP_MS + after_stop_ms, duration_ms, 32_000, known_ms)
+
+
+def ends(*fragments: ListedFragment) -> tuple[list[int], int | None]:
+    """The numbers behind a call until 1 s before the stop; and from where on they are in doubt."""
+    listing = fit(call(until_ms=-1_500), list(fragments))
+    return [one.number for one in listing if one.number >= 200], listing.uncertain_from
+
+
+BEFORE_MS = max(one.server_timestamp_ms for one in call(until_ms=-1_500)) - STOP_MS
+"""When the last fragment of that call was received."""
+
+
+@pytest.mark.parametrize(("late_ms", "uncertain"), [(-1, None), (0, None), (1, 200)])
+def test_what_begins_until_the_stop_is_in_no_doubt(late_ms: int, uncertain: int | None) -> None:
+    """Even if a fragment is missing before it."""
+    assert ends(moment(200, late_ms)) == ([200], uncertain)
+
+
+def test_a_late_receipt_alone_does_not_end_the_range() -> None:
+    """Without the producer's times a late one may be followed by one that is not late."""
+    assert ends(moment(200, 9_000), moment(201, -500)) == ([201], None)
+    assert ends(moment(200, 9_000), moment(201, 9_000), moment(202, -500)) == ([202], None)
+
+
+def test_a_first_fragment_behind_the_stop_follows_nothing() -> None:
+    """It begins the listing, so no hole is before it."""
+    only = [moment(100, STOP_TOLERANCE_MS)]
+    assert (list(fit(only)), fit(only).uncertain_from) == (only, None)
+
+
+def test_a_first_fragment_that_is_received_late_does_not_end_the_range() -> None:
+    first, *others = call(first_ms=-3_000)
+    late = first._replace(server_timestamp_ms=STOP_MS + 9_000, producer_timestamp_ms=None)
+    assert list(fit([late], others))[-len(others) :] == others
+
+
+@pytest.mark.parametrize(("step_ms", "numbers"), [(-3_600_000, []), (0, []), (1, [200])])
+def test_only_a_producers_clock_that_goes_on_tells_when_a_late_fragment_began(
+    step_ms: int, numbers: list[int]
+) -> None:
+    last_ms = BEFORE_MS + PRODUCER_AHEAD_MS
+    assert ends(moment(200, 9_000, last_ms + step_ms))[0] == numbers
+
+
+@pytest.mark.parametrize(("ahead_ms", "numbers"), [(1_999, []), (2_000, []), (2_001, [200])])
+def test_a_producers_clock_ahead_of_the_receipt_by_two_seconds_is_believed(
+    ahead_ms: int, numbers: list[int]
+) -> None:
+    """Then the fragment begins another stretch, 3 s after the stop; if not, nothing decides."""
+    received_ms = 3_000
+    step_ms = received_ms + ahead_ms - BEFORE_MS
+    fragment = moment(200, received_ms, BEFORE_MS + PRODUCER_AHEAD_MS + step_ms)
+    assert ends(fragment) == (numbers, 200 if numbers else None)
+
+
+@pytest.mark.parametrize("which", [5, 6])
+def test_a_fragment_without_the_producers_time_ends_nothing(which: int) -> None:
+    whole = call(until_ms=4_000)
+    whole[which] = whole[which]._replace(producer_timestamp_ms=None)
+    whole[-which] = whole[-which]._replace(producer_timestamp_ms=None)
+    assert (list(fit(whole)), fit(whole).uncertain_from) == (whole, None)
+
+
+@pytest.mark.parametrize("producer_ahead_ms", [None, PRODUCER_AHEAD_MS])
+@pytest.mark.parametrize(("more_ms", "uncertain"), [(0, None), (1, 200)])
+@pytest.mark.parametrize(
+    ("step_ms", "duration_ms", "length_ms"),
+    [(960, 0, 960), (960, 2_300, 2_300), (1_700, 960, 1_700)],
+)
+def test_a_hole_is_half_a_second_more_than_a_fragment_and_a_usual_step(
+    producer_ahead_ms: int | None,
+    more_ms: int,
+    uncertain: int | None,
+    step_ms: int,
+    duration_ms: int,
+    length_ms: int,
+) -> None:
+    """A usual step is one as long as the last two."""
+    whole = call(
+        until_ms=1,
+        first_ms=-10 * step_ms,
+        step_ms=step_ms,
+        duration_ms=duration_ms,
+        producer_ahead_ms=producer_ahead_ms,
+    )
+    at_ms = whole[-1].server_timestamp_ms - STOP_MS + length_ms + HOLE_MS + more_ms
+    known_ms = None if producer_ahead_ms is None else at_ms + producer_ahead_ms
+    assert at_ms > 0
+    listing = fit(whole, [moment(200, at_ms, known_ms)])
+    near = at_ms <= (CLOCKS_DIFFER_MS if uncertain and producer_ahead_ms else STOP_TOLERANCE_MS)
+    assert (200 in listing) is near
+    assert listing.uncertain_from == (uncertain if near else None)
 
 
 def test_a_call_that_goes_on_is_taken_five_seconds_further() -> None:

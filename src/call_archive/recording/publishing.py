@@ -192,7 +192,7 @@ def plan(job: ArchiveJob, seen: Seen) -> Nothing | AddKnowledge | Read:
         if _covers(described, job):
             return Nothing()
         if not described.knowledge.stops and job.stop_fragment_number == described.held.last:
-            return AddKnowledge(_with_knowledge(described, job, known, described.range_end_ms))
+            return AddKnowledge(_with_knowledge(described, job, known))
     search = _widen(job, known)
     ended_ms = seen.manifest.manifest.ended_at_ms if seen.manifest else 0
     return Read(known, search, max(search.end_bound_ms, ended_ms))
@@ -454,7 +454,7 @@ def _held_earlier(theirs: Manifest) -> Reason:
 
 
 def _with_knowledge(
-    theirs: Manifest, job: ArchiveJob, known: Knowledge, range_end_ms: int | None
+    theirs: Manifest, job: ArchiveJob, known: Knowledge, range_end_ms: int | None = None
 ) -> Manifest:
     """The other run's manifest, with everything that is known now."""
     ends = [end for end in (theirs.range_end_ms, range_end_ms) if end is not None]

@@ -337,9 +337,7 @@ class Retrieval:
         self._sizes = sizes or ListedSizes()
         self._question = _Question(())
         self._times: Counter[QuestionEvent] = Counter()
-        self._failure: ArchiveError = StreamFaultError(
-            Code.NOT_DELIVERED, "KVS leaves it out", retryable=True
-        )
+        self._reason = Reason(Code.NOT_DELIVERED, "KVS leaves it out")
         self._steps = self._plan()
 
     def next(self) -> Step:
@@ -385,7 +383,7 @@ class Retrieval:
         """
         if not failure.retryable:
             raise failure
-        self._failure = failure
+        self._reason = failure.reason
 
     def end(self, how: AnswerEnd) -> None:
         """Takes how the answer ended.
@@ -504,7 +502,7 @@ class Retrieval:
         failure = how.failure
         if isinstance(how, Refused) and failure.code == _INVALID:
             return QuestionEvent.CALLED_INVALID
-        self._failure = failure
+        self._reason = failure.reason
         if failure.code == THROTTLED and self._times[QuestionEvent.THROTTLED] < MOST_THROTTLES:
             return QuestionEvent.THROTTLED
         if failure.retryable:
@@ -538,9 +536,7 @@ class Retrieval:
         if more_bytes > 0:
             self._room_bytes -= more_bytes
             slot.part = media
-        self._failure = StreamFaultError(
-            Code.FRAGMENT_CUT_SHORT, "the body ends inside a fragment", retryable=True
-        )
+        self._reason = Reason(Code.FRAGMENT_CUT_SHORT, "the body ends inside a fragment")
 
     def _turn_away(self, slot: _Slot) -> None:
         """Drops a fragment for which there is no room; it is requested when its turn comes."""
@@ -552,7 +548,7 @@ class Retrieval:
         """Gives up the missing fragments, except those for which there was no room."""
         for number, slot in list(self._wanted.items()):
             if slot.state is not FragmentState.TURNED_AWAY:
-                self._lose(number, self._failure.reason, may_improve=True)
+                self._lose(number, self._reason, may_improve=True)
 
     def _lose(self, number: int, reason: Reason, *, may_improve: bool) -> None:
         """Gives a fragment up; a part that proves its contact is still delivered."""

@@ -72,7 +72,7 @@ class Track:
         length, rest = len(pcm) // SAMPLE_BYTES, len(held) // SAMPLE_BYTES - first
         unvarying = 1 + _count_equal(pcm, pcm[SAMPLE_BYTES:])
         if unvarying < length:
-            for at in _find_nearest(held, pcm, min(unvarying, length - 1), first, slack):
+            for at in _find_nearest(held, pcm, unvarying, first, slack):
                 equal = _count_equal(pcm, held[at * SAMPLE_BYTES :])
                 runs_out = at + equal == len(held) // SAMPLE_BYTES
                 evidence = _EVIDENCE_CHANGES if runs_out else _BROKEN_EVIDENCE_CHANGES
