@@ -44,6 +44,7 @@ from call_archive.recording.publishing import (
     plan,
     publish,
 )
+from call_archive.recording.timeline import Hole
 from call_archive.worker import Done, Failed
 from tests.support.bucket import finish
 from tests.support.stretch import Kind, Media, Stream, body_of, new_world
@@ -53,6 +54,7 @@ START = JOB.start_fragment_number
 TOLD = Knowledge(frozenset((START + 20,)), JOB.stop_timestamp_ms)
 STORED = StoredRecording("s3://b/k", "ours", 1044, "ab" * 32)
 GONE = (Reason(Code.GONE, "something"),)
+NOW_MS = JOB.end_bound_ms + 60_000
 
 
 def call(
@@ -83,7 +85,7 @@ def own(recorded: RecordedCall, told: Knowledge = TOLD) -> Own:
         size_bytes=44 + 2 * recorded.samples,
         searched_to_ms=JOB.end_bound_ms,
         trigger=Trigger.FLOW,
-        now_ms=JOB.end_bound_ms + 60_000,
+        now_ms=NOW_MS,
     )
 
 
@@ -357,6 +359,7 @@ def decided(ours: RecordedCall, theirs: RecordedCall, known: Knowledge = TOLD) -
         (call((2, 20), is_complete=False), call((0, 9), is_complete=False), False),
         (call((0, 3), (5, 20), is_complete=False), call((0, 4), is_complete=False), True),
         (call((0, 4), is_complete=False), call((0, 3), (5, 20), is_complete=False), False),
+        (call((0, 3), (5, 20), is_complete=False), call((0, 4), (6, 20), is_complete=False), False),
         # What is behind the stop is not of the stretch.
         (call((0, 20)), call((0, 24)), True),
         (call((1, 20), is_complete=False), call((0, 24)), False),
@@ -384,6 +387,83 @@ def test_new_knowledge_takes_complete_away() -> None:
     assert not command.manifest.is_complete
     assert command.manifest.fragments.missing == (START + 20,)
     assert command.manifest.reasons == ("GONE: something",)
+
+
+def test_a_recording_that_is_just_as_good_is_kept_without_a_word() -> None:
+    theirs = call((0, 20))
+    assert decided(theirs, theirs) == Kept(manifest_of(theirs))
+
+
+def lacking(*runs: tuple[int, int], missing: tuple[int, ...] = ()) -> RecordedCall:
+    """An incomplete call that names fragments as missing."""
+    recorded = call(*runs, is_complete=False)
+    numbers = tuple(START + number for number in missing)
+    return replace(recorded, fragments=replace(recorded.fragments, missing=numbers))
+
+
+BY_END = Knowledge(end_ms=ENDS_MS)
+BEHIND = "AUDIO_BEHIND_STOP: the recording goes on behind the stop fragment, which was named later"
+LATER = "HELD_BY_ANOTHER: a later run found fragments that this recording lacks, and lacked others"
+EARLIER = ("THEIRS: x",)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reasons"),
+    [
+        # What it misses is in the earlier recording.
+        (lacking((0, 18), missing=(19, 20)), call((0, 20)), ()),
+        (lacking((0, 3), (5, 20), missing=(4,)), call((0, 20)), ()),
+        # A fragment that neither holds; a stop behind all that the earlier one holds.
+        (lacking((0, 3), (6, 20), missing=(4,)), call((0, 3), (5, 20)), ("GONE: something",)),
+        (lacking((0, 18)), call((0, 19)), ("GONE: something",)),
+        (lacking((1, 20)), call((0, 24)), (BEHIND,)),
+        (lacking((2, 20)), call((0, 9), (11, 20)), (LATER,)),
+    ],
+)
+def test_a_kept_recording_is_incomplete_if_a_run_knows_why(
+    ours: RecordedCall, theirs: RecordedCall, reasons: tuple[str, ...]
+) -> None:
+    for earlier in ((), EARLIER):
+        there = replace(manifest_of(theirs, BY_END), reasons=earlier, is_complete=not earlier)
+        command = publish(own(ours), seen(there)).send(None)
+        assert isinstance(command, PutManifest)
+        assert command.manifest.reasons == earlier + reasons
+        assert command.manifest.is_complete is (not earlier and not reasons)
+        missing = set(ours.fragments.missing) if reasons and ours.fragments.missing else set()
+        assert set(command.manifest.fragments.missing) == missing
+
+
+@pytest.mark.parametrize("later_ms", [-9, 0, 9])
+def test_a_kept_recording_is_searched_as_far_as_the_further_of_two_runs(later_ms: int) -> None:
+    theirs = replace(manifest_of(call((0, 20)), BY_END), range_end_ms=ENDS_MS)
+    ours = replace(
+        own(lacking((0, 18)), Knowledge(end_ms=ENDS_MS + 1)), searched_to_ms=ENDS_MS + later_ms
+    )
+    command = publish(ours, seen(theirs)).send(None)
+    assert isinstance(command, PutManifest)
+    assert command.manifest.range_end_ms == ENDS_MS + max(0, later_ms)
+    assert command.manifest.reasons == ()
+
+
+@pytest.mark.parametrize(("known", "end_ms"), [(TOLD, None), (BY_END, ENDS_MS)])
+def test_a_manifest_says_what_its_run_knew(known: Knowledge, end_ms: int | None) -> None:
+    do, _ = answering(replace(STORED, needs_tag=True), None, True, "ours")
+    result = finish(publish(own(call((0, 20)), known), Seen()), do)
+    assert isinstance(result, Published)
+    assert result.manifest == replace(manifest_of(call((0, 20)), known), archived_at_ms=NOW_MS)
+    assert (result.manifest.known, result.manifest.range_end_ms) == (known, end_ms)
+    assert result.fault is None
+
+
+def test_silence_of_two_tracks_counts_half() -> None:
+    """Rounded like the silence of the manifest: equal recordings have equal audio."""
+    both = replace(
+        call((0, 20)),
+        tracks=(Direction.FROM_CUSTOMER, Direction.TO_CUSTOMER),
+        gaps=(Hole(Direction.FROM_CUSTOMER, 0, 8 * 25), Hole(Direction.TO_CUSTOMER, 0, 8 * 20)),
+    )
+    incomplete = replace(both, reasons=GONE, may_improve=True)
+    assert decided(both, incomplete) == PutRecording("theirs", is_complete=True)
 
 
 @pytest.mark.parametrize(
