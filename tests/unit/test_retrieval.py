@@ -8,7 +8,7 @@ import pytest
 from call_archive.errors import MediaError, StreamFaultError
 from call_archive.media.fragments import read_fragments
 from call_archive.media.likeness import decode_fragment
-from call_archive.reasons import Code, Refusal, Service
+from call_archive.reasons import Code, Reason, Refusal, Service
 from call_archive.recording.listing import ListedFragment, MissingFragment, ReceivedFragment
 from call_archive.recording.retrieval import (
     BATCH_BYTES,
@@ -438,6 +438,102 @@ def test_error_document_names_what_is_missing() -> None:
     assert drive.reasons() == ["KVS_3000"] * 3
 
 
+def test_a_fragment_that_is_left_out_says_so() -> None:
+    (one,) = stored(1)
+    drive = Drive(listed([one]))
+    drive.answer_always()
+    expected = Reason(Code.NOT_DELIVERED, "KVS leaves it out")
+    assert drive.out == [MissingFragment(one.number, expected, may_improve=True)]
+
+
+def test_a_fragment_that_is_cut_before_its_tags_says_so() -> None:
+    (one,) = stored(1, Layout())
+    drive = Drive(listed([one]))
+    drive.answer_always(one.document()[: one.document().index(b"ContactId") - 20])
+    expected = Reason(Code.FRAGMENT_CUT_SHORT, "the body ends inside a fragment")
+    assert drive.out == [MissingFragment(one.number, expected, may_improve=True)]
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_no_retry_brings_back_what_the_stream_does_not_have(is_listed: bool) -> None:
+    one, two = stored(2, Layout())
+    drive = Drive(listed([one, two]))
+    drive.asks()
+    drive.retrieval.end(INVALID)
+    assert isinstance(drive.step(), ListAgain)
+    drive.retrieval.list_again({two.number} | ({one.number} if is_listed else set()))
+    while isinstance(step := drive.step(), Ask):
+        if one.number in step.numbers:
+            drive.retrieval.end(INVALID)
+        else:
+            drive.answer(two.document())
+    expected = (
+        Reason(Code.NOT_IN_STREAM, "KVS lists a fragment that it does not have")
+        if is_listed
+        else Reason(Code.GONE, "KVS has deleted it since it was listed")
+    )
+    assert drive.out[0] == MissingFragment(one.number, expected, may_improve=False)
+    assert drive.documents() == [two.document()]
+    assert drive.waits == []
+
+
+def test_the_same_bytes_again_are_asked_for_at_once() -> None:
+    """Only a fragment that did not come is waited for."""
+    (one,) = stored(1)
+    drive = Drive(listed([one], lambda _: 0))
+    for _ in range(2):
+        drive.asks()
+        drive.answer(one.document())
+    assert drive.is_done()
+    assert drive.documents() == [one.document()]
+    assert drive.waits == []
+
+
+def test_a_fragment_that_does_not_come_is_waited_for() -> None:
+    """However often it is asked for alone; a part of it is asked for twice before each wait."""
+    (one,) = stored(1)
+    waits = [Wait(delay_s, delay_s) for delay_s in RETRY_DELAYS_S]
+    for body, asked in (((), 4), ((cut(one.document(), 1),), 8)):
+        drive, asks = Drive(listed([one])), 0
+        while isinstance(drive.step(), Ask):
+            asks += 1
+            drive.answer(*body)
+        assert (asks, drive.waits) == (asked, waits)
+
+
+def test_two_fragments_without_a_number_are_asked_for_alone_at_once() -> None:
+    fragments = stored(2, Layout(), frozenset({0, 1}))
+    first, second = documents(fragments)
+    drive = Drive(listed(fragments))
+    drive.asks()
+    drive.answer(first, second)
+    assert drive.asks() == [fragments[0].number]
+    drive.answer(first)
+    if (step := drive.step()) == Ask((fragments[0].number,)):
+        drive.answer(first)
+        step = drive.step()
+    assert step == Ask((fragments[1].number,))
+    assert drive.waits == []
+
+
+@pytest.mark.parametrize("server_timestamp_ms", [None, 1_767_258_000_123])
+def test_a_time_that_the_document_lacks_is_the_listed_one(server_timestamp_ms: int | None) -> None:
+    """A document's own time is kept, though it may differ from the listed one."""
+    (one,) = stored(1, Layout())
+    (read,) = read_fragments([one.document()])
+    media = decode_fragment(read)._replace(server_timestamp_ms=server_timestamp_ms)
+    drive = Drive(listed([one]))
+    drive.asks()
+    drive.retrieval.receive(media)
+    drive.retrieval.end(Ended())
+    assert drive.is_done()
+    (received,) = drive.out
+    assert isinstance(received, ReceivedFragment)
+    expected_ms = server_timestamp_ms or one.server_timestamp_ms
+    assert received.media.server_timestamp_ms == expected_ms
+    assert received.media.number == one.number
+
+
 # ------------------------------------------------------------------------------------- the room
 
 
@@ -551,6 +647,31 @@ def test_fragments_without_a_number_are_each_asked_for_alone() -> None:
     drive.answer(second, fourth)
     assert drive.asks() == [fragments[2].number]
     drive.answer(third, fourth)
+    assert drive.is_done()
+    assert drive.documents() == [first, second, third, fourth]
+
+
+@pytest.mark.parametrize(("spare_bytes", "asked"), [(0, 2), (-1, 1)])
+@pytest.mark.parametrize("has_part", [False, True])
+def test_room_is_exact(spare_bytes: int, asked: int, has_part: bool) -> None:
+    """If a part is there, only the rest needs room. Without room each is asked for alone."""
+    fragments = stored(3, Layout())
+    third = fragments[2].document()
+    drive = Drive(listed(fragments), room=len(third) + spare_bytes)
+    drive.asks()
+    if has_part:
+        drive.answer(third[: len(third) * 4 // 5])
+        drive.asks()
+    drive.answer(third)
+    assert sorted(drive.asks()) == [fragment.number for fragment in fragments[:asked]]
+
+
+def test_all_room_is_there_again_when_a_turn_came() -> None:
+    fragments = stored(4, Layout())
+    first, second, third, fourth = documents(fragments)
+    drive = Drive(listed(fragments), room=2 * len(first))
+    drive.asks()
+    drive.answer(first, fourth, third, second)
     assert drive.is_done()
     assert drive.documents() == [first, second, third, fourth]
 
