@@ -99,8 +99,8 @@ template: $(STAMP) ## Check template.yaml and the examples (cfn-lint, serverless
 	cfn-lint template.yaml examples/*/template.yaml
 	sam validate --lint --region "$$REGION"
 
-# A file's tests stay in one process, which makes what they share once.
-WORKERS ?= auto
+# A file's tests stay in one process, which makes what they share once. One process more than cores: some tests wait.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Of all of src/, the command too, in percent of lines and branches.
 COVERAGE = 94
 PYTEST = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -246,7 +246,7 @@ test-emulators: $(EMULATORS_STAMP) ## Deploy the stack to MiniStack with four se
 # JOBS: calls that end at once; 1000 takes several minutes and 5 GB of temporary disk.
 .PHONY: load
 load: $(STAMP) ## Archive many calls at once and write docs/capacity.md (JOBS="1 10 100 1000" WORKERS=10)
-	python -m bench.load --write docs/capacity.md $(if $(JOBS),--jobs $(JOBS)) $(if $(WORKERS),--workers $(WORKERS))
+	python -m bench.load --write docs/capacity.md $(if $(JOBS),--jobs $(JOBS)) $(if $(filter file,$(origin WORKERS)),,--workers $(WORKERS))
 
 .PHONY: latency
 latency: $(STAMP) ## Simulate how soon recordings are available, and write the tables into docs/capacity.md
