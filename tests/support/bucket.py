@@ -13,12 +13,18 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from call_archive.errors import ArchiveError, StorageFaultError
 from call_archive.reasons import Refusal, Service
 from call_archive.recording.knowledge import Knowledge
-from call_archive.recording.manifest import StoredRecording, decode_manifest, encode_manifest
+from call_archive.recording.manifest import (
+    Manifest,
+    StoredRecording,
+    decode_manifest,
+    encode_manifest,
+)
 from call_archive.recording.pipeline import Archive, RecordingSink
 from call_archive.recording.publishing import (
     Answer,
@@ -142,7 +148,7 @@ class MemoryArchive:
             None
             if manifest is None
             else SeenManifest(
-                manifest.etag, manifest.metadata["recording-etag"], decode_manifest(manifest.body)
+                manifest.etag, manifest.metadata["recording-etag"], _decode_manifest(manifest.body)
             ),
         )
 
@@ -182,6 +188,12 @@ class MemoryArchive:
             self.bucket.now_ms - recording.written_ms,
             frozenset(map(int, stops.split(","))) if stops else frozenset(),
         )
+
+
+@lru_cache(1000)
+def _decode_manifest(body: bytes) -> Manifest:
+    """Runs look at the same manifest again and again, and decoding is most of what a run costs."""
+    return decode_manifest(body)
 
 
 class MemoryRecording:
