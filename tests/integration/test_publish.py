@@ -37,6 +37,7 @@ from call_archive.recording.publishing import (
 from call_archive.recording.publishing import publish as publish_steps
 from local.resources import ACCOUNT_ID, Resources, create_with
 from local.server import LocalAws
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.bucket import answer_of, finish
 
 BUCKET = "call-archive-publish"
@@ -45,8 +46,8 @@ START_MS = 1_767_258_000_000
 JOB = ArchiveJob(
     contact_id="c-1",
     initial_contact_id="c-1",
-    instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-    stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    instance_arn=INSTANCE_ARN,
+    stream_arn=STREAM_ARN,
     start_fragment_number=100,
     start_timestamp_ms=START_MS,
     stop_fragment_number=119,

@@ -13,6 +13,7 @@ from call_archive.recording.wav import StereoMixer, build_header
 from local.call import Delivery, simulate_call
 from local.encoder import CONNECT, SDK_PRODUCER, Layout
 from local.pcm import synthetic_pcm
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
 BOTH = tuple(Direction)
 START_MS = 1_767_258_000_000
@@ -33,8 +34,8 @@ def documents(
         synthetic_pcm(seconds, 1)[:],
         synthetic_pcm(seconds, 2)[:],
         contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_ms=START_MS,
         delivery=Delivery(layout=LAYOUTS[layout], fragment_ms=fragment_ms, block_bytes=block_bytes),
     )

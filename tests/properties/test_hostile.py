@@ -59,6 +59,7 @@ from local.encoder import (
     encode_fragment,
 )
 from tests.properties.samples import BOTH, START_MS, at_most_seconds
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.manifests import older_manifest
 
 HEADER = bytes.fromhex("1A45DFA38B428288") + b"matroska"
@@ -327,8 +328,8 @@ JOB: dict[str, Any] = {
     "kind": "ArchiveJob",
     "version": 1,
     "contactId": "c-1",
-    "instanceArn": "arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-    "streamArn": "arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    "instanceArn": INSTANCE_ARN,
+    "streamArn": STREAM_ARN,
     "startFragmentNumber": "100",
     "startTimestamp": START_MS,
     "requestedAt": START_MS + 1000,

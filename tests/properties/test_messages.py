@@ -15,10 +15,9 @@ from call_archive.intake.message import read_request
 from call_archive.job import build_job_message, decode_job
 from call_archive.keys import manifest_key, recording_key
 from call_archive.recording.manifest import decode_manifest
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
 NOW_MS = 1_767_258_000_000
-INSTANCE_ARN = "arn:aws:connect:eu-west-2:123456789012:instance/i-1"
-STREAM_ARN = "arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910"
 
 SCALARS = (
     st.none()

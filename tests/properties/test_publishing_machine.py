@@ -35,6 +35,7 @@ from call_archive.recording.publishing import (
     plan,
     publish,
 )
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.bucket import (
     MANIFEST,
     RECORDING,
@@ -77,8 +78,8 @@ def job_of(told: Told) -> ArchiveJob:
     return ArchiveJob(
         contact_id="c-1",
         initial_contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_fragment_number=START,
         start_timestamp_ms=START_MS,
         stop_fragment_number=stop,
@@ -237,7 +238,7 @@ class PublishingMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ what happens
 
     @precondition(lambda self: len(self.runs) < 3)
-    @rule(known=st.sampled_from(Told), is_multipart=st.booleans())
+    @rule(told=st.sampled_from(Told), is_multipart=st.booleans())
     def message_comes(self, told: Told, is_multipart: bool) -> None:
         self.runs.append(Run(told, self.bucket, self.media, is_multipart=is_multipart))
 

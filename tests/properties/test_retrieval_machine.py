@@ -31,6 +31,7 @@ from call_archive.recording.retrieval import (
 from local.call import Delivery, StoredFragment, simulate_call
 from local.encoder import CONNECT, Layout, encode_error
 from local.pcm import synthetic_pcm
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.machines import explored
 
 MOST = 5
@@ -56,8 +57,8 @@ def fragments(layout: Layout, *, bare: bool = False) -> tuple[StoredFragment, ..
         synthetic_pcm((MOST + 1) * 0.032, 1)[:],
         None,
         contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_ms=1_767_258_000_000,
         delivery=delivery,
     ).fragments

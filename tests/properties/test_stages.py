@@ -12,14 +12,15 @@ from call_archive.recording.listing import ListedFragment
 from call_archive.recording.selection import fragments_in_range
 from call_archive.recording.timeline import Timeline
 from call_archive.recording.wav import StereoMixer, write_mono
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
 START_MS = 1_767_258_000_000
 BOTH = tuple(Direction)
 JOB = ArchiveJob(
     contact_id="own",
     initial_contact_id="first",
-    instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-    stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    instance_arn=INSTANCE_ARN,
+    stream_arn=STREAM_ARN,
     start_fragment_number=100,
     start_timestamp_ms=START_MS,
     stop_fragment_number=1000,

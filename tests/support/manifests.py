@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
+
 CONTACT_ID = "8c2b1f0e-6d1f-4c58-9a5e-0d6a4d1f7c21"
-INSTANCE_ARN = "arn:aws:connect:eu-west-2:123456789012:instance/i-1"
-STREAM_ARN = "arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910"
 START = 91343852333181452199722691208580038832309429352
 START_MS = 1_641_312_355_374  # 2022-01-04T16:05:55.374Z
 

@@ -27,8 +27,9 @@ from call_archive.recording.listing import (
 from call_archive.worker import ComesBack, Failed, Message, Outcome, Terms, work
 from local.call import Call, Delivery, simulate_call
 from local.pcm import synthetic_pcm
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.bucket import Bucket, MemoryArchive
-from tests.support.manifests import CONTACT_ID, INSTANCE_ARN, STREAM_ARN
+from tests.support.manifests import CONTACT_ID
 
 ACCOUNT = "123456789012"
 START_MS = 1_767_258_000_000

@@ -11,8 +11,8 @@ from call_archive.config import (
     read_flow_settings,
 )
 from call_archive.errors import ConfigurationError
+from tests.support.arns import INSTANCE_ARN
 
-INSTANCE_ARN = "arn:aws:connect:eu-west-2:123456789012:instance/i-1"
 ENVIRONMENT = {
     "ARCHIVE_BUCKET": "my-calls",
     "ARCHIVE_PREFIX": "calls/",

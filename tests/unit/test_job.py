@@ -16,9 +16,9 @@ from call_archive.fields import (
 from call_archive.job import ArchiveJob, build_job_message, decode_job
 from call_archive.keys import manifest_key, recording_key
 from local.demo_call import demo_calls
+from tests.support.arns import INSTANCE_ARN
 
 START_MS = 1_640_995_199_999  # 2021-12-31T23:59:59.999Z
-INSTANCE_ARN = "arn:aws:connect:eu-west-2:123456789012:instance/i-1"
 MESSAGE: dict[str, Any] = {
     "kind": "ArchiveJob",
     "version": 1,

@@ -61,6 +61,7 @@ from local.encoder import (
     VOID_ID,
     encode_element,
 )
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.manifests import older_manifest
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "limits.md"
@@ -69,8 +70,8 @@ NUMBER = 91343852333181452199722691208580038832309429352
 JOB = ArchiveJob(
     contact_id="c-1",
     initial_contact_id="c-1",
-    instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-    stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    instance_arn=INSTANCE_ARN,
+    stream_arn=STREAM_ARN,
     start_fragment_number=NUMBER,
     start_timestamp_ms=START_MS,
     stop_fragment_number=None,

@@ -13,6 +13,7 @@ from call_archive.recording.listing import FetchedFragment, ListedFragment
 from call_archive.recording.pipeline import Conditions, archive_call
 from local.call import Call, simulate_call
 from local.pcm import synthetic_pcm
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.bucket import MemoryArchive
 
 START_MS = 1_767_258_000_000
@@ -74,8 +75,8 @@ def call() -> Call:
         synthetic_pcm(10, 1)[:],
         None,
         contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_ms=START_MS,
     )
 

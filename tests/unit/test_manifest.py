@@ -26,6 +26,7 @@ from call_archive.recording.manifest import (
     read_manifest,
 )
 from call_archive.recording.timeline import Timeline
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.manifests import START, older_manifest
 
 START_MS = 1_641_312_355_374  # 2022-01-04T16:05:55.374Z
@@ -33,8 +34,8 @@ NUMBER = 91343852333181452199722691208580038832309429352
 JOB = ArchiveJob(
     contact_id="c-1",
     initial_contact_id="c-0",
-    instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-    stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    instance_arn=INSTANCE_ARN,
+    stream_arn=STREAM_ARN,
     start_fragment_number=NUMBER,
     start_timestamp_ms=START_MS,
     stop_fragment_number=None,
@@ -97,8 +98,8 @@ def test_every_key_of_the_contract() -> None:
         "version": 1,
         "contactId": "c-1",
         "initialContactId": "c-0",
-        "instanceArn": "arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        "streamArn": "arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        "instanceArn": INSTANCE_ARN,
+        "streamArn": STREAM_ARN,
         "recordingUri": "s3://my-calls/recordings/x.wav",
         "tracks": ["AUDIO_FROM_CUSTOMER", "AUDIO_TO_CUSTOMER"],
         "channels": 2,

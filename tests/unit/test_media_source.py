@@ -19,8 +19,8 @@ from call_archive.recording.retrieval import BATCH_FRAGMENTS, MAX_HELD_BYTES, TH
 from local.call import Delivery, StoredFragment, simulate_call
 from local.encoder import encode_error
 from local.pcm import synthetic_pcm
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
-ARN = "arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910"
 FRAGMENTS = 40
 
 
@@ -63,8 +63,8 @@ def fragments() -> tuple[StoredFragment, ...]:
         pcm[:],
         pcm[:],
         contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn=ARN,
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_ms=1_767_258_000_000,
     )
     return tuple(call.fragments)
@@ -73,7 +73,7 @@ def fragments() -> tuple[StoredFragment, ...]:
 def test_sizes_that_lie(fragments: tuple[StoredFragment, ...]) -> None:
     media = Media(fragments)
     endpoints = DataEndpoints(media, lambda _: media)  # type: ignore[arg-type,return-value] # fakes
-    reader = StreamReader(endpoints, ARN, check_time=lambda: None, sleep=lambda _: None)
+    reader = StreamReader(endpoints, STREAM_ARN, check_time=lambda: None, sleep=lambda _: None)
     listed = [ListedFragment(f.number, f.server_timestamp_ms, 960, 100) for f in fragments]
     tracemalloc.start()
     try:
@@ -137,8 +137,8 @@ def many(count: int) -> tuple[StoredFragment, ...]:
         pcm[:],
         None,
         contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn=ARN,
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_ms=1_767_258_000_000,
         delivery=Delivery(fragment_ms=128),
     ).fragments
@@ -165,7 +165,7 @@ def reader_of(
 ) -> StreamReader:
     endpoints = DataEndpoints(bodies, lambda _: bodies)  # type: ignore[arg-type,return-value] # a fake
     pace = MediaPace(lambda _: None)
-    return StreamReader(endpoints, ARN, Deadline(looks).check, sleep, pace)
+    return StreamReader(endpoints, STREAM_ARN, Deadline(looks).check, sleep, pace)
 
 
 def numbers_of(deliveries: Iterable[ReceivedFragment | MissingFragment]) -> list[int | None]:

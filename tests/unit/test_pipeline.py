@@ -28,6 +28,7 @@ from call_archive.recording.pipeline import (
 from local.call import Call, Delivery, simulate_call
 from local.encoder import FROM_CUSTOMER, TO_CUSTOMER
 from local.pcm import synthetic_pcm
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 from tests.support.bucket import MemoryArchive
 
 START_MS = 1_767_258_000_000
@@ -69,8 +70,8 @@ def call_of(delivery: Delivery, seconds: float = 5, *, one_track: bool = False) 
         synthetic_pcm(seconds, 1)[:],
         None if one_track else synthetic_pcm(seconds, 2)[:],
         contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_ms=START_MS,
         delivery=delivery,
     )

@@ -10,13 +10,14 @@ from call_archive.aws.queues import ArchiveQueue, FailedJobsQueue, RetryQueue
 from call_archive.errors import QueueFaultError, RequestError
 from call_archive.job import ArchiveJob, decode_job
 from call_archive.reasons import Code, Refusal, Service
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
 URL = "https://sqs.eu-west-2.amazonaws.com/123456789012/jobs"
 JOB = ArchiveJob(
     contact_id="c-1",
     initial_contact_id="c-0",
-    instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-    stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    instance_arn=INSTANCE_ARN,
+    stream_arn=STREAM_ARN,
     start_fragment_number=91343852333181452199722691208580038832309429352,
     start_timestamp_ms=1_641_312_355_374,
     stop_fragment_number=None,

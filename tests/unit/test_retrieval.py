@@ -36,6 +36,7 @@ from call_archive.recording.retrieval import (
 from local.call import Delivery, StoredFragment, simulate_call
 from local.encoder import Layout
 from local.pcm import synthetic_pcm
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
 TAGS_FIRST = Layout(contact_tags_before_cluster=True)
 BLOCK_BYTES = 128
@@ -52,8 +53,8 @@ def stored(
         synthetic_pcm(count * 0.064, 1)[:],
         None,
         contact_id="c-1",
-        instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-        stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+        instance_arn=INSTANCE_ARN,
+        stream_arn=STREAM_ARN,
         start_ms=1_767_258_000_000,
         delivery=Delivery(
             layout=layout, fragment_ms=64, block_bytes=BLOCK_BYTES, without_tags=without_tags

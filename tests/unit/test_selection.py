@@ -26,14 +26,15 @@ from call_archive.recording.selection import (
     _limit,
     fragments_in_range,
 )
+from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
 START_MS = 1_767_258_000_000
 STOP_MS = START_MS + 60_000
 ENDS_AT_FRAGMENT = ArchiveJob(
     contact_id="own",
     initial_contact_id="first",
-    instance_arn="arn:aws:connect:eu-west-2:123456789012:instance/i-1",
-    stream_arn="arn:aws:kinesisvideo:eu-west-2:123456789012:stream/s/1640168106910",
+    instance_arn=INSTANCE_ARN,
+    stream_arn=STREAM_ARN,
     start_fragment_number=100,
     start_timestamp_ms=START_MS,
     stop_fragment_number=1000,
