@@ -4,6 +4,7 @@ Nothing here or in `commands` loads boto3, Rich, NumPy or the decoder until a co
 completion answer at once.
 """
 
+import re
 from collections.abc import Callable
 from inspect import getdoc
 from typing import Annotated, Any, Final, override
@@ -89,7 +90,7 @@ def help_text(command: Callable[..., None]) -> str:
 def summary(command: Callable[..., None]) -> str:
     """The first line of a command's docstring, cut to the width of a list of commands."""
     line = (getdoc(command) or "").partition("\n")[0]
-    return line.partition(": ")[0].partition(";")[0].rstrip(".")
+    return re.split(r": |;", line)[0].rstrip(".")
 
 
 # Without Rich: its help renderer alone takes longer to load than all of the commands.

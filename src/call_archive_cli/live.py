@@ -26,6 +26,7 @@ from call_archive.errors import MediaError, StreamFaultError
 from call_archive.media.fragments import Ending, read_fragments
 from call_archive.media.likeness import MediaFragment, decode_fragment
 from call_archive.media.matroska import decode_tags
+from call_archive.reasons import Refusal, Service
 from call_archive_cli.streams import moment
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ _UNREACHABLE: Final = (
 """Failures that a retry may fix; botocore's other errors need the user: credentials, a profile."""
 
 _LOGGED_OUT: Final = frozenset(
-    f"KVS_{code}" for code in ("ExpiredToken", "ExpiredTokenException", "InvalidSignatureException")
+    Refusal(Service.KVS, code)
+    for code in ("ExpiredToken", "ExpiredTokenException", "InvalidSignatureException")
 )
 
 

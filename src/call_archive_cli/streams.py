@@ -15,6 +15,7 @@ from call_archive.errors import StreamFaultError
 from call_archive.fields import decode_stream_arn, region_of
 from call_archive.media.likeness import MediaFragment
 from call_archive.media.pcm import Direction
+from call_archive.reasons import Code, Refusal, Service
 from call_archive.recording.listing import ListedFragment, ReceivedFragment
 from call_archive_cli.options import Track
 
@@ -27,8 +28,12 @@ _DIRECTIONS: Final = {
     Track.AGENT: (Direction.TO_CUSTOMER,),
     Track.BOTH: (Direction.FROM_CUSTOMER, Direction.TO_CUSTOMER),
 }
-NOT_THERE = frozenset(
-    ("NOT_IN_STREAM", "KVS_InvalidArgumentException", "KVS_NoDataRetentionException")
+NOT_THERE: Final = frozenset(
+    (
+        Code.NOT_IN_STREAM,
+        Refusal(Service.KVS, "InvalidArgumentException"),
+        Refusal(Service.KVS, "NoDataRetentionException"),
+    )
 )
 """Codes of a fragment that KVS does not have, no longer has, or never kept."""
 
