@@ -30,16 +30,13 @@ class Trigger(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveJob:
-    """One streamed stretch of one contact: what to archive.
+class Stretch:
+    """One streamed stretch of one contact, as Connect describes it.
 
     Attributes:
         start_timestamp_ms: when Connect started streaming, ms since the epoch.
         stop_fragment_number: the last fragment, inclusive; None if Connect did not name it.
         stop_timestamp_ms: when Connect stopped streaming; None if Connect did not say.
-        requested_at_ms: when the job was created: no fragment of the job starts after it.
-        end_is_known: False if a message's time is used because Connect gave no end. Then it
-            bounds the search and proves nothing. Not part of the message.
     """
 
     contact_id: str
@@ -50,6 +47,18 @@ class ArchiveJob:
     start_timestamp_ms: int
     stop_fragment_number: int | None
     stop_timestamp_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveJob(Stretch):
+    """What to archive.
+
+    Attributes:
+        requested_at_ms: when the job was created: no fragment of the job starts after it.
+        end_is_known: False if a message's time is used because Connect gave no end. Then it
+            bounds the search and proves nothing. Not part of the message.
+    """
+
     requested_at_ms: int
     end_is_known: bool = field(default=True, compare=False)
 

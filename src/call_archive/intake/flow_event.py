@@ -16,7 +16,7 @@ from call_archive.fields import (
     decode_stream_arn,
     decode_timestamp_ms,
 )
-from call_archive.job import ArchiveJob, check_job
+from call_archive.job import ArchiveJob, Stretch, check_job
 from call_archive.reasons import Code
 
 ARCHIVE_PARAMETER = "archive"
@@ -29,7 +29,7 @@ class NotStreaming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Streaming:
+class Streaming(Stretch):
     """The contact's audio is, or was, copied into a KVS stream.
 
     Attributes:
@@ -37,14 +37,6 @@ class Streaming:
             or not the event shows it already.
     """
 
-    contact_id: str
-    initial_contact_id: str
-    instance_arn: str
-    stream_arn: str
-    start_fragment_number: int
-    start_timestamp_ms: int
-    stop_fragment_number: int | None
-    stop_timestamp_ms: int | None
     archive_now: bool
 
     @property
