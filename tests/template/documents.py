@@ -63,14 +63,14 @@ def commands(name: str, text: str, folder: Path, **variables: str) -> list[Comma
         folder: where files go that the commands would write.
         variables: what the document says the reader has set.
     """
-    blocks = _run("\n".join(_blocks(text)), folder, variables)
+    fenced = _run("\n".join(blocks(text)), folder, variables)
     inline = _run("\n".join(_inline(text)), folder, variables)
-    return [Command(name, words, is_whole=True) for words in blocks] + [
+    return [Command(name, words, is_whole=True) for words in fenced] + [
         Command(name, words, is_whole=False) for words in inline
     ]
 
 
-def _blocks(text: str) -> list[str]:
+def blocks(text: str) -> list[str]:
     """Blocks of `sh`, and of a terminal's text the lines behind a prompt."""
     found = []
     for language, body in _FENCE.findall(text):
