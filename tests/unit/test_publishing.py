@@ -116,8 +116,15 @@ def answering(*answers: Answer) -> tuple[Callable[[Command], Answer], list[Comma
     return do, asked
 
 
+OVERTAKEN = Reason(
+    Code.PUBLISHED_MEANWHILE,
+    "another run is publishing this call, knows more of it, or has left a longer recording "
+    "without a manifest",
+)
+
+
 def overtaken(error: StorageFaultError) -> bool:
-    return error.code == Code.PUBLISHED_MEANWHILE and error.retryable
+    return error.reason == OVERTAKEN and error.retryable
 
 
 # ------------------------------------------------------------------ before the media
@@ -293,6 +300,15 @@ def test_manifest_that_is_refused_again_and_again_comes_back() -> None:
     with pytest.raises(StorageFaultError) as caught:
         finish(publish(own(call((0, 20))), Seen()), do)
     assert overtaken(caught.value)
+
+
+@pytest.mark.parametrize("now", [None, SeenRecording("another's", 1044, 0)])
+def test_a_recording_that_another_run_replaced_gets_no_manifest(now: SeenRecording | None) -> None:
+    do, asked = answering(STORED, False, Seen(now))
+    with pytest.raises(StorageFaultError) as caught:
+        finish(publish(own(call((0, 20))), Seen()), do)
+    assert overtaken(caught.value)
+    assert [type(command) for command in asked] == [PutRecording, PutManifest, Look]
 
 
 def test_manifest_whose_answer_was_lost_is_written_over() -> None:
@@ -509,7 +525,8 @@ def test_what_the_other_held_is_named() -> None:
 @pytest.mark.parametrize("wrong", [None, "etag", STORED])
 def test_an_answer_to_another_question_is_a_bug(wrong: Answer) -> None:
     do, _ = answering(NotPublished.CONDITION, wrong)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError) as caught:
         finish(publish(own(call((0, 20))), Seen()), do)
+    assert caught.value.args == (wrong,)
     with pytest.raises(ValueError, match="Seen"):
         finish(add_knowledge(manifest_of(call((0, 20))), Seen()), do)

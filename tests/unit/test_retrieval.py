@@ -40,6 +40,7 @@ from tests.support.arns import INSTANCE_ARN, STREAM_ARN
 
 TAGS_FIRST = Layout(contact_tags_before_cluster=True)
 BLOCK_BYTES = 128
+CLUSTER = bytes.fromhex("1F43B675")
 HEAD_BYTES = 7
 """Of a SimpleBlock: ID, data size of two bytes, track, timecode, flags."""
 
@@ -224,6 +225,44 @@ def test_tags_behind_the_audio_show_that_it_is_whole() -> None:
     assert drive.documents() == documents(fragments)
 
 
+def test_one_tag_behind_the_audio_is_enough_if_it_is_the_contacts() -> None:
+    """The audio before it is whole; other tags may follow."""
+    (one,) = stored(1, Layout())
+    whole = one.document()
+    behind = whole.index(b"c-1") + len(b"c-1")
+    drive = Drive(listed([one], lambda _: 0))
+    drive.asks()
+    drive.answer(whole[:behind])
+    assert drive.is_done()
+    assert drive.documents() == [whole[:behind]]
+
+
+def test_tags_before_the_audio_show_nothing() -> None:
+    """A body that ends before the Cluster has all contact tags, and no audio yet."""
+    (one,) = stored(1)
+    whole = one.document()
+    drive = Drive(listed([one], lambda _: 0))
+    drive.asks()
+    drive.answer(whole[: whole.index(CLUSTER)])
+    for _ in range(2):
+        assert drive.asks() == [one.number]
+        drive.answer(whole)
+    assert drive.is_done()
+    assert drive.documents() == [whole]
+
+
+def test_the_longest_part_is_kept_byte_by_byte() -> None:
+    (one,) = stored(1)
+    drive = Drive(listed([one], lambda _: 0))
+    for end in (-12, -11, -10, -13):
+        drive.asks()
+        drive.answer(one.document()[:end])
+    drive.answer_always()
+    (part,) = drive.out
+    assert isinstance(part, ReceivedFragment)
+    assert part.media.fragment.document == one.document()[:-10]
+
+
 def test_fragment_cut_before_its_contact_tags_is_asked_for_again() -> None:
     (one,) = stored(1, Layout())
     whole = one.document()
@@ -402,9 +441,10 @@ def test_throttled_question_is_asked_again_and_counts_for_nothing(kind: type) ->
         drive.retrieval.end(kind(fault))
         assert drive.asks() == numbers
         assert drive.waits.pop() == Wait(*THROTTLED_S)
-    for _ in range(4):
+    for _ in range(3):
         drive.retrieval.end(kind(fault))
-        drive.step()
+        assert isinstance(drive.step(), Ask)
+    drive.retrieval.end(kind(fault))
     assert drive.is_done()
     assert drive.reasons() == [THROTTLED] * 3
 
@@ -665,6 +705,40 @@ def test_room_is_exact(spare_bytes: int, asked: int, has_part: bool) -> None:
         drive.asks()
     drive.answer(third)
     assert sorted(drive.asks()) == [fragment.number for fragment in fragments[:asked]]
+
+
+@pytest.mark.parametrize(("room_percent", "asked"), [(300, 2), (185, 2), (175, 1)])
+def test_a_part_takes_the_room_of_its_bytes(room_percent: int, asked: int) -> None:
+    """80 % of the third fragment is there; then all of the second comes."""
+    fragments = stored(3, Layout())
+    _, second, third = documents(fragments)
+    drive = Drive(listed(fragments), room=len(third) * room_percent // 100)
+    drive.asks()
+    drive.answer(third[: len(third) * 4 // 5])
+    drive.asks()
+    drive.answer(second)
+    wanted = [fragments[0].number, fragments[2].number]
+    assert sorted(drive.asks()) == wanted[:asked]
+
+
+def test_a_fragment_that_is_gone_takes_no_room() -> None:
+    fragments = stored(3, Layout())
+    numbers = [fragment.number for fragment in fragments]
+    drive = Drive(listed(fragments), room=fragments[2].size_bytes)
+    drive.asks()
+    drive.retrieval.end(INVALID)
+    assert isinstance(drive.step(), ListAgain)
+    drive.retrieval.list_again({numbers[0], numbers[2]})
+    drive.asks()
+    drive.answer(fragments[2].document())
+    assert drive.asks() == [numbers[0]]
+    drive.answer(fragments[0].document())
+    assert drive.is_done()
+    assert [type(delivery) for delivery in drive.out] == [
+        ReceivedFragment,
+        MissingFragment,
+        ReceivedFragment,
+    ]
 
 
 def test_all_room_is_there_again_when_a_turn_came() -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from call_archive.limits import MAX_LISTED_DEVIATIONS
+from call_archive.errors import MediaError
+from call_archive.limits import MAX_CALL_MS, MAX_HOLES, MAX_LISTED_DEVIATIONS
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
+from call_archive.reasons import Code
 from call_archive.recording.timeline import Hole, Timeline
 from call_archive_cli.rehearsal.script import read_voices
 
@@ -815,3 +817,119 @@ def test_a_clock_that_creeps_ahead_makes_little_silence() -> None:
     recorded = record(fragments)
     assert recorded.timeline.samples // 8 - 60_000 < 5_000
     assert recorded.timeline.clock_jumps > 0
+
+
+# ------------------------------------------------------------------------------ limits, one by one
+
+
+def spans_at(*starts_ms: int, length_ms: int = 64) -> FragmentAudio:
+    """A fragment whose spans of noise begin at these times."""
+    spans = [
+        Span((EPOCH_MS + start_ms) * NS, noise(at, length_ms))
+        for at, start_ms in enumerate(starts_ms)
+    ]
+    end_ms = EPOCH_MS + max(starts_ms) + length_ms
+    return FragmentAudio(EPOCH_MS * NS, end_ms * NS, {CUSTOMER: spans})
+
+
+@pytest.mark.parametrize(
+    ("back_ms", "expected"), [(19, (0, 0, 0, [])), (20, (1, 20, 20, [(64, 20)]))]
+)
+def test_20_ms_back_inside_a_fragment_is_a_deviation(
+    back_ms: int, expected: tuple[int, int, int, list[tuple[int, int]]]
+) -> None:
+    recorded = record([(spans_at(0, 64 - back_ms), SERVER_MS)])
+    assert recorded.pcm[CUSTOMER] == noise(0, 64) + noise(1, 64)
+    assert deviations(recorded) == expected
+
+
+def test_a_fragment_spans_up_to_twenty_seconds() -> None:
+    """A span behind that has a wrong time, and follows the one before it."""
+    recorded = record([(spans_at(0, 20_000), SERVER_MS)])
+    assert recorded.pcm[CUSTOMER] == noise(0, 64) + silence(20_000 - 64) + noise(1, 64)
+    assert recorded.timeline.clock_jumps == 0
+    recorded = record([(spans_at(0, 20_001, 40_000, 30_000), SERVER_MS)])
+    assert recorded.pcm[CUSTOMER] == b"".join(noise(at, 64) for at in range(4))
+    assert recorded.timeline.clock_jumps == 3
+    assert recorded.timeline.gaps == []
+
+
+def test_a_track_that_is_one_sample_shorter_gets_one_sample() -> None:
+    whole = noise(1, 1000)
+    recorded = record([(audio(EPOCH_MS, customer=whole, agent=whole[:-2]), SERVER_MS)], BOTH)
+    assert recorded.pcm == {CUSTOMER: whole, AGENT: whole[:-2] + bytes(2)}
+    assert recorded.timeline.gaps == []
+
+
+def test_only_samples_that_came_are_audio() -> None:
+    timeline = Timeline((CUSTOMER,))
+    assert timeline.has_audio is False
+    timeline.place(FragmentAudio(EPOCH_MS * NS, EPOCH_MS * NS, {}), SERVER_MS)
+    assert timeline.has_audio is False
+    timeline.place(audio(EPOCH_MS, customer=noise(1, 64)), SERVER_MS)
+    assert timeline.has_audio is True
+
+
+def test_the_first_sample_is_dated_in_whole_milliseconds() -> None:
+    start_ns = EPOCH_MS * NS + NS - 1
+    fragment = FragmentAudio(start_ns, start_ns + NS, {CUSTOMER: [Span(start_ns, noise(1, 1))]})
+    assert record([(fragment, SERVER_MS)]).timeline.started_at_ms == EPOCH_MS
+
+
+@pytest.mark.parametrize("more_samples", [0, 1])
+def test_no_recording_is_longer_than_a_call_can_be(more_samples: int) -> None:
+    last_ms = MAX_CALL_MS - 1000
+    timeline = Timeline((CUSTOMER,))
+    timeline.place(audio(EPOCH_MS, customer=noise(1, 1000)), SERVER_MS)
+    last = audio(EPOCH_MS + last_ms, customer=noise(2, 1000) + bytes(2 * more_samples))
+    if more_samples:
+        with pytest.raises(MediaError, match=f"more than {MAX_CALL_MS} ms, longer than") as caught:
+            timeline.place(last, SERVER_MS + last_ms)
+        assert caught.value.code == Code.RECORDING_TOO_LONG
+        assert not caught.value.retryable
+    else:
+        timeline.place(last, SERVER_MS + last_ms)
+        assert timeline.samples == MAX_CALL_MS * 8
+
+
+def test_every_hole_that_the_lists_have_no_place_for_is_counted() -> None:
+    """Gaps and overlaps have a list each; a hole that goes on is one."""
+    timeline = Timeline((CUSTOMER,))
+    for number in range(MAX_HOLES):
+        hole = Hole(CUSTOMER, 10 * number, 5)
+        timeline._record(timeline.gaps, hole)
+        timeline._record(timeline.overlaps, hole)
+    assert timeline.unlisted_holes == 0
+    last = Hole(CUSTOMER, 10 * MAX_HOLES - 5, 5)
+    timeline._record(timeline.gaps, last)
+    assert timeline.gaps[-1] == Hole(CUSTOMER, 10 * MAX_HOLES - 10, 10)
+    for count in (1, 2, 3):
+        timeline._record(timeline.gaps, Hole(AGENT, 10 * MAX_HOLES, 5))
+        assert timeline.unlisted_holes == count
+    timeline._record(timeline.overlaps, Hole(CUSTOMER, 10 * MAX_HOLES, 5))
+    assert timeline.unlisted_holes == 4
+    assert len(timeline.gaps) == len(timeline.overlaps) == MAX_HOLES
+
+
+def test_a_track_that_is_a_minute_behind_is_filled_to_half_a_minute() -> None:
+    timeline = Timeline((CUSTOMER, AGENT))
+    filled = [
+        timeline.place(audio(EPOCH_MS + at * 1000, agent=noise(0, 1000)), SERVER_MS + at * 1000)[
+            CUSTOMER
+        ]
+        for at in range(92)
+    ]
+    expected: list[list[Piece]] = [[] for _ in filled]
+    expected[60] = [Silence(31 * 8000)]
+    expected[91] = [Silence(31 * 8000)]
+    assert filled == expected
+
+
+def test_a_track_alone_is_not_filled_ahead() -> None:
+    """No other track has to wait for it."""
+    timeline = Timeline((CUSTOMER,))
+    for at in range(100):
+        start_ns = (EPOCH_MS + at * 1000) * NS
+        fragment = FragmentAudio(start_ns, start_ns + 1000 * NS, {})
+        assert timeline.place(fragment, SERVER_MS + at * 1000) == {CUSTOMER: []}
+    assert timeline.finish() == {CUSTOMER: []}

@@ -143,6 +143,17 @@ def test_audio_shorter_than_what_the_search_compares_is_compared_whole(samples: 
     assert _find_nearest(held, at(held, 1_000 - samples), 1, 990, 0) == [1_000 - samples]
 
 
+def test_the_first_sample_and_one_unvarying_sample_are_compared() -> None:
+    """Audio that varies at once is compared from its start; other audio from the sample before."""
+    held = noise(1_000)
+    pcm = differing(at(held, 500, 501)) + at(held, 501, 900)
+    assert _find_nearest(held, pcm, 1, 500, 0) == []
+    still, voice = 300, noise(400, 2)
+    for before, found in ((bytes(2), [601 - still]), (differing(bytes(2)), [])):
+        held = noise(600) + before + voice
+        assert _find_nearest(held, bytes(2 * still) + voice, still, 601 - still, 0) == found
+
+
 def test_a_place_before_what_is_remembered_is_none() -> None:
     """The voice is there; the silence that comes before it has been forgotten in part."""
     voice = noise(400)
@@ -156,6 +167,8 @@ def test_a_time_before_what_is_remembered_is_searched_as_far_as_it_reaches() -> 
     held = noise(1_000)
     assert _find_nearest(held, at(held, 60, 400), 1, -100, 0) == [60]
     assert _find_nearest(held, at(held, 61, 400), 1, -100, 0) == []
+    assert _find_nearest(held, at(held, 0, 400), 1, -JITTER, 0) == [0]
+    assert _find_nearest(held, at(held, 1, 400), 1, -JITTER, 0) == []
 
 
 def test_bytes_between_two_samples_are_nowhere() -> None:
