@@ -27,6 +27,7 @@ PATH=/nonexistent
 set -u
 """
 _FENCE: Final = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_DEFINITION: Final = re.compile(r"^\w+\(\) \{\n.*?^\}$|^[A-Z_]+=[\w-]+$", re.MULTILINE | re.DOTALL)
 _INLINE: Final = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 # A program, and something behind it that is no other program's name.
 PROGRAMS: Final = ("aws", "call-archive", "make", "sam", ".venv/bin/python", "python", "uv")
@@ -63,8 +64,10 @@ def commands(name: str, text: str, folder: Path, **variables: str) -> list[Comma
         folder: where files go that the commands would write.
         variables: what the document says the reader has set.
     """
-    fenced = _run("\n".join(blocks(text)), folder, variables)
-    inline = _run("\n".join(_inline(text)), folder, variables)
+    script = "\n".join(blocks(text))
+    fenced = _run(script, folder, variables)
+    # What the text says between two blocks may use the definitions of a block.
+    inline = _run("\n".join([*_DEFINITION.findall(script), *_inline(text)]), folder, variables)
     return [Command(name, words, is_whole=True) for words in fenced] + [
         Command(name, words, is_whole=False) for words in inline
     ]
