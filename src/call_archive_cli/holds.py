@@ -144,6 +144,7 @@ class Holds:
             if mark is not None:
                 self.store.remove_mark(hold_key(self.store.prefix, contact_id))
         if not self.store.has_lock():
+            done.notes += ("the bucket has no Object Lock, so nothing was held",)
             done.is_settled = True
         while not done.is_settled:
             if again := sorted(one for one, mark in self._marks(done).items() if mark):

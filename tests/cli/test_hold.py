@@ -21,6 +21,7 @@ from tests.integration.journey import CONTACT_ID, OTHER_CONTACT_ID, RESOURCES
 
 LOCKED = "call-archive-locked"
 BUCKET = ("--bucket", LOCKED)
+UNKNOWN = "11111111-2222-4333-8444-555555555555"
 
 
 @pytest.fixture
@@ -53,7 +54,9 @@ def test_every_version_is_held_and_released(run: Run, locked: Archive, s3: Any) 
     told = run("hold", CONTACT_ID, *BUCKET, "--no-wait", "--json")
     assert told.exit_code == 1, "a run that began before is not covered yet"
     assert (json.loads(told.stdout)["versions"], sorted(held(s3))) == (4, [False] * 2 + [True] * 4)
+    assert run("hold", UNKNOWN, *BUCKET, "--no-wait").exit_code == 1
     listed = run("list", *BUCKET, "--held", "--json")
+    assert "1 more contact held, of which nothing is archived yet" in listed.stderr
     assert [one["contactId"] for one in json.loads(listed.stdout)] == [CONTACT_ID]
 
     refused = run("erase", CONTACT_ID, *BUCKET, "--yes")
@@ -63,7 +66,7 @@ def test_every_version_is_held_and_released(run: Run, locked: Archive, s3: Any) 
     freed = run("release", CONTACT_ID, *BUCKET, "--no-wait")
     assert freed.exit_code == 1, "a run that began before may still hold something"
     assert f"{CONTACT_ID} released: 4 versions, of which 4 changed" in freed.stdout
-    assert "may still hold for 9" in freed.stdout
+    assert "may still publish with a hold for 9" in freed.stdout
     assert not any(held(s3))
     assert "0 recordings" in run("list", *BUCKET, "--held").stdout
     assert run("erase", CONTACT_ID, *BUCKET, "--yes", "--no-wait").exit_code == 1
@@ -133,6 +136,9 @@ def test_a_bucket_without_object_lock_holds_nothing(run: Run, archive: Archive, 
     assert told.exit_code == 3
     assert "put-object-lock-configuration" in told.stderr
     assert s3.list_objects_v2(Bucket=RESOURCES.bucket, Prefix="holds/")["KeyCount"] == 0
+    freed = run("release", CONTACT_ID, "--bucket", RESOURCES.bucket)
+    assert freed.exit_code == 0
+    assert "no Object Lock, so nothing was held" in freed.stderr
 
 
 def test_what_a_lock_keeps_is_said(run: Run, locked: Archive, s3: Any) -> None:

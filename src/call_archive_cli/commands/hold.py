@@ -115,9 +115,10 @@ def _print(done: "Holding", *, is_held: bool, as_json: bool) -> None:
         markup=False,
     )
     if not done.is_settled:
+        what = "publish" if is_held else "publish with a hold"
         results().print(
-            f"NOT settled: runs that began before may still {'publish' if is_held else 'hold'} for "
-            f"{done.wait_s:,.0f} s; run the same command again then",
+            f"NOT settled: runs that began before may still {what} for {done.wait_s:,.0f} s; run "
+            "the same command again then",
             soft_wrap=True,
         )
     for note in done.notes:

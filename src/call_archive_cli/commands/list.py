@@ -97,6 +97,7 @@ def list_recordings(
     from call_archive_cli.archive import stop_if_nothing_can_be_read
     from call_archive_cli.console import messages, print_json_texts, results, with_progress
     from call_archive_cli.days import choose_days
+    from call_archive_cli.words import count
 
     wanted = choose_days(day, first, last, everything=everything, contact=contact)
     if held and wanted.is_default:
@@ -105,8 +106,9 @@ def list_recordings(
     days = archive.choose(wanted)
     counts = Counts()
     entries = archive.entries(days, contact)
+    marks: set[str] = set()
     if held:
-        entries = _held(entries, archive)
+        entries = _held(entries, archive, marks)
     if not (rehearsals or contact):
         entries = _without_rehearsals(entries, counts)
     found = with_progress(
@@ -125,6 +127,11 @@ def list_recordings(
         messages.print(told, soft_wrap=True)
     else:
         results().print(told, soft_wrap=True)
+    if marks and wanted.is_everything and not contact:
+        messages.print(
+            f"{count(len(marks), 'more contact')} held, of which nothing is archived yet",
+            soft_wrap=True,
+        )
     if counts.unread:
         raise typer.Exit(REFUSED)
 
@@ -139,12 +146,18 @@ def _without_rehearsals(entries: Iterable["Entry"], counts: Counts) -> Iterator[
             yield entry
 
 
-def _held(entries: Iterable["Entry"], archive: "CallArchive") -> Iterator["Entry"]:
-    """The entries of contacts with a hold's marker."""
+def _held(
+    entries: Iterable["Entry"], archive: "CallArchive", unseen: set[str]
+) -> Iterator["Entry"]:
+    """The entries of contacts with a hold's marker; the markers without an entry stay unseen."""
     from call_archive_cli.stored import S3Store, hash_of
 
-    hashes = S3Store(archive.clients, archive.bucket, archive.prefix).marks("holds")
-    return (entry for entry in entries if hash_of(entry.contact_id) in hashes)
+    hashes = frozenset(S3Store(archive.clients, archive.bucket, archive.prefix).marks("holds"))
+    unseen |= hashes
+    for entry in entries:
+        if (hashed := hash_of(entry.contact_id)) in hashes:
+            unseen.discard(hashed)
+            yield entry
 
 
 def _counted(calls: Iterable["ArchivedCall"], counts: Counts) -> Iterator["ArchivedCall"]:
