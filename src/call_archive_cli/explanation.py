@@ -41,7 +41,7 @@ HIDE_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class KnownStretch:
     """What Connect says was streamed, and how long KVS keeps it.
 
     Attributes:
@@ -69,7 +69,7 @@ class Known:
 
     contact_id: str
     connect: str = ""
-    stretches: list[Stretch] = field(default_factory=list)
+    stretches: list[KnownStretch] = field(default_factory=list)
     calls: list[ArchivedCall] = field(default_factory=list)
     failed: list[FailedJob] = field(default_factory=list)
     versions: int = 0
@@ -80,7 +80,7 @@ class Known:
     unread: list[str] = field(default_factory=list)
 
     @property
-    def lacking(self) -> list[Stretch]:
+    def lacking(self) -> list[KnownStretch]:
         """What was streamed and is not in the archive."""
         there = {call.entry.tail.rpartition("/")[2] for call in self.calls}
         return [stretch for stretch in self.stretches if stretch.start not in there]
@@ -156,7 +156,7 @@ class Explainer:
                 continue
             start = str(entry.get("FragmentStartNumber") or "")
             known.stretches.append(
-                Stretch(start, str(entry.get("Location") or ""), entry.get("StartTimestamp"))
+                KnownStretch(start, str(entry.get("Location") or ""), entry.get("StartTimestamp"))
             )
             yield (
                 f"streamed from {_time(entry.get('StartTimestamp'))} to "
@@ -342,7 +342,7 @@ def _advise_incomplete(known: Known, now: datetime) -> Iterator[str]:
             )
 
 
-def _queue_again(known: Known, stretch: Stretch, now: datetime) -> str:
+def _queue_again(known: Known, stretch: KnownStretch, now: datetime) -> str:
     """How to archive what is not archived, if no run does it."""
     if known.failed:
         return "Its job failed: see below."
@@ -355,15 +355,15 @@ def _queue_again(known: Known, stretch: Stretch, now: datetime) -> str:
     return f"The call ended more than 15 minutes ago: run `{known.command} doctor`; then {how}."
 
 
-def _deadline(stretch: Stretch, now: datetime) -> str:
+def _deadline(stretch: KnownStretch, now: datetime) -> str:
     if stretch.kept_until is None:
         return ""
     hours = (stretch.kept_until - now) / timedelta(hours=1)
     return f", and KVS keeps the audio for {hours:,.1f} h more"
 
 
-def _with(stretch: Stretch, until: datetime | None, *, is_gone: bool) -> Stretch:
-    return Stretch(stretch.start, stretch.stream_arn, stretch.started_at, until, is_gone)
+def _with(stretch: KnownStretch, until: datetime | None, *, is_gone: bool) -> KnownStretch:
+    return KnownStretch(stretch.start, stretch.stream_arn, stretch.started_at, until, is_gone)
 
 
 def _call_lines(call: ArchivedCall) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from call_archive_cli.explanation import Known, Stretch, advise
+from call_archive_cli.explanation import Known, KnownStretch, advise
 from call_archive_cli.failed_jobs import FailedJob
 from local.behaviour import UNLIMITED, CallFault
 from local.demo_call import INSTANCE_ARN
@@ -18,7 +18,7 @@ from tests.cli.stack import BUCKET, NAME, PREFIX, Stack, deploy
 from tests.integration.journey import CONTACT_ID, RESOURCES, call
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-STRETCH = Stretch("77", "arn:stream", NOW, NOW + timedelta(hours=3))
+STRETCH = KnownStretch("77", "arn:stream", NOW, NOW + timedelta(hours=3))
 FAILED = FailedJob("1", "", "KVS_4501", "the key is disabled", True, "")
 
 

@@ -24,7 +24,7 @@ _JUMP_MS = 2_000
 _USUAL_STEP_MS = 1_000
 
 
-class Ending:
+class StretchEnd:
     """The end of a range that only a time gives.
 
     Attributes:

@@ -20,7 +20,7 @@ from call_archive.limits import (
 )
 from call_archive.media.likeness import MediaFragment
 from call_archive.reasons import Code
-from call_archive.recording.ending import Ending
+from call_archive.recording.ending import StretchEnd
 from call_archive.recording.listing import FragmentListing, ListedFragment, MissingFragment
 
 
@@ -48,7 +48,7 @@ def fragments_in_range(
     )
     if stop is not None:
         return inside
-    ending = Ending(job.end_bound_ms, furthest)
+    ending = StretchEnd(job.end_bound_ms, furthest)
     fitting = FragmentListing(ending.fit(inside))
     fitting.uncertain_from = ending.uncertain_from
     return fitting
