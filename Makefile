@@ -190,7 +190,7 @@ $(BENCH_STAMP): $(STAMP)
 	@touch $@
 
 .PHONY: bench
-bench: $(BENCH_STAMP) ## Measure everything (10 minutes, ffmpeg, 3 GB of disk) and write docs/benchmarks.md
+bench: $(BENCH_STAMP) ## Measure everything (25 minutes, ffmpeg, Chromium, 3 GB of disk) and write docs/benchmarks.md
 	python -m bench --write docs/benchmarks.md $(BENCH_ARGS)
 
 .PHONY: bench-quick

@@ -1,14 +1,15 @@
 """`python -m bench.aws_server SECONDS…`: the local AWS in a process that is not measured.
 
 Holds one call of each length on a stream of its own. Says where it is in the first line it prints;
-then takes a command a line (`quotas`, `no-quotas`, `requests`, `verify SECONDS`, `clear`) and
-answers each with a line, both JSON.
+then takes a command a line (`quotas`, `no-quotas`, `requests`, `verify SECONDS`, `copy TIMES`,
+`clear`) and answers each with a line, both JSON.
 """
 
 import json
 import sys
+import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -18,6 +19,9 @@ from local.behaviour import CONNECT_DEFAULTS, UNLIMITED
 from local.resources import Resources, build_environment, create_resources
 from local.sample_events import build_sqs_event
 from local.server import LocalAws
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 type Json = dict[str, Any]
 
@@ -64,6 +68,8 @@ class Desk:
             return self._aws.requests
         if name == "verify":
             return verify_reads(self._recording(), int(argument))
+        if name == "copy":
+            return self._copy(int(argument))
         if name == "clear":
             self._clear()
             return None
@@ -80,6 +86,26 @@ class Desk:
         body.read(WAV_HEADER_BYTES)
         while read := body.read(STEP_BYTES):
             yield read
+
+    def _copy(self, times: int) -> Json:
+        """Copies of the only manifest and its recording, as other contacts; the original's day."""
+        manifest_key, recording_key = sorted(self._keys())
+        body = self._s3.get_object(Bucket=RESOURCES.bucket, Key=manifest_key)["Body"].read()
+        contact_id = json.loads(body)["contactId"]
+        source: CopySourceTypeDef = {"Bucket": RESOURCES.bucket, "Key": recording_key}
+        for _ in range(times):
+            other = str(uuid.uuid4())
+            self._s3.put_object(
+                Bucket=RESOURCES.bucket,
+                Key=manifest_key.replace(contact_id, other),
+                Body=body.replace(contact_id.encode(), other.encode()),
+            )
+            self._s3.copy_object(
+                Bucket=RESOURCES.bucket,
+                Key=recording_key.replace(contact_id, other),
+                CopySource=source,
+            )
+        return {"contact_id": contact_id, "day": json.loads(body)["startedAt"][:10]}
 
     def _clear(self) -> None:
         found = self._s3.list_object_versions(Bucket=RESOURCES.bucket)

@@ -16,6 +16,7 @@ from typing import Final
 
 import boto3
 
+from bench.prices import PRICES, PRICES_OF, price
 from bench.report import Table
 from local.call import Call, simulate_call
 from local.demo_call import CONTACT_ID, INSTANCE_ARN, START_MS, STREAM_ARN
@@ -30,10 +31,9 @@ RETENTION_HOURS: Final = 24
 GB: Final = 1e9
 TEMPLATE: Final = Path(__file__).parents[1] / "template.yaml"
 HOURS_A_MONTH: Final = 730
-PRICES_OF: Final = "US East (N. Virginia), November 2026"
 
-ARCHIVE_S: Final = 0.86
-"""Of ArchiveFunction, one call of 5 minutes at 256 MB: benchmarks.md, section 6."""
+ARCHIVE_S: Final = 0.98
+"""Of ArchiveFunction, one call of 5 minutes at 256 MB: benchmarks.md, "Dollars for 1,000 calls"."""
 ARCHIVE_GB: Final = 256 / 1024
 FLOW_S: Final = 0.05
 """Assumed for a warm FlowFunction."""
@@ -43,25 +43,6 @@ LAMBDA_LOG_BYTES: Final = 1500
 IDLE_RECEIVES_A_MONTH: Final = 5 * 3 * 60 * HOURS_A_MONTH
 """An event source polls an empty queue with at least 5 receives at a time, each of 20 s."""
 
-PRICES: Final[Mapping[str, tuple[float, str]]] = {
-    "lambda": (0.0000166667, "Lambda, x86, a GB-second"),
-    "invoke": (0.20 / 1e6, "Lambda, a request"),
-    "put": (0.005 / 1e3, "S3 Standard, a PUT, POST or LIST"),
-    "get": (0.0004 / 1e3, "S3 Standard, a GET or any other"),
-    "store": (0.023, "S3 Standard, a GB for a month"),
-    "tag": (0.01 / 1e4, "S3, an object tag for a month"),
-    "sqs": (0.40 / 1e6, "SQS, a request (the first million of a month is free)"),
-    "event": (1.00 / 1e6, "EventBridge, an S3 event; Connect's own are free"),
-    "ingest": (0.0085, "Kinesis Video Streams, a GB ingested"),
-    "consume": (0.0085, "Kinesis Video Streams, a GB consumed"),
-    "keep": (0.023, "Kinesis Video Streams, a GB for a month"),
-    "log": (0.50, "CloudWatch Logs, a GB ingested"),
-    "metric": (0.30, "CloudWatch, a metric for a month (10 are free)"),
-    "alarm": (0.10, "CloudWatch, a metric of an alarm for a month (10 are free)"),
-    "dashboard": (3.00, "CloudWatch, a dashboard for a month (3 are free)"),
-    "trace": (5.00 / 1e6, "X-Ray, a trace (100,000 a month are free)"),
-}
-
 _TEXT: Final = """\
 # Costs
 
@@ -70,9 +51,9 @@ Written by `python -m bench.bill --write docs/costs.md`; a test compares it. {ca
 FlowFunction twice, and the event of the hang-up comes, too: it finds the call archived.
 
 Prices are the public list's, {prices_of}, without free tiers, savings plans and taxes:
-**assumptions, to be replaced by yours** in `PRICES` of `bench/bill.py`. Counted on the local AWS
+**assumptions, to be replaced by yours** in `bench/prices.py`. Counted on the local AWS
 are requests, bytes and log lines; Lambda's durations are the estimate of
-[benchmarks.md](benchmarks.md), section 6, and for FlowFunction an assumption."""
+[benchmarks.md](benchmarks.md), "Dollars for 1,000 calls", and for FlowFunction an assumption."""
 
 _AFTER: Final = """\
 ## What is not in it
@@ -124,7 +105,7 @@ class Item:
     @property
     def usd(self) -> float:
         """The amount."""
-        return self.quantity * PRICES[self.price][0]
+        return self.quantity * price(self.price)
 
 
 def measure_call() -> Usage:

@@ -1,4 +1,4 @@
-"""5. Cold starts: a process up to its first answer or first request, and boto3 alone beside it."""
+"""Cold starts: a process up to its first answer or first request, and boto3 alone beside it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from bench.measure import (
     Case,
     Launcher,
     Rounds,
+    Spread,
     cpu,
     peak,
     python,
@@ -69,13 +70,13 @@ def measure_cold_starts(launcher: Launcher, rounds: int) -> Section:
                 _build_flow(STARTED, aws, "started_event"),
                 _build_bare(BARE_SQS, "sqs"),
                 _build_flow(QUEUED, aws, "stopped_event"),
-                _build_bare(BARE_MEDIA, "kinesisvideo", "kinesis-video-archived-media", "s3"),
+                _build_bare_media(),
                 *(build_archive(name, aws, url, pid_file) for name, url in urls.items()),
             ],
             rounds,
         )
     return Section(
-        title="5. Cold starts",
+        title="Cold starts",
         text=_TEXT,
         tables=[_tabulate(measured)],
         verdicts=[
@@ -90,6 +91,15 @@ def measure_cold_starts(launcher: Launcher, rounds: int) -> Section:
             for name, limit in LIMITS.items()
         ],
     )
+
+
+def measure_boto3(launcher: Launcher, rounds: int) -> Spread:
+    """CPU seconds of boto3 and ArchiveFunction's clients alone."""
+    return run_rounds(launcher, [_build_bare_media()], rounds).spread(BARE_MEDIA, cpu)
+
+
+def _build_bare_media() -> Case:
+    return _build_bare(BARE_MEDIA, "kinesisvideo", "kinesis-video-archived-media", "s3")
 
 
 def _build_bare(name: str, *services: str) -> Case:

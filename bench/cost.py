@@ -1,22 +1,19 @@
-"""6. Measured CPU seconds → duration and price of ArchiveFunction, by memory setting: arithmetic.
+"""Dollars for 1,000 calls: the whole bill, and ArchiveFunction by memory setting; arithmetic.
 
-Prices and round trips are assumptions; they stand here, with their date, and in the report.
+CPU seconds and requests are measured; prices (`bench.prices`) and round trips are assumptions.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from bench.archive_function import QUOTA_BYTES_PER_S, QUOTA_FRAGMENTS_PER_S, CallCost
+from bench.bill import MINUTES, Usage, build_items, build_monthly, build_standing
+from bench.prices import PRICES_OF, price
 from bench.report import Section, Table
 
 MEMORY_MB: Final = (128, 256, 512, 1024, 1769)
 MB_OF_A_VCPU: Final = 1769
 """Lambda gives CPU in proportion to memory, one vCPU at 1,769 MB (Lambda developer guide)."""
-
-PRICES_OF: Final = "November 2026"
-USD_PER_GB_S: Final = 0.0000166667
-"""Lambda, x86, first tier."""
-USD_PER_MILLION_REQUESTS: Final = 0.20
 
 ROUND_TRIP_S: Final = 0.03
 """Assumed for each HTTP request to KVS and S3 in the same region."""
@@ -24,18 +21,17 @@ ROUND_TRIP_S: Final = 0.03
 CALLS: Final = 1000
 
 _TEXT = """\
-An estimate, not a measurement: calls of {minutes} minutes ({fragments} fragments, {megabytes:.1f} \
-MB), one invocation each, warm.
+{calls:,} calls of {minutes} minutes, by list prices ({prices_of}): [costs.md](costs.md) has every \
+line and what is not in it. Requests, bytes and log lines are counted on the local AWS."""
 
-* CPU: {cpu:.3f} s on this machine (measured, section 3's process), divided by the share of a vCPU \
-that the memory setting buys, memory / {mb_of_a_vcpu} MB.
-* Network floor: max({fragments} fragments / {fragments_per_s} a second, {megabytes:.1f} MB / 25 \
-MB/s) = {floor:.2f} s; CPU and network overlap, so the longer of the two counts.
-* Waits: {requests} HTTP requests (counted by the local AWS) × {round_trip_ms:.0f} ms (assumed), \
-one after the other = {waits:.2f} s.
-* Duration = max(floor, CPU / share) + waits.
-* Price: duration × memory in GB × {usd_per_gb_s:.10f} USD + {usd_per_million:.2f} USD a million \
-requests (Lambda, x86, {prices_of}); SQS, S3, KVS and KMS requests not included."""
+_MEMORY_TEXT = """\
+ArchiveFunction by its memory setting, an estimate: one invocation a call ({fragments} fragments, \
+{megabytes:.1f} MB), warm. CPU is {cpu:.3f} s on this machine (measured, the process of the \
+section about ArchiveFunction), divided by the share of a vCPU that the setting buys, memory / \
+{mb_of_a_vcpu} MB. The network's floor is max({fragments} fragments / {fragments_per_s} a second, \
+{megabytes:.1f} MB / 25 MB/s) = {floor:.2f} s; CPU and network overlap, so the longer of the two \
+counts. {requests} HTTP requests (counted) × {round_trip_ms:.0f} ms (assumed) come on top: \
+{waits:.2f} s. A setting has to hold the peak memory below, and Lambda's own runtime beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +40,43 @@ class _Estimate:
     usd_per_call: float
 
 
-def estimate_cost(cost: CallCost) -> Section:
-    """The table for each memory setting."""
+def estimate_cost(cost: CallCost, usage: Usage) -> Section:
+    """The bill's totals, and ArchiveFunction for each memory setting."""
     call = cost.call
+    totals = {
+        f"{CALLS:,} calls, once": build_items(usage),
+        "the same calls, each month that they are kept": build_monthly(usage),
+        "the stack, each month, without a call": build_standing(),
+    }
+    memory_text = _MEMORY_TEXT.format(
+        fragments=call.fragments,
+        megabytes=call.size_bytes / 1e6,
+        cpu=cost.cpu_s,
+        mb_of_a_vcpu=MB_OF_A_VCPU,
+        fragments_per_s=QUOTA_FRAGMENTS_PER_S,
+        floor=_floor_s(cost),
+        requests=cost.requests,
+        round_trip_ms=ROUND_TRIP_S * 1000,
+        waits=_waits_s(cost),
+    )
+    return Section(
+        title="Dollars for 1,000 calls",
+        text=_TEXT.format(calls=CALLS, minutes=MINUTES, prices_of=PRICES_OF),
+        tables=[
+            Table(
+                ("what", "USD"),
+                [
+                    (name, f"{sum(item.usd for item in items):.2f}")
+                    for name, items in totals.items()
+                ],
+            )
+        ],
+        notes=f"{memory_text}\n\n{_tabulate_memory(cost).render()}",
+    )
+
+
+def _tabulate_memory(cost: CallCost) -> Table:
+    columns = ("memory", "share of a vCPU", "CPU / share, s", "duration s", "GB-seconds")
     rows = []
     for memory_mb in MEMORY_MB:
         estimate = _estimate(cost, memory_mb)
@@ -61,38 +91,7 @@ def estimate_cost(cost: CallCost) -> Section:
                 f"{estimate.usd_per_call * CALLS:.4f}",
             )
         )
-    return Section(
-        title="6. Memory setting, duration and price of ArchiveFunction",
-        text=_TEXT.format(
-            minutes=call.seconds // 60,
-            fragments=call.fragments,
-            megabytes=call.size_bytes / 1e6,
-            cpu=cost.cpu_s,
-            mb_of_a_vcpu=MB_OF_A_VCPU,
-            fragments_per_s=QUOTA_FRAGMENTS_PER_S,
-            floor=_floor_s(cost),
-            requests=cost.requests,
-            round_trip_ms=ROUND_TRIP_S * 1000,
-            waits=_waits_s(cost),
-            usd_per_gb_s=USD_PER_GB_S,
-            usd_per_million=USD_PER_MILLION_REQUESTS,
-            prices_of=PRICES_OF,
-        ),
-        tables=[
-            Table(
-                (
-                    "memory",
-                    "share of a vCPU",
-                    "CPU / share, s",
-                    "duration s",
-                    "GB-seconds",
-                    f"USD per {CALLS:,} calls",
-                ),
-                rows,
-            )
-        ],
-        notes="A setting has to hold the peak of section 4 and Lambda's own runtime beside it.",
-    )
+    return Table((*columns, f"USD per {CALLS:,} calls"), rows)
 
 
 def estimate_duration_s(cost: CallCost, memory_mb: int) -> float:
@@ -102,7 +101,7 @@ def estimate_duration_s(cost: CallCost, memory_mb: int) -> float:
 
 def _estimate(cost: CallCost, memory_mb: int) -> _Estimate:
     duration_s = estimate_duration_s(cost, memory_mb)
-    usd = duration_s * memory_mb / 1024 * USD_PER_GB_S + USD_PER_MILLION_REQUESTS / 1e6
+    usd = duration_s * memory_mb / 1024 * price("lambda") + price("invoke")
     return _Estimate(duration_s, usd)
 
 

@@ -9,16 +9,17 @@ import argparse
 import math
 import random
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import Final
 
-from bench.load.model import percentile
+from bench.load.model import DESCRIBE_CONTACT_PER_S, percentile
 from bench.load.report import write_blocks
 from bench.load.settings import read_settings
+from bench.prices import price
 from bench.report import Table
 from call_archive.retry import POLICY, RetryPolicy, first_delay_s
 
@@ -33,7 +34,9 @@ FRAGMENTS: Final = 20
 """The last fragments of a call, of a second each: an earlier one is listed long before the stop."""
 STOP_KEYS_LAG_S: Final = 3.0
 CALL_S: Final = 300
-TEN_A_SECOND: Final = 10
+RUN_GB: Final = 256 / 1024
+READS_A_RUN: Final = 5
+"""GET and HEAD requests: docs/costs.md counts 10 in two runs."""
 
 type Quantiles = tuple[tuple[float, float], ...]
 
@@ -140,37 +143,76 @@ def measure(
     return [archive(schedule, generator) for _ in range(SAMPLES)]
 
 
-def render() -> str:
-    """Both tables."""
-    rows, looks = [], []
+def _kinds() -> Iterator[tuple[str, list[Archived]]]:
+    """Both kinds of calls under both schedules, by name."""
     for name, archive in (("stop number", archive_stopped), ("hang-up", archive_hung_up)):
         for schedule in schedules():
-            calls = measure(archive, schedule)
-            seconds = [call.seconds for call in calls]
-            share = [percentile(seconds, at) for at in (50, 95, 99, 99.9)]
-            runs = sum(call.runs for call in calls) / SAMPLES
-            rows.append(
-                (f"{name}, {schedule.name}", *(f"{value:.1f}" for value in share), f"{runs:.2f}")
+            yield f"{name}, {schedule.name}", measure(archive, schedule)
+
+
+def tabulate() -> Table:
+    """How soon each kind of call is archived under each schedule."""
+    return _tabulate_delays(dict(_kinds()))
+
+
+def _tabulate_delays(kinds: Mapping[str, Sequence[Archived]]) -> Table:
+    rows = []
+    for name, calls in kinds.items():
+        seconds = [call.seconds for call in calls]
+        shares = (percentile(seconds, at) for at in (50, 95, 99, 99.9))
+        rows.append((name, *(f"{share:.1f}" for share in shares), f"{_mean_runs(calls):.2f}"))
+    return Table(("calls", "median s", "95 %", "99 %", "99.9 %", "runs a message"), rows)
+
+
+def _tabulate_requests(kinds: Mapping[str, Sequence[Archived]]) -> Table:
+    rows = []
+    for name, calls in kinds.items():
+        runs, looks = _mean_runs(calls), fmean(call.looks for call in calls)
+        # A message is sent and deleted once; each run receives it, and hides it unless it is done.
+        sqs = 2 * runs + 1
+        usd = (
+            runs * (price("invoke") + RUN_S * RUN_GB * price("lambda"))
+            + sqs * price("sqs")
+            + runs * READS_A_RUN * price("get")
+        )
+        rows.append(
+            (
+                name,
+                *(f"{1000 * count:,.0f}" for count in (runs, sqs, runs * READS_A_RUN, looks)),
+                f"{1000 * usd:.4f}",
             )
-            if archive is archive_hung_up:
-                a_call = sum(call.looks for call in calls) / SAMPLES
-                for concurrent in (1_000, 10_000):
-                    a_second = a_call * concurrent / CALL_S
-                    over = a_second / TEN_A_SECOND
-                    looks.append(
-                        (
-                            f"{concurrent:,} calls, {schedule.name}",
-                            f"{a_call:.2f}",
-                            f"{1_000 * a_call:,.0f}",
-                            f"{a_second:.1f}",
-                            f"{over:.0%}",
-                        )
-                    )
-    delays = Table(("calls", "median s", "95 %", "99 %", "99.9 %", "runs a message"), rows)
-    asked = Table(
-        ("at once", "DescribeContact a call", "a 1,000 calls", "a second", "of the quota"), looks
-    )
-    return f"{delays.render()}\n\n{asked.render()}"
+        )
+    columns = ("1,000 calls", "runs", "SQS requests", "S3 reads", "DescribeContact", "USD")
+    return Table(columns, rows)
+
+
+def _tabulate_looks(kinds: Mapping[str, Sequence[Archived]]) -> Table:
+    rows = []
+    for name, calls in kinds.items():
+        looks = fmean(call.looks for call in calls)
+        for concurrent in (1_000, 10_000) if looks else ():
+            a_second = looks * concurrent / CALL_S
+            rows.append(
+                (
+                    f"{concurrent:,}, {name}",
+                    f"{looks:.2f}",
+                    f"{a_second:.1f}",
+                    f"{a_second / DESCRIBE_CONTACT_PER_S:.0%}",
+                )
+            )
+    columns = ("concurrent calls", "DescribeContact a call", "a second", "of the quota")
+    return Table(columns, rows)
+
+
+def _mean_runs(calls: Sequence[Archived]) -> float:
+    return fmean(call.runs for call in calls)
+
+
+def render() -> str:
+    """How soon, with how many requests and dollars, and what of DescribeContact's quota."""
+    kinds = dict(_kinds())
+    tables = (_tabulate_delays(kinds), _tabulate_requests(kinds), _tabulate_looks(kinds))
+    return "\n\n".join(table.render() for table in tables)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,14 +1,12 @@
-"""`python -m bench.page`: what a page of recordings costs to make, to open and to hear.
+"""What a page of recordings costs to make, to open and to hear.
 
 The hour is two voices in turn, the caller's over the noise of a line. Making is measured by
 processes, as in every other section; opening, sorting and the first sound by the page's own clock
 in Chromium.
 """
 
-import argparse
 import re
 import shutil
-import sys
 import wave
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,13 +21,10 @@ from typing import Any, Final, override
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bench.machine import describe_machine
 from bench.measure import MIB, WORK, Case, Launcher, cpu, peak, python, run_rounds, spread, wall
 from bench.report import Section, Table, Verdict, at_most
 from local.demo_call import VOICES
 
-TITLE: Final = "7. The page"
-FULL_ROUNDS: Final = 7
 RATE_HZ: Final = 8000
 CALLS: Final = 200
 HOUR_S: Final = 3600
@@ -44,7 +39,7 @@ _TEXT: Final = """\
 two voices in turn, the caller's over noise of {noise} dBFS; the 200 calls are of 8 to 40 s. \
 Opening is from the start of the navigation until the second frame after the load event, sorting \
 from the click until the second frame after it, the first sound from the key until the player's \
-clock runs. {rounds} rounds. By `python -m bench.page --write docs/benchmarks.md`."""
+clock runs. {rounds} rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ def measure_page(launcher: Launcher, rounds: int) -> Section:
         MANY: many,
     }
     section = Section(
-        title=TITLE,
+        title="The page",
         text=_TEXT.format(version=version, noise=NOISE_DBFS, rounds=rounds),
         tables=[
             Table(("made", "wall s", "CPU s", "peak MiB"), rows),
@@ -266,32 +261,3 @@ def _chromium() -> str:
     if found is None:
         raise FileNotFoundError("chromium is not on PATH (Debian: apt install chromium)")
     return found
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures; prints the section, and may put it into a report."""
-    parser = argparse.ArgumentParser(prog="python -m bench.page", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=FULL_ROUNDS)
-    parser.add_argument("--write", type=Path, help="a report, whose section is replaced")
-    options = parser.parse_args(arguments)
-    print(describe_machine(with_rivals=False).render(), flush=True)
-    with Launcher() as launcher:
-        text = measure_page(launcher, options.rounds).render()
-    print(f"\n{text}")
-    if options.write is not None:
-        options.write.write_text(replace_section(options.write.read_text(), text))
-    return 0
-
-
-def replace_section(report: str, section: str) -> str:
-    """A report with this section in place of the one of the same title, or at its end."""
-    title = section.partition("\n")[0]
-    before, found, after = report.partition(f"{title}\n")
-    if not found:
-        return f"{report.rstrip()}\n\n{section}\n"
-    _, next_heading, rest = after.partition("\n## ")
-    return f"{before}{section}\n{next_heading}{rest}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

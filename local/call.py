@@ -40,6 +40,7 @@ class StoredFragment:
 
     Attributes:
         last_block_ms: how long its last blocks are.
+        listing_delay_ms: how long after its end it is listed; None leaves that to the service.
     """
 
     number: int
@@ -49,6 +50,7 @@ class StoredFragment:
     size_bytes: int
     encode: Callable[[bytes], bytes] = field(repr=False, compare=False)
     last_block_ms: int = 0
+    listing_delay_ms: int | None = None
 
     @property
     def server_end_ms(self) -> int:

@@ -55,7 +55,6 @@ class Page:
 
 def select_numbers(stream: Stream, page: Page, behaviour: Behaviour) -> list[int]:
     """All numbers of the listing that `page` is of, in the order in which its pages give them."""
-    listed_until_ms = page.as_of_ms - behaviour.listing_delay_ms
     oldest_ms = stream.oldest_ms(page.as_of_ms)
     created_ms = int(stream.arn.rpartition("/")[2])
     if behaviour.empty_before_creation and page.selector.start_ms < created_ms:
@@ -63,7 +62,7 @@ def select_numbers(stream: Stream, page: Page, behaviour: Behaviour) -> list[int
     numbers = [
         number
         for number in stream.numbers
-        if (fragment := stream.fragments[number]).server_end_ms <= listed_until_ms
+        if _listed_at_ms(fragment := stream.fragments[number], behaviour) <= page.as_of_ms
         and fragment.server_timestamp_ms >= oldest_ms
         and page.selector.selects(fragment)
         and number not in behaviour.unlisted_fragments
@@ -71,6 +70,11 @@ def select_numbers(stream: Stream, page: Page, behaviour: Behaviour) -> list[int
     if behaviour.list_order == "random":
         random.Random(behaviour.seed).shuffle(numbers)  # noqa: S311 - an order, not a secret
     return numbers
+
+
+def _listed_at_ms(fragment: StoredFragment, behaviour: Behaviour) -> int:
+    delay_ms = fragment.listing_delay_ms
+    return fragment.server_end_ms + (behaviour.listing_delay_ms if delay_ms is None else delay_ms)
 
 
 def build_entry(fragment: StoredFragment, behaviour: Behaviour) -> Json:

@@ -1,4 +1,4 @@
-"""A number → so many calls that end at the same moment, each on a stream of its own.
+"""Moments → a call that ends at each of them, on a stream of its own.
 
 All calls are cut out of the same two pieces of PCM, each from another place on, so that no two are
 alike anywhere and a thousand take the memory of one.
@@ -8,7 +8,7 @@ import hashlib
 import io
 import uuid
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,17 +51,16 @@ class LoadCall:
     sha256: str
 
 
-def build_calls(count: int, seconds: int, name: str, ends_at_ms: int) -> Iterator[LoadCall]:
-    """Calls of equal length that all end at the same moment.
+def build_calls(seconds: int, name: str, ends_at_ms: Sequence[int]) -> Iterator[LoadCall]:
+    """Calls of equal length, one for each end.
 
     Args:
-        count: how many.
         seconds: the length of each.
         name: calls of other names are other contacts.
         ends_at_ms: when the last fragment was spoken, ms since the epoch.
     """
-    sides = [_pcm(seconds, count, seed) for seed in (CUSTOMER_SEED, AGENT_SEED)]
-    for index in range(count):
+    sides = [_pcm(seconds, len(ends_at_ms), seed) for seed in (CUSTOMER_SEED, AGENT_SEED)]
+    for index, end_ms in enumerate(ends_at_ms):
         customer, agent = (
             Window(side, index * _STEP_BYTES, seconds * BYTES_PER_SECOND) for side in sides
         )
@@ -72,7 +71,7 @@ def build_calls(count: int, seconds: int, name: str, ends_at_ms: int) -> Iterato
             contact_id=contact_id,
             instance_arn=INSTANCE_ARN,
             stream_arn=_STREAM.format(contact_id=contact_id),
-            start_ms=ends_at_ms - seconds * 1000,
+            start_ms=end_ms - seconds * 1000,
             seed=CALL_SEED + index,
         )
         yield LoadCall(call, _wav_sha256(customer))

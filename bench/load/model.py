@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from bench.cost import USD_PER_GB_S, USD_PER_MILLION_REQUESTS
+from bench.prices import price
 from call_archive.errors import NotYetError
 from call_archive.intake.message import read_request
 from local.demo_call import CONTACT_ID, INSTANCE_ARN
@@ -31,11 +31,6 @@ S3_READS_OF_A_PREFIX_PER_S: Final = 5_500
 EVENTBRIDGE_INVOCATIONS_PER_S: Final = 750
 CONCURRENT_EXECUTIONS: Final = 1_000
 UNRESERVED_EXECUTIONS: Final = 100
-
-USD_PER_1000_S3_WRITES: Final = 0.005
-USD_PER_1000_S3_READS: Final = 0.0004
-USD_PER_GB_CONSUMED: Final = 0.0085
-USD_PER_MILLION_SQS_REQUESTS: Final = 0.40
 
 FLOW_INVOCATIONS_A_CALL: Final = 2
 """After Start and after Stop media streaming."""
@@ -171,12 +166,12 @@ def cost_of_1000_calls(needs: CallNeeds, memory_mb: int) -> Mapping[str, tuple[f
     consumed_gb = 1000 * needs.media_bytes / 1e9
     sqs = 1000 * SQS_REQUESTS_A_JOB
     return {
-        "KVS, GB consumed": (consumed_gb, consumed_gb * USD_PER_GB_CONSUMED),
-        "S3, PUT requests": (writes, writes / 1000 * USD_PER_1000_S3_WRITES),
-        "Lambda, GB-seconds": (gb_s, gb_s * USD_PER_GB_S),
-        "SQS, requests": (sqs, sqs / 1e6 * USD_PER_MILLION_SQS_REQUESTS),
-        "S3, GET and HEAD requests": (reads, reads / 1000 * USD_PER_1000_S3_READS),
-        "Lambda, requests": (1000, 1000 / 1e6 * USD_PER_MILLION_REQUESTS),
+        "KVS, GB consumed": (consumed_gb, consumed_gb * price("consume")),
+        "S3, PUT requests": (writes, writes * price("put")),
+        "Lambda, GB-seconds": (gb_s, gb_s * price("lambda")),
+        "SQS, requests": (sqs, sqs * price("sqs")),
+        "S3, GET and HEAD requests": (reads, reads * price("get")),
+        "Lambda, requests": (1000, 1000 * price("invoke")),
     }
 
 

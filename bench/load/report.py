@@ -8,13 +8,14 @@ from statistics import median
 from typing import Final
 
 from bench.archive_function import QUOTA_BYTES_PER_S, QUOTA_FRAGMENTS_PER_S, CallCost
-from bench.cost import MB_OF_A_VCPU, PRICES_OF, ROUND_TRIP_S, estimate_duration_s
+from bench.cost import MB_OF_A_VCPU, ROUND_TRIP_S, estimate_duration_s
 from bench.load import model
 from bench.load.calls import CALL_S
 from bench.load.model import CallNeeds, Demand
 from bench.load.run import LoadResult
 from bench.load.settings import Settings
 from bench.measure import MIB
+from bench.prices import PRICES_OF
 from bench.report import Table
 from bench.servers import PlacedCall
 from call_archive.intake.contact import RECORDINGS_WAIT_MS
@@ -36,8 +37,8 @@ SQS keeps no order, so the oldest job may be the last one: streams have to keep 
 the outage and the draining together."""
 
 _COST_TEXT: Final = """\
-ArchiveFunction's part of what 1,000 calls of {minutes} minutes cost, flow jobs only ({prices_of}, \
-us-east-1); [costs.md](costs.md) has the whole bill, with contact events:"""
+ArchiveFunction's part of what 1,000 calls of {minutes} minutes cost, flow jobs only \
+({prices_of}); [costs.md](costs.md) has the whole bill, with contact events:"""
 
 _DESCRIBE_TEXT: Final = """\
 A streamed contact costs one call. One that was never streamed is looked at {ages} after its end: \

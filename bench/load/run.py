@@ -106,20 +106,21 @@ def run_load(load: Load) -> LoadResult:
         place = {"jobs": load.jobs, "warm_ups": load.workers, "trigger": load.trigger}
         placed = server.ask(json.dumps({"place": place}))
         functions = [
-            running.enter_context(_function(server, number)) for number in range(load.workers)
+            running.enter_context(build_function(server, number)) for number in range(load.workers)
         ]
-        _warm_up(functions, placed["warm_ups"])
+        warm_up(functions, placed["warm_ups"])
         return _measure(load, server, functions, placed)
 
 
-def _function(server: ServerProcess, number: int) -> MeasuredFunction:
+def build_function(server: ServerProcess, number: int) -> MeasuredFunction:
+    """ArchiveFunction in a process of its own."""
     log = WORK / "logs" / f"load-worker-{number}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     return MeasuredFunction({**server.introduction["environment"], **POWERTOOLS}, log)
 
 
-def _warm_up(functions: Sequence[MeasuredFunction], calls: Sequence[Json]) -> None:
+def warm_up(functions: Sequence[MeasuredFunction], calls: Sequence[Json]) -> None:
     """Lets each process make its clients with a call of its own."""
     for function, call in zip(functions, calls, strict=True):
         answer = function.invoke(build_sqs_event(call["message"], time.time_ns() // 1_000_000))

@@ -4,6 +4,7 @@ What Lambda's event source mapping does with a batch size of one and MaximumConc
 messages at a time as there are workers, long polling, partial batch responses.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +29,13 @@ class Invocation:
     """One run of a message.
 
     Attributes:
+        contact_id: of an ArchiveJob; "" for another message.
         receives: how often SQS has delivered the message, this time included.
         ended_s: when this run had ended, seconds since the epoch.
         is_done: the message left the queue.
     """
 
+    contact_id: str
     receives: int
     ended_s: float
     wall_s: float
@@ -58,6 +61,7 @@ class MeasuredFunction(Function):
         answer = outcome["answer"]
         self.invocations.append(
             Invocation(
+                contact_id=json.loads(record["body"]).get("contactId", ""),
                 receives=int(record["attributes"]["ApproximateReceiveCount"]),
                 ended_s=ended_s,
                 wall_s=ended_s - began_s,

@@ -33,7 +33,7 @@ class RetryPolicy:
 
     partial_at_receive: int = 5
     give_up_at_receive: int = 10
-    delays_s: tuple[int, ...] = (3, 6, 15, 61, 80, 160, 300)
+    delays_s: tuple[int, ...] = (3, 7, 14, 61, 80, 160, 300)
 
     def accepts_partial(self, receives: int) -> bool:
         """Whether a run at this receive publishes a partial recording."""

@@ -9,7 +9,7 @@ from call_archive.retry import POLICY, RetryPolicy, first_delay_s
 
 @pytest.mark.parametrize(
     ("receives", "delay_s"),
-    [(1, 3), (2, 6), (3, 15), (4, 61), (5, 80), (6, 160), (7, 300), (8, 300), (9, 300)],
+    [(1, 3), (2, 7), (3, 14), (4, 61), (5, 80), (6, 160), (7, 300), (8, 300), (9, 300)],
 )
 def test_a_retryable_failure_comes_back_ever_later(receives: int, delay_s: int) -> None:
     assert POLICY.delay_s(receives, retryable=True) == delay_s

@@ -23,7 +23,7 @@ def wav(pcm: bytes) -> bytes:
 
 
 def test_each_has_its_own_contact_stream_and_audio_and_knows_its_recordings_hash() -> None:
-    calls = list(build_calls(3, 2, "load", ENDS_AT_MS))
+    calls = list(build_calls(2, "load", [ENDS_AT_MS] * 3))
     assert len({one.call.contact_id for one in calls}) == 3
     assert len({one.call.stream_arn for one in calls}) == 3
     assert len({one.sha256 for one in calls}) == 3
@@ -34,12 +34,17 @@ def test_each_has_its_own_contact_stream_and_audio_and_knows_its_recordings_hash
 
 
 def test_all_end_at_the_same_moment() -> None:
-    ends = {one.call.end_ms for one in build_calls(5, 2, "load", ENDS_AT_MS)}
+    ends = {one.call.end_ms for one in build_calls(2, "load", [ENDS_AT_MS] * 5)}
     assert max(ends) - min(ends) <= 50  # the jitter of the server's clock, to both sides
     assert abs(max(ends) - ENDS_AT_MS) < 1_000
 
 
+def test_each_ends_at_its_own_moment() -> None:
+    first, second = build_calls(2, "load", [ENDS_AT_MS, ENDS_AT_MS + 10_000])
+    assert abs(second.call.end_ms - first.call.end_ms - 10_000) <= 50
+
+
 def test_calls_of_another_name_are_other_contacts() -> None:
     names = ("load", "warm-up")
-    ids = [one.call.contact_id for name in names for one in build_calls(2, 1, name, ENDS_AT_MS)]
+    ids = [one.call.contact_id for name in names for one in build_calls(1, name, [ENDS_AT_MS] * 2)]
     assert len(set(ids)) == 4

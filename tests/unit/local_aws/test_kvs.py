@@ -124,6 +124,22 @@ class TestListFragments:
         assert sorted(before) == numbers_of(call)[:2]
         assert sorted(after) == numbers_of(call)[:3]
 
+    def test_a_fragment_may_be_listed_later_than_others(
+        self, kvs: KinesisVideo, clock: Clock, call: Call
+    ) -> None:
+        request = list_request(call.start_timestamp_ms, call.stop_timestamp_ms)
+        first = call.fragments[0]
+        late = replace(first, number=first.number + 1, listing_delay_ms=60_000)
+        kvs.put(STREAM_ARN, (late,))
+
+        clock.set_ms(late.server_end_ms + 59_999)
+        before = listed(kvs, request)
+        clock.set_ms(late.server_end_ms + 60_000)
+        after = listed(kvs, request)
+
+        assert sorted(before) == numbers_of(call)
+        assert set(after) - set(before) == {late.number}
+
     def test_a_range_outside_retention_is_refused(
         self, kvs: KinesisVideo, clock: Clock, call: Call
     ) -> None:
