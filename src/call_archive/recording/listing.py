@@ -44,7 +44,7 @@ def listing_start_ms(stream_arn: str, from_ms: int, to_ms: int) -> int:
 
 
 class FragmentListing:
-    """Listed fragments once each, ascending by number, at 80 bytes a fragment.
+    """Listed fragments once each, ascending by number, at 72 bytes a fragment.
 
     ListFragments gives them in no order, so all of them must be known before the first can be
     fetched: 43,000 for a call of 12 hours. Each is kept as one integer, the number in front.
@@ -104,27 +104,37 @@ class FragmentListing:
         return steps_ms[len(steps_ms) // 2] if steps_ms else 0
 
 
-_FACT_BITS = 44
-_FACTS_BITS = 4 * _FACT_BITS
-_MAX_FACT = (1 << _FACT_BITS) - 1
-_UNKNOWN = _MAX_FACT
+# With a number of 157 bits, as KVS's are, a packed fragment is an integer of 64 bytes.
+_TIME_BITS, _DURATION_BITS, _SIZE_BITS = 44, 26, 28
+_MOST_TIME, _MOST_DURATION, _MOST_SIZE = (
+    (1 << bits) - 1 for bits in (_TIME_BITS, _DURATION_BITS, _SIZE_BITS)
+)
+_UNKNOWN = _MOST_TIME
+_SIZE_AT = _TIME_BITS
+_DURATION_AT = _SIZE_AT + _SIZE_BITS
+_SERVER_TIME_AT = _DURATION_AT + _DURATION_BITS
+_FACTS_BITS = _SERVER_TIME_AT + _TIME_BITS
 
 
 def _pack(fragment: ListedFragment) -> int:
-    number, *facts, producer_ms = fragment
-    packed = number
-    for fact in (*facts, _UNKNOWN if producer_ms is None else producer_ms):
-        packed = packed << _FACT_BITS | min(max(fact, 0), _MAX_FACT)
-    return packed
+    """A fragment as one integer; a fact that is out of bounds becomes the bound."""
+    number, server_ms, duration_ms, size_bytes, producer_ms = fragment
+    return (
+        number << _FACTS_BITS
+        | min(max(server_ms, 0), _MOST_TIME) << _SERVER_TIME_AT
+        | min(max(duration_ms, 0), _MOST_DURATION) << _DURATION_AT
+        | min(max(size_bytes, 0), _MOST_SIZE) << _SIZE_AT
+        | (_UNKNOWN if producer_ms is None else min(max(producer_ms, 0), _MOST_TIME))
+    )
 
 
 def _unpack(packed: int) -> ListedFragment:
-    producer_ms = packed & _MAX_FACT
+    producer_ms = packed & _MOST_TIME
     return ListedFragment(
         packed >> _FACTS_BITS,
-        packed >> 3 * _FACT_BITS & _MAX_FACT,
-        packed >> 2 * _FACT_BITS & _MAX_FACT,
-        packed >> _FACT_BITS & _MAX_FACT,
+        packed >> _SERVER_TIME_AT & _MOST_TIME,
+        packed >> _DURATION_AT & _MOST_DURATION,
+        packed >> _SIZE_AT & _MOST_SIZE,
         None if producer_ms == _UNKNOWN else producer_ms,
     )
 
