@@ -19,10 +19,11 @@ from threading import Thread
 from typing import Any, Final, override
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from bench.measure import MIB, WORK, Case, Launcher, cpu, peak, python, run_rounds, spread, wall
 from bench.report import Section, Table, Verdict, at_most
+from local.chromium import open_chromium
 from local.demo_call import VOICES
 
 RATE_HZ: Final = 8000
@@ -56,17 +57,13 @@ def measure_page(launcher: Launcher, rounds: int) -> Section:
     directory = WORK / "page"
     cases = _build_cases(directory)
     made = run_rounds(launcher, cases, rounds)
-    with sync_playwright() as playwright, _serve(directory) as address:
-        browser = playwright.chromium.launch(
-            executable_path=_chromium(), args=["--no-sandbox", "--disable-gpu", "--mute-audio"]
-        )
+    with open_chromium("--mute-audio") as browser, _serve(directory) as address:
         version = browser.version
         look = partial(_look, browser, rounds=rounds)
         hour = look(f"{address}/hour.html", _first_sound)
         disk = look((directory / "hour/index.html").as_uri(), _first_sound)
         server = look(f"{address}/hour/index.html", _first_sound)
         many = look((directory / "many.html").as_uri(), _sort)
-        browser.close()
     file_mb = (directory / "hour.html").stat().st_size / MB
     rows = [
         (
@@ -254,10 +251,3 @@ class _Ranges(SimpleHTTPRequestHandler):
     @override
     def log_message(self, format: str, *arguments: object) -> None:
         del format, arguments
-
-
-def _chromium() -> str:
-    found = shutil.which("chromium")
-    if found is None:
-        raise FileNotFoundError("chromium is not on PATH (Debian: apt install chromium)")
-    return found

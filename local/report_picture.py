@@ -14,9 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import sync_playwright
-
 from local.behaviour import FragmentFault
+from local.chromium import open_chromium
 from local.clients import REGION
 from local.demo_call import CONTACT_ID, INSTANCE_ARN, demo_calls
 from local.server import LocalAws
@@ -31,13 +30,12 @@ CURSOR_KEYS: Final = ("n", "ArrowLeft", "Shift+ArrowRight")
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the picture; 2 if there is no Chromium."""
-    chromium = shutil.which("chromium")
-    if len(arguments) != 1 or chromium is None:
+    if len(arguments) != 1 or shutil.which("chromium") is None:
         print("usage: python -m local.report_picture FILE.png (needs chromium)", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="call-archive-") as scratch:
         page = _build_page(Path(scratch))
-        _take_picture(page, Path(arguments[0]), chromium)
+        _take_picture(page, Path(arguments[0]))
     return 0
 
 
@@ -75,9 +73,8 @@ def _call_archive(environment: dict[str, str], *arguments: str) -> None:
         raise subprocess.CalledProcessError(code.returncode, command)
 
 
-def _take_picture(page_file: Path, target: Path, chromium: str) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+def _take_picture(page_file: Path, target: Path) -> None:
+    with open_chromium() as browser:
         page = browser.new_page(
             viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="Asia/Manila"
         )
@@ -87,7 +84,6 @@ def _take_picture(page_file: Path, target: Path, chromium: str) -> None:
             page.keyboard.press(key)
         page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=target)
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from call_archive_cli.clients import Clients
 from call_archive_cli.report.page import Cover, write_file
 from call_archive_cli.report.sources import Problem, Recording, find_recordings
+from local.chromium import open_chromium
 
 REQUIRE = "CALL_ARCHIVE_REQUIRE_CHROMIUM"
 CONTACT_ID = "0f0e0d0c-1111-2222-3333-444455556666"
@@ -25,16 +26,6 @@ STARTED_AT = "2026-01-01T09:00:00.000Z"
 STARTED_MS = 1_767_258_000_000
 MADE_AT = datetime(2026, 1, 2, tzinfo=UTC)
 RATE_HZ = 8000
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 
 type Samples = np.ndarray[Any, np.dtype[np.int16]]
 
@@ -144,15 +135,12 @@ def problems(found: list[Recording | Problem]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """One browser a module: Playwright's event loop runs in this thread until it is closed."""
-    executable = shutil.which("chromium")
-    if executable is None:
+    if shutil.which("chromium") is None:
         if os.environ.get(REQUIRE) == "1":
             pytest.fail("there is no chromium on PATH (Debian: apt install chromium)")
         pytest.skip("there is no chromium on PATH: the page was not looked at")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
