@@ -165,7 +165,7 @@ def _look(browser: Browser, address: str, answer: Callable[[Page], float], *, ro
     for _ in range(rounds + 1):
         context = browser.new_context(viewport={"width": 1180, "height": 900})
         page = context.new_page()
-        page.goto(address)
+        page.goto(address, timeout=0)
         opened.append(page.evaluate(_AFTER_TWO_FRAMES) / 1000)
         screens = page.evaluate("document.documentElement.scrollHeight / innerHeight")
         answered.append(answer(page))
