@@ -5,12 +5,13 @@ The model knows only what was said, and when: not how the timeline decides.
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
 from call_archive.recording.timeline import Timeline
+from tests.support.machines import explored
 
 CUSTOMER, AGENT = Direction
 START_MS = 1_767_258_001_000
@@ -129,8 +130,7 @@ class Laying(RuleBasedStateMachine):
         assert self.timeline.samples // 8 <= most_ms
 
 
-TestLaying = Laying.TestCase
-TestLaying.settings = settings(stateful_step_count=25)
+TestLaying = explored(Laying, stateful_step_count=25)
 
 
 @given(
