@@ -14,11 +14,13 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 PLACEHOLDER: Final = "PLACEHOLDER"
-# Bash calls the handler for every program, because it finds none on this PATH.
+# Bash calls the handler for every program, because it finds none on this PATH. A record is one
+# write: the programs of a pipeline run at the same time.
 _RECORDER: Final = r"""
 command_not_found_handle() {
-  printf '%s\x1f' "$@" >> "$RECORDS"
-  printf '\x1e' >> "$RECORDS"
+  local record
+  printf -v record '%s\x1f' "$@"
+  printf '%s\x1e' "$record" >> "$RECORDS"
   echo PLACEHOLDER
 }
 source() { :; }
