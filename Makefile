@@ -146,7 +146,7 @@ $(MUTANTS_STAMP): $(STAMP)
 MUTANT_WORKERS ?= 1
 
 .PHONY: mutants
-mutants: $(MUTANTS_STAMP) ## Mutation-test retrieval, publishing, selection, timeline and retry: list mutants that no test detects
+mutants: $(MUTANTS_STAMP) ## Mutation-test retry, ending, publishing, retrieval, selection, timeline, track: list what no test detects
 	@set -f; CALL_ARCHIVE_EXAMPLES=25 PYTHONPATH="$(CURDIR)/tools" PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" \
 	  mutmut run --max-children $(MUTANT_WORKERS) $(MUTANTS)
 	@PATH="$(CURDIR)/.mutants/venv/bin:$$PATH" mutmut results | grep -v 'not checked' || echo "every change was noticed"

@@ -4,6 +4,7 @@ import random
 import tracemalloc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -11,7 +12,7 @@ from call_archive.errors import MediaError
 from call_archive.limits import MAX_CALL_MS, MAX_HOLES, MAX_LISTED_DEVIATIONS
 from call_archive.media.pcm import Direction, FragmentAudio, Piece, Silence, Span
 from call_archive.reasons import Code
-from call_archive.recording.timeline import Hole, Timeline
+from call_archive.recording.timeline import Hole, Timeline, _in_order, _is_of_the_day
 from call_archive_cli.rehearsal.script import read_voices
 
 EPOCH_MS = 1_767_258_001_000
@@ -933,3 +934,40 @@ def test_a_track_alone_is_not_filled_ahead() -> None:
         fragment = FragmentAudio(start_ns, start_ns + 1000 * NS, {})
         assert timeline.place(fragment, SERVER_MS + at * 1000) == {CUSTOMER: []}
     assert timeline.finish() == {CUSTOMER: []}
+
+
+@pytest.mark.parametrize(
+    ("customer_ms", "agent_ms", "expected"),
+    [
+        ((0,), (50,), [(CUSTOMER, 0), (AGENT, 50)]),
+        ((50,), (0,), [(AGENT, 0), (CUSTOMER, 50)]),
+        ((0, 100), (50, 150), [(CUSTOMER, 0), (AGENT, 50), (CUSTOMER, 100), (AGENT, 150)]),
+        ((100, 0), (50, 150), [(AGENT, 50), (CUSTOMER, 100), (CUSTOMER, 0), (AGENT, 150)]),
+        ((100, 0), (), [(CUSTOMER, 100), (CUSTOMER, 0)]),
+    ],
+)
+def test_spans_of_both_tracks_come_by_time_and_those_of_one_in_their_order(
+    customer_ms: Sequence[int],
+    agent_ms: Sequence[int],
+    expected: list[tuple[Direction, int]],
+) -> None:
+    spans = {
+        track: [Span(start_ms * NS, b"") for start_ms in starts_ms]
+        for track, starts_ms in ((CUSTOMER, customer_ms), (AGENT, agent_ms))
+    }
+    ordered = _in_order(FragmentAudio(0, 1, spans), BOTH)
+    assert [(track, span.start_ns // NS) for track, span in ordered] == expected
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_of_the_day"),
+    [
+        ("2014-12-31T23:59:59.999999Z", False),
+        ("2015-01-01T00:00:00.000000Z", True),
+        ("2100-01-01T00:00:00.000999Z", True),
+        ("2100-01-01T00:00:00.001000Z", False),
+    ],
+)
+def test_a_clock_of_this_century_counts_from_the_epoch(moment: str, is_of_the_day: bool) -> None:
+    since = datetime.fromisoformat(moment) - datetime.fromisoformat("1970-01-01T00:00:00Z")
+    assert _is_of_the_day(since // timedelta(microseconds=1) * 1000) is is_of_the_day

@@ -254,6 +254,8 @@ def test_audio_far_before_what_is_remembered_is_new() -> None:
         assert held.count_repeated(first - 1, pcm, slack=slack) == 0
     assert held.count_repeated(0, at(noise(oldest, 2), 0, 500)) == 0
     assert held.count_repeated(0, pcm) == 0
+    assert held.count_repeated(oldest - JITTER, pcm) == 500
+    assert held.count_repeated(oldest - JITTER - 1, pcm) == 0
 
 
 # ------------------------------------------------------------------------ silence and idle lines
