@@ -329,6 +329,21 @@ def test_who_was_told_more_meanwhile_is_not_written_over() -> None:
     assert overtaken(caught.value)
 
 
+def test_a_run_that_learns_that_another_knows_more_writes_nothing() -> None:
+    more = manifest_of(call((0, 3)), Knowledge(frozenset((START + 25,))))
+    with pytest.raises(StorageFaultError) as caught:
+        publish(own(call((0, 20))), seen(more)).send(None)
+    assert overtaken(caught.value)
+
+
+def test_a_recording_that_is_replaced_before_its_manifest_was_written_comes_back() -> None:
+    do, asked = answering(STORED, True, "another's")
+    with pytest.raises(StorageFaultError) as caught:
+        finish(publish(own(call((0, 20))), Seen()), do)
+    assert overtaken(caught.value)
+    assert asked[-1] == FindRecording()
+
+
 def test_telling_is_refused_if_another_was_faster() -> None:
     manifest = manifest_of(call((0, 20)))
     do, asked = answering(False)
