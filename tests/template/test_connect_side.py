@@ -138,7 +138,7 @@ class TestWhatIsRefused:
 
     def test_alarms_that_would_come_too_late_are_refused(self) -> None:
         (message,) = refusals(STREAMING | {"MediaStreamRetentionHours": 6})
-        assert message.startswith("StreamRetentionHours has to be MediaStreamRetentionHours")
+        assert message.startswith("StreamRetentionHours must equal MediaStreamRetentionHours")
 
 
 def patterns() -> dict[str, Any]:
@@ -172,6 +172,14 @@ class TestParameters:
         ],
     )
     def test_what_is_mistyped_is_refused_with_an_example(self, name: str, wrong: str) -> None:
+        assert not re.match(patterns()[name]["AllowedPattern"], wrong)
+
+    @pytest.mark.parametrize("name", patterns())
+    def test_a_refusal_says_what_is_taken(self, name: str) -> None:
+        """CloudFormation prints the regular expression of a parameter without a description."""
         parameter = patterns()[name]
-        assert not re.match(parameter["AllowedPattern"], wrong)
-        assert parameter["ConstraintDescription"]
+        described = parameter["ConstraintDescription"]
+        example = re.search(r"such as (\S+?),? ", f"{described} ")
+        if example:
+            given = example[1].replace("UUID", "5f3b1c9e-2d47-4a86-9c01-7be0d2a4f611")
+            assert re.match(parameter["AllowedPattern"], given)
