@@ -48,10 +48,10 @@ _TEXT: Final = """\
 
 Written by `python -m bench.bill --write docs/costs.md`; a test compares it. {calls:,} calls of
 {minutes} minutes, mono, one recording each, both directions on the stream. Every flow invokes
-FlowFunction twice, and the event of the hang-up comes, too: it finds the call archived.
+FlowFunction twice, and the hang-up's event arrives as well, and finds the call archived.
 
 Prices are the public list's, {prices_of}, without free tiers, savings plans and taxes:
-**assumptions, to be replaced by yours** in `bench/prices.py`. Counted on the local AWS
+**assumptions: replace them with your own** in `bench/prices.py`. Counted on the local AWS
 are requests, bytes and log lines; Lambda's durations are the estimate of
 [benchmarks.md](benchmarks.md), "Dollars for 1,000 calls", and for FlowFunction an assumption."""
 

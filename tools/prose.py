@@ -37,6 +37,12 @@ BANNED: Final = {
     r"works? off": "processes",
     r"reckons? with": "assumes",
     r"be content with": "accept",
+    r"for want of": "because there is no",
+    r"reckoned": "assumed, estimated",
+    r"of yours": "your, or say which",
+    r"thereby|whereof|whereby": "so, or two sentences",
+    r"so many": "as many as, or the number",
+    r"everybody": "say who",
     r"utilis?ze?s?": "use",
     r"simply|obviously|of course": "leave it out",
 }
