@@ -36,6 +36,7 @@ from tests.support.machines import explored
 
 MOST = 5
 LAYOUTS = {"tags last": CONNECT, "tags first": Layout(contact_tags_before_cluster=True)}
+EBML_ID = b"\x1a\x45\xdf\xa3"
 EBML_HEADER_BYTES = 40
 """So much of the next document shows that the one before is over."""
 
@@ -257,6 +258,9 @@ class RetrievalMachine(RuleBasedStateMachine):
                 self.proved.add(number)
             elif follows < EBML_HEADER_BYTES:
                 self.ends[number, come] += 1
+                if 0 < follows < len(EBML_ID):
+                    # Part of an ID shows nothing yet: it may be an element of this document.
+                    self.ends[number, come + EBML_ID[:follows]] += 1
                 self.last_cut.append((number, come))
                 self.told.add(Code.FRAGMENT_CUT_SHORT)
                 if come == piece and not follows and self.is_plain(number, piece):

@@ -261,10 +261,22 @@ def test_a_body_that_ends_between_the_elements_of_a_known_segment_is_truncated()
     assert elements_of(fragment) == [EBML, SEGMENT, *CONTENT_FOUND[:-1]]
 
 
-def test_a_body_that_ends_inside_the_next_header_leaves_the_fragment_unsure() -> None:
-    fragment = read_one(HEADER + segment(CONTENT) + EBML_ID)
+@pytest.mark.parametrize("come", range(1, len(EBML_ID)))
+def test_part_of_an_id_may_be_an_element_of_the_same_document(come: int) -> None:
+    fragment = read_one(HEADER + segment(CONTENT) + EBML_ID[:come])
     assert fragment.ending is Ending.TRUNCATED
     assert elements_of(fragment) == [EBML, SEGMENT, *CONTENT_FOUND]
+
+
+@pytest.mark.parametrize("come", range(len(EBML_ID), len(HEADER)))
+@pytest.mark.parametrize("before", [0, 1])
+def test_the_id_of_the_next_document_ends_the_one_before(come: int, before: int) -> None:
+    whole = HEADER + segment(CONTENT)
+    *found, rest = read_fragments([whole * before, whole + HEADER[:come]])
+    assert [(each.document, each.ending) for each in found] == [(whole, Ending.WHOLE)] * (
+        1 + before
+    )
+    assert (rest.document, rest.ending) == (HEADER[:come], Ending.TRUNCATED)
 
 
 def test_an_empty_body_has_no_fragments() -> None:

@@ -278,7 +278,7 @@ class FragmentReader:
             position = self._position
             head = self._read_head(position)
             if head is None:
-                return False
+                return self._has_ended_at_magic(position)
             element_id, body, size = head
             if element_id == ElementId.EBML and position:
                 self._check_closed(position)
@@ -301,6 +301,13 @@ class FragmentReader:
                 else:
                     self._add(Element(element_id, body, end))
                 self._position = end
+
+    def _has_ended_at_magic(self, position: int) -> bool:
+        """Whether the ID of the next document's EBML header is all that arrived behind this one."""
+        if not position or self._buffer[position : position + 4] != _EBML_MAGIC:
+            return False
+        self._check_closed(position)
+        return True
 
     def _read_head(self, position: int) -> tuple[int, int, int | None] | None:
         """An element's ID, where its body starts and its data size (None: unknown)."""
