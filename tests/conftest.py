@@ -7,6 +7,7 @@ They are the same on every run, unless `--hypothesis-seed` asks for others.
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,8 @@ PROPERTIES = 150
 MACHINES = 1000
 
 TESTS = Path(__file__).parent
+TOGETHER = ("tests/emulators/", "tests/sam_local/")
+"""All files of these run in one process, which builds the functions once."""
 UNMEASURED = (
     "emulators",
     "faults/test_campaign.py",
@@ -64,6 +67,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(_place(item).is_relative_to(suite) for suite in UNMEASURED):
             item.add_marker("unmeasured")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As `--dist loadfile`, with some suites kept together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - mutmut's environment has no xdist
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            together = (suite for suite in TOGETHER if nodeid.startswith(suite))
+            return next(together, super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 def _place(item: pytest.Item) -> Path:
