@@ -74,7 +74,7 @@ class Stack:
                 continue
             body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
             manifest: Json = json.loads(body)
-            if manifest["contactId"] in contact_ids:
+            if manifest.get("contactId") in contact_ids:
                 assert manifest["contactId"] not in found, "a contact has two manifests"
                 wav = manifest["recordingUri"].removeprefix(f"s3://{bucket}/")
                 recording = s3.get_object(Bucket=bucket, Key=wav)["Body"].read()

@@ -12,7 +12,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
+from call_archive.keys import hold_key
 from local.demo_call import INSTANCE_ARN
 from local.server import LocalAws
 from tests.emulators.ministack import MiniStack
@@ -64,6 +66,30 @@ def test_the_deployed_stack_archives_a_call(
     assert manifest["complete"] is True
     assert wav[HEADER_BYTES:] == expected_pcm(SETS[name])
     assert stack.failed_jobs() == []
+    stack.await_waiting(0)
+
+
+def test_what_is_written_of_a_held_contact_is_held(
+    stacks: Callable[[str], Stack], aws: LocalAws
+) -> None:
+    """Object Lock is enabled by S3's own call: the emulator's CloudFormation leaves it out."""
+    stack = stacks("mono")
+    s3, bucket = stack.ministack.client("s3"), stack.outputs["ArchiveBucket"]
+    s3.put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
+    )
+    one = call(contact_id="cccccccc-1111-2222-3333-444455556666", first_sequence=8001)
+    s3.put_object(Bucket=bucket, Key=hold_key("", one.contact_id), Body=b"{}")
+    aws.reset()
+    aws.place(one)
+    stack.send_batch([one.archive_job()])
+    manifest, _ = stack.await_recordings({one.contact_id})[one.contact_id]
+    recording = manifest["recordingUri"].removeprefix(f"s3://{bucket}/")
+    for key in (recording, recording.replace("recordings/", "manifests/")[:-4] + ".json"):
+        stored = s3.head_object(Bucket=bucket, Key=key)
+        assert stored["ObjectLockLegalHoldStatus"] == "ON"
+        with pytest.raises(ClientError, match="AccessDenied"):
+            s3.delete_object(Bucket=bucket, Key=key, VersionId=stored["VersionId"])
     stack.await_waiting(0)
 
 
