@@ -1,8 +1,9 @@
 """`python -m bench.archive_server RECORDINGS DAYS`: a bucket full of recordings, not measured.
 
 The objects are put into moto's bucket directly, without a request each: 100,000 recordings take
-seconds. An object is read directly as well, and every other request is moto's. Says where it is in
-the first line that it prints, and ends with its stdin.
+seconds. An object is read directly as well, and a listing looks at its own keys only, as S3's does:
+moto's looks at every key of the bucket. Says where it is in the first line that it prints, and ends
+with its stdin.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import io
 import json
 import sys
 import wave
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -78,7 +80,36 @@ def fill(recordings: int, days: int) -> str:
         manifest = _build_manifest(contact_id, tail, started, wav)
         backend.put_object(BUCKET, f"recordings/{tail}.wav", wav, disable_notification=True)
         backend.put_object(BUCKET, f"manifests/{tail}.json", manifest, disable_notification=True)
+    backend.list_objects = _Listing(sorted(backend.get_bucket(BUCKET).keys)).list_objects
     return contact_id
+
+
+class _Listing:
+    """moto's `list_objects` for the sorted keys of a bucket that does not change."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def list_objects(
+        self,
+        bucket: Any,  # noqa: ANN401 - moto's
+        prefix: str | None,
+        delimiter: str | None,
+        **_: object,
+    ) -> tuple[list[Any], list[str], bool, None]:
+        """Keys and folders that begin with the prefix."""
+        start = prefix or ""
+        keys, folders = [], []
+        place = bisect_left(self._names, start)
+        while place < len(self._names) and (name := self._names[place]).startswith(start):
+            end = name.find(delimiter, len(start)) if delimiter else -1
+            if end == -1:
+                keys.append(bucket.keys[name])
+                place += 1
+            else:
+                folders.append(name[: end + 1])
+                place = bisect_left(self._names, f"{name[:end]}\uffff", place)
+        return keys, folders, False, None
 
 
 def _times(recordings: int, days: int) -> Iterator[datetime]:
