@@ -142,7 +142,7 @@ def test_credentials_that_cannot_be_had(
 def test_unknown_bucket(run: Run, aws: LocalAws) -> None:
     result = run("list", "--bucket", "no-such-bucket")
     assert result.exit_code == 3
-    assert_one_line(result.stderr.replace("\r", ""), "check --bucket")
+    assert_one_line(result.stderr.replace("\r", ""), "check the name of the bucket")
 
 
 def test_unknown_queue(run: Run, queues: Queues) -> None:
@@ -231,7 +231,7 @@ def test_what_is_wrong_with_this_program_is_not_hidden() -> None:
 
 def test_interrupt_is_one_word(aws: LocalAws) -> None:
     aws.place(call())
-    # Nothing comes any more: the command waits.
+    # Nothing more arrives: the command waits.
     command = [sys.executable, "-m", "call_archive_cli", *FOLLOW]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -243,7 +243,8 @@ def test_interrupt_is_one_word(aws: LocalAws) -> None:
     assert told == "interrupted\n"
 
 
-def test_interrupted_verify_says_what_it_has(aws: LocalAws, archive: Archive) -> None:
+@pytest.mark.parametrize("name", ["list", "verify"])
+def test_interrupted_command_says_what_it_has(aws: LocalAws, archive: Archive, name: str) -> None:
     archive.put()
     held, go_on = threading.Event(), threading.Event()
 
@@ -254,7 +255,7 @@ def test_interrupted_verify_says_what_it_has(aws: LocalAws, archive: Archive) ->
 
     aws.watcher = hold
     options = ("--bucket", RESOURCES.bucket, "--day", "2026-01-01", "--json")
-    command = [sys.executable, "-m", "call_archive_cli", "verify", *options]
+    command = [sys.executable, "-m", "call_archive_cli", name, *options]
     try:
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -266,8 +267,12 @@ def test_interrupted_verify_says_what_it_has(aws: LocalAws, archive: Archive) ->
         aws.watcher = None
         go_on.set()
     assert process.returncode == 130
-    assert errors == ""
-    assert json.loads(told)["interrupted"] is True
+    if name == "list":
+        assert json.loads(told) == []
+        assert "0 recordings, interrupted before the rest was read" in errors
+    else:
+        assert errors == ""
+        assert json.loads(told)["interrupted"] is True
 
 
 def test_output_that_nobody_reads(aws: LocalAws, archive: Archive) -> None:

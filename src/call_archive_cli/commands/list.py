@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from call_archive.moments import format_utc, to_datetime
-from call_archive_cli.exits import REFUSED
+from call_archive_cli.exits import INTERRUPTED, REFUSED
 from call_archive_cli.options import (
     All,
     AsJson,
@@ -38,6 +38,7 @@ class Counts:
     foreign: int = 0
     unread: int = 0
     rehearsals: int = 0
+    is_interrupted: bool = False
 
     def add(self, call: "ArchivedCall") -> None:
         """Counts a call."""
@@ -56,6 +57,8 @@ class Counts:
             parts.append(f"{count(self.unread, 'manifest')} not read")
         if self.rehearsals:
             parts.append(f"{count(self.rehearsals, 'rehearsal')} left out (--rehearsals)")
+        if self.is_interrupted:
+            parts.append("interrupted before the rest was read")
         return ", ".join(parts)
 
 
@@ -84,7 +87,8 @@ def list_recordings(
 
     A day is the UTC day on which streaming started, as in the keys. The default is the last week;
     with --contact it is every day of the archive, at one LIST request a day (2,555 for seven years:
-    about a cent). Exit code 3: a manifest cannot be read; the others are listed.
+    about a cent). Exit code 3: a manifest cannot be read; the others are listed. Ctrl-C ends the
+    command with what it has read.
 
     Examples:
 
@@ -116,7 +120,8 @@ def list_recordings(
         "manifests read",
         lambda: archive.count(days, contact),
     )
-    listed = _counted((c for c in found if not (incomplete and c.is_complete)), counts)
+    calls = _until_interrupted(found, counts)
+    listed = _counted((c for c in calls if not (incomplete and c.is_complete)), counts)
     if as_json:
         print_json_texts(_sorted(listed, _as_json))
     else:
@@ -127,6 +132,8 @@ def list_recordings(
         messages.print(told, soft_wrap=True)
     else:
         results().print(told, soft_wrap=True)
+    if counts.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
     if marks and wanted.is_everything and not contact:
         messages.print(
             f"{count(len(marks), 'more contact')} held, of which nothing is archived yet",
@@ -158,6 +165,14 @@ def _held(
         if (hashed := hash_of(entry.contact_id)) in hashes:
             unseen.discard(hashed)
             yield entry
+
+
+def _until_interrupted(calls: Iterable["ArchivedCall"], counts: Counts) -> Iterator["ArchivedCall"]:
+    """The calls that were read before Ctrl-C; what was read is then listed."""
+    try:
+        yield from calls
+    except KeyboardInterrupt:
+        counts.is_interrupted = True
 
 
 def _counted(calls: Iterable["ArchivedCall"], counts: Counts) -> Iterator["ArchivedCall"]:
