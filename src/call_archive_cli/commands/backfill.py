@@ -186,9 +186,14 @@ def _print_summary(counts: "Backfill", *, dry_run: bool, as_json: bool) -> None:
         return
     from call_archive_cli.console import results
 
+    end = ""
+    if counts.is_cut_short:
+        again = "" if dry_run else ": the same command continues"
+        end = f"; it ended before it had searched every day{again}"
     results().print(
         f"{counts.found:,} voice contacts: {counts.archived:,} archived already, "
         f"{counts.queued_before:,} queued by an earlier run, {counts.queued:,} "
         f"{'would be queued' if dry_run else 'queued'}"
-        f"{', then it ended: the same command continues' if counts.is_cut_short else ''}"
+        f"{end}",
+        soft_wrap=True,
     )
