@@ -177,6 +177,7 @@ def _describe(
         "For commands on this machine (aws, call-archive):",
         f"  export AWS_ENDPOINT_URL={own}",
         "  export AWS_DEFAULT_REGION=eu-west-2 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any",
+        "AWS CLI 1 ignores AWS_ENDPOINT_URL for SQS: use AWS CLI 2, or add --endpoint-url.",
     ]
     if environment:
         lines.append(f"For functions in containers, which `sam local` reads from {environment}:")
