@@ -29,8 +29,8 @@ POWERTOOLS: Final[Mapping[str, str]] = {
 
 _TEXT = """\
 One SQS message with the job of a one-hour call ({fragments} fragments, {megabytes:.0f} MB), mono, \
-from the event to the manifest in S3: `local.runtime.Function` runs the handler in a process of \
-its own, KVS, S3 and SQS are `local.server` in another one, over loopback HTTP. CPU is the \
+from the event to the manifest in S3: `local.runtime.Function` runs the handler in its own \
+process, KVS, S3 and SQS are `local.server` in another one, over loopback HTTP. CPU is the \
 function's process alone. Every recording is compared with what was said, byte for byte.
 
 “First” is the first invocation of a process, which makes the clients; “with start” adds the \

@@ -1,6 +1,6 @@
 """`python -m bench.aws_server SECONDS…`: the local AWS in a process that is not measured.
 
-Holds one call of each length on a stream of its own. Says where it is in the first line it prints;
+Holds one call of each length on its own stream. Says where it is in the first line it prints;
 then takes a command a line (`quotas`, `no-quotas`, `requests`, `verify SECONDS`, `copy TIMES`,
 `clear`) and answers each with a line, both JSON.
 """

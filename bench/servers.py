@@ -1,4 +1,4 @@
-"""The servers that measured functions talk to, each in a process of its own, for a `with`."""
+"""The servers that measured functions talk to, each in its own process, for a `with`."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ class PlacedCall:
 
 
 class ServerProcess:
-    """A module of ours in a process of its own: a command a line, a JSON answer a line.
+    """One of our modules in its own process: a command a line, a JSON answer a line.
 
     Attributes:
         introduction: what it said before the first command.

@@ -47,7 +47,7 @@ class Soon:
 
 
 def measure_soon(jobs: int, over_s: float) -> Section:
-    """Both tables, and what they have to be; in real time so many calls end within `over_s`."""
+    """Both tables, and what they have to be; in real time all calls end within `over_s`."""
     workers = read_settings().maximum_concurrency
     soon = run_staggered(jobs, over_s, workers)
     middle, high = (percentile(soon.seconds, at) for at in (50, 95))

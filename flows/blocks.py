@@ -1,6 +1,6 @@
 """Blocks of a flow, written as a list that reads top to bottom → the flow language's JSON.
 
-A block goes on to the one behind it in its list unless `then` names another; `otherwise` is where
+A block continues with the next one in its list unless `then` names another; `otherwise` is where
 its errors lead. Source: Amazon Connect flow language, and flows exported by the editor, which use a
 friendly name as identifier, strings for numbers, and `Metadata` for what only the editor reads.
 """
@@ -61,7 +61,7 @@ def start_media_streaming(name: str, *, otherwise: str) -> Block:
 
 
 def stop_media_streaming(name: str, *, otherwise: str) -> Block:
-    """Connect copies no more."""
+    """The most that Connect copies."""
     return _media_streaming(name, "Disabled", otherwise)
 
 
@@ -142,7 +142,7 @@ def listen(
     Args:
         name: identifier and title.
         text: what is heard first; plain text, which every voice can say.
-        seconds: until time is up; the editor takes 180 at the most.
+        seconds: until time is up; the editor takes at most 180.
         keys: key → block.
         other_key: where any other key leads.
         time_out: where time-out leads.
@@ -197,7 +197,7 @@ def compare(name: str, path: str, values: Mapping[str, str], *, otherwise: str) 
 
 
 def loop(name: str, times: int, *, again: str, done: str) -> Block:
-    """So many times again, then done."""
+    """That many times again, then done."""
     return Block(
         name=name,
         type="Loop",
@@ -237,7 +237,7 @@ def build_flow(main: Sequence[Block], aside: Sequence[Block]) -> Json:
 
     Args:
         main: what happens when all goes well; each block leads to the next.
-        aside: where errors lead; each has a `then`. In the editor they lie below.
+        aside: where errors lead; each has a `then`. In the editor they are below.
     """
     following = [block.name for block in main[1:]] + [""]
     actions = [_action(block, after) for block, after in zip(main, following, strict=True)]

@@ -31,5 +31,5 @@ def answer_keys() -> frozenset[str]:
 
 
 def is_flow_function(function_arn: object) -> bool:
-    """Whether a Lambda block invokes FlowFunction: its ARN, or what stands for it, says so."""
+    """Whether a Lambda block invokes FlowFunction: its ARN, or the placeholder for it, says so."""
     return isinstance(function_arn, str) and "FlowFunction" in function_arn

@@ -149,7 +149,7 @@ class ActionType:
             matter; empty: it has none.
         ends: the flow ends here, with empty Transitions.
         may_end: the flow ends here on success; the branches are for failures.
-        waits: holds the caller for ever unless something interrupts it, so nothing has to follow.
+        waits: holds the caller forever unless something interrupts it, so nothing has to follow.
     """
 
     block: str

@@ -26,7 +26,7 @@ def _mutate_body(source: bytes, most: int, seed: int) -> bytes:
 
 
 def _mutate_message(source: bytes, most: int, seed: int) -> bytes:
-    """Values and bytes in turn; what stands behind a NUL is JSON of its own."""
+    """Values and bytes in turn; behind a NUL comes separate JSON."""
     generator = random.Random(seed)  # noqa: S311 - a fuzzer's dice
     if generator.random() < 0.3:
         return bytes(atheris.Mutate(source, most))

@@ -143,7 +143,7 @@ def cut(body: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 def frame(reads: Iterable[bytes]) -> tuple[list[Fragment], str]:
-    """The fragments of a body, and why there are no more; "" if it was read to its end."""
+    """The fragments of a body, and why there are not more; "" if it was read to its end."""
     fragments: list[Fragment] = []
     try:
         fragments.extend(read_fragments(reads))

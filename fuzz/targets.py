@@ -23,6 +23,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 MATROSKA = frozenset(("framing", "decoding", "media"))
-"""Their input is control bytes and a body: they have a mutator and a dictionary of their own."""
+"""Their input is control bytes and a body: they have their own mutator and dictionary."""
 
 JSON = frozenset(("message", "flow", "job", "manifest"))

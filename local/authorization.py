@@ -141,7 +141,7 @@ class Authorization:
         account_id: the account of roles and queues.
         kms_keys: the start of a bucket's or stream's ARN → the ARN of its KMS key.
         resource_policies: queue or bucket ARN → its statements.
-        is_secure: what `aws:SecureTransport` says; the local AWS stands for one behind TLS.
+        is_secure: what `aws:SecureTransport` says; the local AWS represents one behind TLS.
         checks: every permission asked for, in order.
     """
 
@@ -243,7 +243,7 @@ class Authorization:
             case service if service in SERVICES:
                 yield from permissions_of(service, scope.region, self.account_id, environ, body)
             case _:
-                # No role of ours has any business there.
+                # None of our roles has any business there.
                 yield f"{scope.service}:*", "*", {}
 
     def _s3_permissions(self, environ: Environ) -> Iterator[Permission]:

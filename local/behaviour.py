@@ -1,7 +1,7 @@
 """How the simulated services behave: their own numbers and manners, and the faults a test wants.
 
 `Behaviour` is frozen and replaced whole, in the process or over HTTP as JSON. A fault strikes
-`times` times, None for ever; the services count, and start again when the behaviour is replaced.
+`times` times, None forever; the services count, and start again when the behaviour is replaced.
 """
 
 from collections.abc import Mapping

@@ -85,7 +85,7 @@ class Delivery:
         fragment_ms: length of a fragment, rounded to whole blocks; up to 10 s.
         block_bytes: payload of a SimpleBlock.
         clusters_per_fragment: Clusters that a fragment's blocks are dealt to.
-        timecode_lead_ms: a Cluster's Timecode is so much later than its first block, whose offset
+        timecode_lead_ms: a Cluster's Timecode is this much later than its first block, whose offset
             is then negative.
         server_lag_ms: server clock minus producer clock.
         server_jitter_ms: random deviation of the server's timestamps, to both sides.
@@ -94,7 +94,7 @@ class Delivery:
         honest_tracks: the TrackEntries say what the payload is, raw PCM, as Connect's do not: for
             tools that believe them.
         customer_track_first: whether the customer's track has number 1.
-        swap_tracks_every: the track numbers change places every so many fragments.
+        swap_tracks_every: the track numbers change places after this many fragments.
         untagged: fragments without contact tags.
         without_tags: fragments without any Tags element.
         without_contact_id: fragments with contact tags, but no ContactId.
@@ -308,7 +308,7 @@ def _spans(recorder: "_Recorder") -> Iterator[_Span]:
 
 
 def _last_block_ms(span: _Span, delivery: Delivery) -> int:
-    """What of a fragment lies behind the start of its last blocks, on the grid of timecodes."""
+    """The part of a fragment behind the start of its last blocks, on the grid of timecodes."""
     missing = 0 if span.short is None else delivery.block_bytes - span.short
     places = -(-(span.stop - span.start + missing) // delivery.block_bytes)
     return span.duration_ms - delivery.milliseconds(max(0, places - 1) * delivery.block_bytes)

@@ -19,7 +19,7 @@ class Clock:
         return self._machine_ms() + self._offset_ms
 
     def stop(self) -> None:
-        """Makes it stand still, for what must not depend on how fast the machine is."""
+        """Stops it, for what must not depend on how fast the machine is."""
         self._stopped_at_ms = self._machine_ms()
 
     def start(self) -> None:

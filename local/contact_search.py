@@ -49,7 +49,7 @@ _SUMMARY: Final = (
 
 
 class SlowRate:
-    """At most so many calls a second, also where that is less than one."""
+    """At most this many calls a second, also if that is less than one."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

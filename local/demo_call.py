@@ -1,4 +1,4 @@
-"""The fixed call: two WAV files → the same contact, stream, times and fragment numbers, for ever.
+"""The fixed call: two WAV files → the same contact, stream, times and fragment numbers, forever.
 
 The event files under `events/` name this call, so nothing here may depend on when or where it runs.
 The stream also holds the end of another contact's call right before, and the start of another's

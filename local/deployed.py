@@ -132,7 +132,7 @@ class RunningStack:
             if not self._may_run():
                 self._is_stopping.wait(_IDLE_S)
                 continue
-            # Lambda, too, goes on behind an invocation that failed, or a message that has gone.
+            # Lambda, too, continues after an invocation that failed, or a message that has gone.
             with suppress(FunctionError, ClientError):
                 source.poll(wait_s=1)
 
@@ -147,7 +147,7 @@ class RunningStack:
 
 
 def _unsubscribe(queue_url: str) -> None:
-    """Keeps moto from running the queue's function itself, in a container of its own."""
+    """Keeps moto from running the queue's function itself, in its own container."""
     from moto.sqs.models import sqs_backends  # noqa: PLC0415 - takes a second to import
 
     queue = sqs_backends[ACCOUNT][REGION].queues[queue_url.rpartition("/")[2]]

@@ -118,7 +118,7 @@ class Layout:
         segment_size_known: the Segment declares its size.
         cluster_size: the Cluster's size is unknown in 8 bytes or in 1, or declared.
         contact_tags_before_cluster: the contact tags precede the Cluster (both were seen).
-        one_tags_element_each: each contact tag has a Tags element of its own.
+        one_tags_element_each: each contact tag has its own Tags element.
         tag_names: `SERVER` gives `AWS_KINESISVIDEO_SERVER_TIMESTAMP`, `SERVER_SIDE` gives the other
             spelling; the producer's follows.
         timecode_scale: nanoseconds a unit.
@@ -305,7 +305,7 @@ def encode_segment_head(tracks: tuple[Track, ...], layout: Layout = CONNECT) -> 
 
 
 def _seek_head() -> bytes:
-    # Position 0 says where Info stands if nothing precedes it; KVS fills positions in no better.
+    # Position 0 says where Info is if nothing precedes it; KVS fills positions in no better.
     seek = encode_element(SEEK_TARGET_ID, INFO_ID) + encode_uint(SEEK_POSITION_ID, 0)
     return encode_element(SEEK_HEAD_ID, encode_element(SEEK_ID, seek))
 

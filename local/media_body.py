@@ -1,6 +1,6 @@
 """Documents of EBML → the writes of a media body, and the session that it is.
 
-Invariant: the writes, joined, are the documents, but for what a fault of the body does to them.
+Invariant: the writes, joined, are the documents, except for what a fault of the body does to them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ from local.behaviour import Api
 from local.faults import BrokenConnectionError, FaultPlan
 
 # No byte begins an element ID of up to four bytes, and no block is as long: who steps from element
-# to element meets it, wherever it lies. Less of it could be taken for samples by chance.
+# to element meets it, wherever it is. Less of it could be taken for samples by chance.
 _GARBAGE: Final = bytes(range(1, 16)) * 137
 
 

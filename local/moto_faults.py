@@ -75,7 +75,7 @@ class MotoFault:
             `cut`, the answer's body is reset in its middle.
         takes_effect: whether the service has done what it was asked before it answers so; always
             true of `cut`.
-        times: how often; None is for ever.
+        times: how often; None is forever.
         first_call: the operation's first call that is struck, counted from 1.
     """
 

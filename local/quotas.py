@@ -15,7 +15,7 @@ _BURST_S: Final = 0.05
 
 
 class RateLimit:
-    """So many calls, or points that calls cost, in any one second, for each key."""
+    """That many calls, or points that calls cost, in any one second, for each key."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

@@ -1,7 +1,7 @@
-"""A deployed function without Docker: the handler in a process of its own, started by an event.
+"""A deployed function without Docker: the handler in its own process, started by an event.
 
 Environment and event → the handler's answer, as Lambda's runtime would have it: the module is
-imported once, warm invocations follow, an exception is an answer of its own, and what the function
+imported once, warm invocations follow, an exception has its own answer, and what the function
 prints (logs and metrics) goes to a file. `EventSource` is the SQS event source mapping in front
 of ArchiveFunction: receive, invoke, delete what did not fail.
 """
@@ -57,7 +57,7 @@ class Context:
 class Function:
     """A handler in its own process, for the time of a `with`.
 
-    With `skips_pauses` nobody waits while the function sleeps: its clock goes on by as much. With
+    With `skips_pauses` sleeping takes no time: the function's clock advances instead. With
     `longest_wait_s` it waits no longer than that for an answer, whatever its time-outs say.
     """
 

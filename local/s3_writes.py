@@ -1,6 +1,6 @@
 """What S3 does with conditional writes and finished uploads, and moto 5.2.5 does not.
 
-WSGI middleware in front of moto; it asks moto what it needs to know by requests of its own. All
+WSGI middleware in front of moto; it asks moto what it needs to know with its own requests. All
 writes of objects are done one after the other, so that a condition holds until its write is done.
 
 * If-Match on CompleteMultipartUpload: 412 PreconditionFailed if the object is another one, 404
@@ -133,7 +133,7 @@ class S3Writes:
     def _refuse_conflict(self, environ: Environ, upload_id: str) -> Response | None:
         """409 if the key was written, or deleted, since the upload was created; it ends the upload.
 
-        None if nothing stands against it.
+        None if nothing forbids it.
         """
         key = environ["PATH_INFO"]
         begun = self._begun.get(upload_id)

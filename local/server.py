@@ -83,7 +83,7 @@ class LocalApplication:
     """The WSGI application: ours by path, moto's by default.
 
     Attributes:
-        watcher: is told every step of every request, and holds it until it returns; a request is
+        watcher: receives every step of every request, and holds it until it returns; a request is
             dropped by raising ConnectionError.
         is_stopping: set when no client is to be held any longer.
         invocations: functions that run, by name; Lambda's Invoke finds them here.
@@ -141,7 +141,7 @@ class LocalApplication:
 
     @property
     def refusals(self) -> dict[str, int]:
-        """How many calls of each API of ours a quota has refused."""
+        """How many calls of each of our APIs a quota has refused."""
         with self._lock:
             return dict(self._refusals)
 

@@ -1,6 +1,6 @@
 """A stream and the fragments on it, by number.
 
-What it holds and how it stands at a given time follows from the fragments' server times, the
+What it holds and its state at a given time follows from the fragments' server times, the
 retention and the times of its creation and deletion: nothing is ever removed.
 """
 

@@ -71,7 +71,7 @@ class TestCases:
             self._executions.clear()
 
     def answer(self, method: str, path: str, body: Json) -> Json | None:
-        """The answer to a request of ours; None if it is none."""
+        """The answer to one of our requests; None if it is another one."""
         self.faults().refuse("TestCases")
         _, folder, *ids = path.split("/")
         if folder == "tags":

@@ -1,13 +1,16 @@
-"""Documents, help and template → what is not plain English in them; exit code 1 if there is any.
+"""Documents, help, template and code → what is not plain English in them; exit code 1 if any.
 
-`make lint` runs it. Code, in fences and in backticks, is not prose. Two judges: our own list below,
-and proselint's rules that fit technical texts. A word that has to be named, as here, is named in
-code. Run on files by name, it reads those only: `.venv/bin/python tools/prose.py docs/flows.md`.
+`make lint` runs it. Code, in fences and in backticks, is not prose; of a Python file, docstrings,
+comments and messages are. Two judges: our own list below, and, except in Python files, proselint's
+rules that fit technical texts. A word that has to be named, as here, is named in code. Run on files
+by name, it reads those only: `.venv/bin/python tools/prose.py docs/flows.md`.
 """
 
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -45,6 +48,11 @@ BANNED: Final = {
     r"everybody": "say who",
     r"utilis?ze?s?": "use",
     r"simply|obviously|of course": "leave it out",
+    r"of (ours|yours|theirs|its own|their own)": "our, your, their, its own",
+    r"all the same": "still",
+    r"once more": "again",
+    r"(not|nothing|nobody|never)\b[^.?]{0,30} any more": "no longer",
+    r"at the (most|least)\b(?! \w+ ?(of|and|privilege))": "at most, at least",
 }
 OWN: Final = re.compile(
     "|".join(rf"(?P<w{n}>\b(?:{words})\b)" for n, words in enumerate(BANNED)), re.IGNORECASE
@@ -66,7 +74,8 @@ def main(names: list[str]) -> int:
     found = 0
     for name, text in _texts(names):
         prose = CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-        for line, what in sorted({*_own(prose), *_proselint(name, prose)}):
+        proselint = () if name.endswith(".py") else _proselint(name, prose)
+        for line, what in sorted({*_own(prose), *proselint}):
             print(f"{name}:{line}: {what}")
             found += 1
     if found:
@@ -76,12 +85,38 @@ def main(names: list[str]) -> int:
 
 def _texts(names: list[str]) -> Iterator[tuple[str, str]]:
     if names:
-        yield from ((name, Path(name).read_text(encoding="utf-8")) for name in names)
+        yield from ((name, _read(Path(name))) for name in names)
         return
-    tracked = ["git", "ls-files", "*.md", "template.yaml", "samconfig.toml", ".github"]
+    tracked = ["git", "ls-files", "*.md", "*.py", "template.yaml", "samconfig.toml", ".github"]
     for name in sorted({*subprocess.check_output(tracked, cwd=ROOT, text=True).splitlines()}):
-        yield name, (ROOT / name).read_text(encoding="utf-8")
+        yield name, _read(ROOT / name)
     yield from _help()
+
+
+def _read(path: Path) -> str:
+    """The prose of a file, each word in its line."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return text
+    prose = [""] * (text.count("\n") + 2)
+    is_spoken = _is_documentation if path == Path(__file__) or "tests" in path.parts else _is_text
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if is_spoken(token):
+            for line, words in enumerate(token.string.split("\n"), start=token.start[0]):
+                prose[line - 1] += words
+    return "\n".join(prose)
+
+
+def _is_documentation(token: tokenize.TokenInfo) -> bool:
+    """A comment or a docstring; a test's other strings are data."""
+    return token.type == tokenize.COMMENT or (
+        token.type == tokenize.STRING and token.string.startswith('"""')
+    )
+
+
+def _is_text(token: tokenize.TokenInfo) -> bool:
+    """The same, and messages."""
+    return token.type in (tokenize.COMMENT, tokenize.STRING, tokenize.FSTRING_MIDDLE)
 
 
 def _help() -> Iterator[tuple[str, str]]:

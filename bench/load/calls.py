@@ -1,4 +1,4 @@
-"""Moments → a call that ends at each of them, on a stream of its own.
+"""Moments → a call that ends at each of them, on its own stream.
 
 All calls are cut out of the same two pieces of PCM, each from another place on, so that no two are
 alike anywhere and a thousand take the memory of one.

@@ -1,7 +1,7 @@
-"""What a load took → what so many concurrent calls need of Lambda and of every quota: arithmetic.
+"""What a load took → what that many concurrent calls need of Lambda and of every quota: arithmetic.
 
 Nothing here measures, and nothing here is AWS's own: a figure comes from a `LoadResult`, from the
-template, or from a quota that stands here with the name that AWS gives it.
+template, or from a quota that is here with the name that AWS gives it.
 """
 
 import json

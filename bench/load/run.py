@@ -96,7 +96,7 @@ class LoadResult:
 
 
 def run_load(load: Load) -> LoadResult:
-    """Runs one load on a local AWS of its own.
+    """Runs one load on its own local AWS.
 
     Raises:
         TimeoutError: it takes far longer than it should.
@@ -113,7 +113,7 @@ def run_load(load: Load) -> LoadResult:
 
 
 def build_function(server: ServerProcess, number: int) -> MeasuredFunction:
-    """ArchiveFunction in a process of its own."""
+    """ArchiveFunction in its own process."""
     log = WORK / "logs" / f"load-worker-{number}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def build_function(server: ServerProcess, number: int) -> MeasuredFunction:
 
 
 def warm_up(functions: Sequence[MeasuredFunction], calls: Sequence[Json]) -> None:
-    """Lets each process make its clients with a call of its own."""
+    """Lets each process make its clients with its own call."""
     for function, call in zip(functions, calls, strict=True):
         answer = function.invoke(build_sqs_event(call["message"], time.time_ns() // 1_000_000))
         if answer["batchItemFailures"]:

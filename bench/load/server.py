@@ -1,4 +1,4 @@
-"""`python -m bench.load.server`: the local AWS in a process of its own, with calls by the hundred.
+"""`python -m bench.load.server`: the local AWS in its own process, with calls by the hundred.
 
 A command a line, JSON: `{"place": {…}}` puts calls on their streams and answers with their
 messages when they have ended; `{"stagger": {…}}` puts calls there that will end one by one, with
@@ -113,7 +113,7 @@ class Desk:
 def _draw_delays(
     fragments: Sequence[StoredFragment], chance: random.Random
 ) -> tuple[StoredFragment, ...]:
-    """Each fragment with a listing delay of its own."""
+    """Each fragment with its own listing delay."""
     return tuple(
         replace(fragment, listing_delay_ms=round(1000 * draw(LISTED_S, chance)))
         for fragment in fragments

@@ -1,4 +1,4 @@
-"""Workers: each an ArchiveFunction in a warm process of its own behind its own SQS poller.
+"""Workers: each an ArchiveFunction in its own warm process behind its own SQS poller.
 
 What Lambda's event source mapping does with a batch size of one and MaximumConcurrency: as many
 messages at a time as there are workers, long polling, partial batch responses.
@@ -81,7 +81,7 @@ class Remaining:
     _lock: Lock = field(default_factory=Lock)
 
     def count_down(self, done: int) -> None:
-        """So many more are done with."""
+        """Counts this many more as done."""
         with self._lock:
             self.messages -= done
 

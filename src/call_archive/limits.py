@@ -1,6 +1,6 @@
 """Limits for all input from outside; docs/limits.md has them in one table.
 
-If a service has a limit of its own, it is used: input that exceeds it did not come from the
+If a service has its own limit, it is used: input that exceeds it did not come from the
 service. The others bound the memory and the time that one message or one fragment can take. Input
 above a limit is refused with an error that names the limit. Times are milliseconds since the Unix
 epoch.

@@ -222,7 +222,7 @@ def work(
 
 
 def unforeseen(error: Exception) -> ArchiveError:
-    """Wraps an unexpected error as one of ours: a bug or a broken machine, so it is retried."""
+    """Wraps an unexpected error as an ArchiveError: a bug or a broken machine, so it is retried."""
     return ArchiveError(Code.UNFORESEEN, type(error).__name__, retryable=True)
 
 

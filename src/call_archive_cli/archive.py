@@ -395,7 +395,7 @@ def stop_if_nothing_can_be_read[T: (ArchivedCall, Checked)](
     """The same things; ends a run in which one object after the other cannot be read.
 
     Raises:
-        CommandError: so many in a row.
+        CommandError: too many in a row.
     """
     in_a_row = 0
     for thing in things:

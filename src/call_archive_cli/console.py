@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 UNCUT: Final = 10_000
-"""Columns of a file or a pipe: no table of ours is wider."""
+"""Columns of a file or a pipe: none of our tables is wider."""
 
 messages = Console(stderr=True, highlight=False)
 """Everything that is not the command's result."""
@@ -55,7 +55,7 @@ def with_progress[T](
     Args:
         things: what is counted.
         noun: what they are, behind their number.
-        total: asks how many there will be; in a thread of its own, which may fail.
+        total: asks how many there will be; in its own thread, which may fail.
     """
     if not messages.is_terminal:
         yield from things

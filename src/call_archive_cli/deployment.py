@@ -76,7 +76,7 @@ class Deployment:
 
     @cached_property
     def run_timeout_s(self) -> int:
-        """How long a run of ArchiveFunction takes at the most.
+        """The longest that a run of ArchiveFunction can take.
 
         Raises:
             ClientError: Lambda refuses.

@@ -132,7 +132,7 @@ class Receipt:
     wait_s: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The receipt, with the hash of its own content."""
+        """The receipt, with the hash of its content."""
         document: dict[str, Any] = {
             "version": 1,
             "final": self.is_final,

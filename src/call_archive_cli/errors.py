@@ -21,7 +21,7 @@ _WHAT_TO_DO: Final = {
     "AccessDenied": _NOT_ALLOWED,
     "AccessDeniedException": _NOT_ALLOWED,
     "NotAuthorizedException": _NOT_ALLOWED,
-    "NoSuchBucket": "check --bucket",
+    "NoSuchBucket": "check the name of the bucket",
     "NoSuchKey": "it has been deleted",
     "404": "it does not exist",
     "403": _NOT_ALLOWED,

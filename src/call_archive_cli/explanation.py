@@ -1,7 +1,7 @@
 """Everything that is known of one contact, in order, and what to do about it.
 
-Each source is asked alone: what one of them refuses is told in its place, and the others go on.
-What is told holds no attributes, no phone numbers and no audio.
+Each source is asked alone: if one refuses, its part says so, and the others are still asked.
+The answer holds no attributes, no phone numbers and no audio.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Explainer:
                 if "ResourceNotFound" not in str(error.code):
                     raise
                 known.stretches[place] = _with(stretch, None, is_gone=True)
-                yield f"{stretch.stream_arn}: there is no such stream any more"
+                yield f"{stretch.stream_arn}: this stream no longer exists"
                 continue
             until = stretch.started_at + timedelta(hours=hours)
             is_gone = until <= self.now()
@@ -313,9 +313,7 @@ def advise(known: Known, now: datetime) -> Iterator[str]:
 def _advise_missing(known: Known, now: datetime) -> Iterator[str]:
     for stretch in known.lacking:
         if stretch.is_gone:
-            yield (
-                f"Fragment {stretch.start}: not archived, and KVS does not have the audio any more."
-            )
+            yield (f"Fragment {stretch.start}: not archived, and KVS no longer has the audio.")
         else:
             yield (
                 f"Fragment {stretch.start}: not archived{_deadline(stretch, now)}. "
@@ -393,7 +391,7 @@ def _instance_of(known: Known) -> str:
 
 
 def _log_line(message: str) -> str:
-    """A line of ours in short; any other as it is."""
+    """One of our lines in short; any other as it is."""
     try:
         line = json.loads(message)
     except ValueError:

@@ -42,7 +42,7 @@ class FailedJob:
         code: why it failed; EventBridge's own code for what it could not deliver.
         reason: in words.
         can_run: whether there is something to run again. What a pipe could not deliver names only
-            where its records lie in the Kinesis data stream.
+            where its records are in the Kinesis data stream.
     """
 
     message_id: str
@@ -204,7 +204,7 @@ def _sqs_clock_ms(messages: Iterable[MessageTypeDef], headers: Mapping[str, str]
 
 
 def _fitting(jobs: Iterable[FailedJob]) -> Iterator[list[FailedJob]]:
-    """In batches that SQS takes: ten messages, and so many bytes together."""
+    """In batches that SQS takes: ten messages, and a limit of bytes together."""
     batch: list[FailedJob] = []
     size = 0
     for job in jobs:

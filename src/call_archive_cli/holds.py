@@ -123,7 +123,7 @@ class Holds:
             key = hold_key(self.store.prefix, contact_id)
             if self.store.read_mark(key) is None:
                 self.store.write_mark(key, content)
-        # Somebody may have begun to erase between the look and the marker.
+        # An erasure may have begun between the look and the marker.
         self._refuse_erased(done)
         while not done.is_settled:
             ages_s = [mark.age_s for mark in self._marks(done).values() if mark]

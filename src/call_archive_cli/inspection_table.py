@@ -54,7 +54,7 @@ def contact_lines(inspection: Inspection) -> Iterator[str]:
 
 
 def shorten(contact_ids: Sequence[str]) -> dict[str, str]:
-    """As much of each id's beginning as tells them apart, eight characters at the least."""
+    """As much of each id's beginning as tells them apart, at least eight characters."""
     length = CONTACT_HEAD
     while len({contact_id[:length] for contact_id in contact_ids}) < len(contact_ids):
         length += 1

@@ -58,7 +58,7 @@ def join(
         archive: where the recordings are.
         calls: at least one.
         target: the WAV; its manifest goes beside it.
-        erased: related contacts of whom nothing is there.
+        erased: related contacts that are erased.
 
     Raises:
         CommandError: a part is damaged, cannot be read, or the whole is too long.

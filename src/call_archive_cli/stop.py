@@ -15,7 +15,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """For the time of a `with`: a signal ends the waiting, and everything else goes on.
+    """For the time of a `with`: a signal ends the waiting, and nothing else.
 
     A second signal is an ordinary KeyboardInterrupt, wherever it comes.
     """

@@ -1,6 +1,6 @@
 """Everything that S3 keeps of a contact: versions, delete markers, open uploads, and its marks.
 
-A listing shows what is current; a version behind a delete marker holds audio all the same, and so
+A listing shows what is current; a version behind a delete marker still holds audio, and so
 do the parts of an upload that was never completed. A mark is an object whose key has the contact's
 hash (`call_archive.keys`): a tombstone or a hold.
 
@@ -192,7 +192,7 @@ class S3Store:
                 yield from versions
 
     def find_contacts(self, hashes: frozenset[str]) -> frozenset[str]:
-        """The contacts with these hashes of whom the archive still has something.
+        """The contacts with these hashes that still have something in the archive.
 
         Raises:
             ClientError: S3 refuses.
@@ -332,7 +332,7 @@ class S3Store:
             if self._client.get_object_legal_hold(**where)["LegalHold"].get("Status") == "ON":
                 return "it has a legal hold"
         except ClientError:
-            # Not all may be said of why: the refusal itself is told instead.
+            # The credentials may not read the reason: the refusal itself is reported instead.
             pass
         try:
             retention = self._client.get_object_retention(**where).get("Retention", {})

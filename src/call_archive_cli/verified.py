@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from call_archive_cli.archive import Checked, Entry
 
 BATCH: Final = 50
-"""Lines that are written at a time; a run that is killed verifies at most so many again."""
+"""Lines that are written at a time; a run that is killed verifies at most this many again."""
 
 
 class Verified:

@@ -105,11 +105,11 @@ class Queues:
         )
 
     def queued(self) -> list[Json]:
-        """The bodies in the archive queue, which it holds no more."""
+        """Takes the bodies out of the archive queue."""
         return self._bodies(RESOURCES.queue)
 
     def failed(self) -> list[Json]:
-        """The bodies in the queue of failed jobs, which it holds no more."""
+        """Takes the bodies out of the queue of failed jobs."""
         return self._bodies(RESOURCES.failed_queue)
 
     def _bodies(self, name: str) -> list[Json]:

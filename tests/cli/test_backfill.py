@@ -239,7 +239,7 @@ def test_archived_by_the_function_it_says_cli(
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only by sleeping."""
 
     def __init__(self) -> None:
         self.now_s = 100.0

@@ -1,4 +1,4 @@
-"""What long runs stand on: threads, bounded sorting, ledgers, objects that come and go."""
+"""What long runs depend on: threads, bounded sorting, ledgers, objects that come and go."""
 
 import io
 import json

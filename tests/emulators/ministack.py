@@ -1,6 +1,6 @@
 """MiniStack, an independent implementation of AWS, as a process: TLS and IAM enforced, on loopback.
 
-It is young, so its version is pinned, and it lives in an environment of its own (`.emulators/venv`,
+It is young, so its version is pinned, and it lives in its own environment (`.emulators/venv`,
 made by `make emulators`).
 """
 

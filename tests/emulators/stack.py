@@ -99,7 +99,7 @@ class Stack:
         update(Enabled=True, BatchSize=len(messages))
 
     def await_waiting(self, count: int) -> None:
-        """Until so many messages are in the archive queue, also the hidden ones."""
+        """Until this many messages are in the archive queue, also the hidden ones."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 
         def is_so_many() -> bool:

@@ -1,8 +1,8 @@
-"""The packaged functions in a deployed stack on somebody else's AWS: TLS, IAM, its own poller.
+"""The packaged functions in a deployed stack on an independent AWS: TLS, IAM, its own poller.
 
 moto is patched by this repository, so it cannot contradict it. Here `sam build` and `sam deploy`
 make the stack, the emulator's own event source mapping and EventBridge run the functions, and
-every call of theirs is judged by the roles and policies of the template.
+each of their calls is judged by the roles and policies of the template.
 """
 
 import json

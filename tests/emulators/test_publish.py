@@ -1,4 +1,4 @@
-"""The tests of publishing, once more: on an S3 that this repository did not write.
+"""The tests of publishing again, on an S3 that this repository did not write.
 
 Over TLS, so botocore sends bodies as aws-chunked with a trailing CRC32.
 """

@@ -1,4 +1,4 @@
-"""The tests of the queues, once more: on an SQS that this repository did not write, over TLS.
+"""The tests of the queues again, on an SQS that this repository did not write, over TLS.
 
 S3, KVS and Connect are the local AWS's. MiniStack 1.5.33, as moto, has no StartMessageMoveTask, so
 a redrive receives and sends, as in `tests/integration/test_redrive.py`.

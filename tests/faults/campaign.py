@@ -1,6 +1,6 @@
 """`python -m tests.faults.campaign --calls N --seed S [--workers W]`: random calls, random faults.
 
-Each call has a seed of its own and depends on nothing else; the table says what was done and what
+Each call has its own seed and depends on nothing else; the table says what was done and what
 must never have happened. Exits with 1 where it has, and prints the seeds: `--only SEED` repeats one
 call and shows what became of it.
 """

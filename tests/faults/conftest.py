@@ -1,6 +1,6 @@
-"""ArchiveFunction in this process, for what a fault does; the fixtures of the whole journey.
+"""ArchiveFunction in this process, to see what a fault does; the fixtures of the whole journey.
 
-A kind of fault meets the deployed function once, in a process of its own and through HTTP: by
+A kind of fault meets the deployed function once, in its own process and through HTTP: by
 `mono_process` or `stereo_process`. Every other case runs here, in milliseconds.
 """
 
@@ -44,13 +44,13 @@ def stereo(shared_aws: LocalAws, wire: Wire, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def mono_process(shared_aws: LocalAws, archive_functions: dict[str, Function]) -> Journey:
-    """The customer's track alone, by the deployed function in a process of its own."""
+    """The customer's track alone, by the deployed function in its own process."""
     return Journey(shared_aws, archive_functions["customer"])
 
 
 @pytest.fixture
 def stereo_process(shared_aws: LocalAws, archive_functions: dict[str, Function]) -> Journey:
-    """Both tracks, by the deployed function in a process of its own."""
+    """Both tracks, by the deployed function in its own process."""
     return Journey(shared_aws, archive_functions["both"])
 
 

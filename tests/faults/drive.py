@@ -1,6 +1,6 @@
 """A plan → what is in S3 and in the queues when everything has come to its end.
 
-The functions run in processes of their own, the services on a port of this one. Time passes for
+The functions run in their own processes, the services on a port of this one. Time passes for
 SQS's messages and for KVS and Connect as the functions ask for it, without anybody waiting: a
 message that is hidden for 80 s is visible at once, and the services' clock is 80 s later. The
 functions' own clock stays the machine's.

@@ -1,7 +1,7 @@
 """Kill the functions' processes at every step of their runs, and deliver again until done.
 
 A round is one call: it is placed, its job is sent, and one or several runs of it are killed with
-SIGKILL, each in a process of its own; the message becomes visible again, and at last a run is left
+SIGKILL, each in its own process; the message becomes visible again, and at last a run is left
 alive. A kill strikes right before a request is executed, right after it was executed and before
 its answer, between a run's end and the deletion of its message, or after a random time. After every
 kill the bucket is read and compared with what was said; see `Tally.must_be_zero`.
@@ -278,7 +278,7 @@ class Campaign:
         return self._points[scenario]
 
     def run(self, kills: int) -> None:
-        """Rounds until so many processes were killed."""
+        """Rounds until this many processes were killed."""
         named = {
             scenario: itertools.cycle(self._shuffled(self.points(scenario)))
             for scenario in dict.fromkeys(MIX)
@@ -424,7 +424,7 @@ class Campaign:
         return sum(int(n) for name, n in attributes.items() if name.startswith("Approx"))
 
     def _check(self, scenario: Scenario) -> None:
-        """The bucket right after a kill: nothing in it is half, and no manifest lies."""
+        """The bucket right after a kill: nothing in it is half, and every manifest is true."""
         bucket, truth = read_bucket(self._s3), frames(scenario)
         found = lies(bucket, truth)
         if scenario == "replacing" and not any(m["complete"] for m in bucket.manifests.values()):

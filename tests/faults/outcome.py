@@ -1,4 +1,4 @@
-"""What may lie in S3 and in the queues after trouble: all of a recording, or nothing that says so.
+"""What may be in S3 and in the queues after a fault: a whole recording, or nothing that claims one.
 
 The truth is a call's PCM as it was said; what is looked at is read through S3's API alone.
 """

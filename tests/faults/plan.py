@@ -45,12 +45,12 @@ class Plan:
     Attributes:
         tracks: ArchiveFunction's ARCHIVE_TRACKS.
         customer, agent: what was said, 16-bit samples at 8 kHz.
-        call: as it lies on its stream, between `neighbours`.
+        call: as it is on its stream, between `neighbours`.
         neighbour_seeds: of the neighbours' synthetic audio.
         kinds: the faults, as the table names them.
         behaviour: of the local KVS and Connect, for the whole of the call.
         moto_faults: of S3 and SQS, from when the triggers have been told.
-        triggers: what is told of the call, in this order.
+        triggers: the messages about the call, in this order.
         is_streamed: False for a contact that never was; its fragments are not placed.
         recordings_after_ms: DescribeContact shows recordings so long after the call; None is never.
     """
@@ -91,7 +91,7 @@ class _Draft:
         return self.chance.choice(self.call.fragments).number
 
     def times(self, *, for_ever: bool = True) -> int | None:
-        """Once, several times, or for ever."""
+        """Once, several times, or forever."""
         if for_ever and self.chance.random() < _FOR_EVER:
             return None
         return self.chance.choice((1, 1, 1, 1, 2, 2, 4, 8))
@@ -265,7 +265,7 @@ def _s3(*answers: Answer, for_ever: bool = True) -> Callable[[_Draft], None]:
 
 
 def _sqs(draft: _Draft) -> None:
-    # Not for ever: then SQS's own redrive ends it, and no code says why.
+    # Not forever: then SQS's own redrive ends it, and no code says why.
     operation: Operation = draft.chance.choice(("ChangeMessageVisibility", "SendMessage"))
     answer: Answer = draft.chance.choice(("InternalError", "ServiceUnavailable", "reset"))
     draft.moto_faults.append(MotoFault(operation, answer, times=draft.times(for_ever=False)))

@@ -112,6 +112,6 @@ def test_contact_that_was_streamed_twice_has_two_recordings(mono: Journey) -> No
     )
     mono.aws.place(second)
     assert mono.run(second.contact_event())
-    kinds = [key.rpartition(".")[2] for key in mono.keys()]  # noqa: SIM118 - a method of ours
+    kinds = [key.rpartition(".")[2] for key in mono.keys()]  # noqa: SIM118 - our own method
     assert sorted(kinds) == ["json", "json", "wav", "wav"]
     assert mono.failed_jobs() == []

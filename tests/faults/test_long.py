@@ -44,7 +44,7 @@ def test_hours_of_bodies_that_are_reset(mono_process: Journey, hours: float) -> 
     assert manifest["complete"] is True
     assert manifest["fragments"]["accepted"] == len(one.fragments)
     assert (manifest["gaps"], manifest["overlaps"]) == ([], [])
-    (key,) = [key for key in mono_process.keys() if key.endswith(".wav")]  # noqa: SIM118 - a method of ours
+    (key,) = [key for key in mono_process.keys() if key.endswith(".wav")]  # noqa: SIM118 - our own method
     body = mono_process.s3.get_object(Bucket=RESOURCES.bucket, Key=key)["Body"]
     body.read(WAV_HEADER_BYTES)
     heard, expected = hashlib.sha256(), hashlib.sha256()

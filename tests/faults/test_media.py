@@ -45,7 +45,7 @@ KEY_CODES = ("4500", "4501", "4502", "4504", "4505", "4506")
 
 
 def in_band(kind: Any, code: str, number: int | None, times: int | None) -> FragmentFault:
-    """An error document: the code stands in another tag in each family."""
+    """An error document: the code is in another tag in each family."""
     if kind == "exception":
         return FragmentFault(number, kind, code=code, detail="an error", times=times)
     return FragmentFault(number, kind, code="AN_ERROR", detail=code, times=times)

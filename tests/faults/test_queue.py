@@ -1,7 +1,7 @@
 """A message that comes twice, too early, too late, or to two workers at once: one recording of it.
 
 Also runs that have too little time, and queues that take nothing: no message is lost, and none
-comes back for ever without somebody being told.
+comes back forever without an alarm.
 """
 
 import itertools

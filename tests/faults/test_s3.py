@@ -63,7 +63,7 @@ PASSING: list[tuple[Answer, bool]] = [
     ("reset", False),
     ("reset", True),
 ]
-"""What the client sees, and whether S3 did it all the same."""
+"""What the client sees, and whether S3 did it anyway."""
 
 STAYING: list[tuple[Answer, bool]] = [("InternalError", False), ("reset", True)]
 
@@ -101,7 +101,7 @@ def strike(
 
 
 def unknown_uploads(step: CallOfRun, *, takes_effect: bool, tries: int) -> int:
-    """An upload whose id was lost on the way is nobody's: the bucket's lifecycle rule ends it."""
+    """If an upload's id is lost on the way, the bucket's lifecycle rule ends the upload."""
     return tries if step.operation == "CreateMultipartUpload" and takes_effect else 0
 
 

@@ -1,7 +1,7 @@
 """A flow's JSON and a caller's script → what the caller hears and what Connect knows afterwards.
 
 As much of Connect as the sample flows need. The call is simulated and placed elsewhere; here only
-the flow runs: which block comes next, what FlowFunction is told, what is kept of its answer.
+the flow runs: which block comes next, what FlowFunction receives, what is kept of its answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

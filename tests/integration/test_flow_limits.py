@@ -43,7 +43,7 @@ def test_answer_before_the_stop_never_loads_boto3(
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """The kernel takes every connection; nobody ever says a word."""
+    """The kernel accepts every connection; no answer ever comes."""
     with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 

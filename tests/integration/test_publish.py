@@ -121,7 +121,7 @@ def publish(
 
 
 class KilledError(Exception):
-    """The run is no more."""
+    """The run is killed."""
 
 
 def kill_before_the_manifest(command: Command) -> None:

@@ -171,7 +171,7 @@ def partition_of(key: str) -> dict[str, int]:
 
 
 def fields_of(struct: str) -> Iterator[str]:
-    """The fields of a struct: what stands between commas that are in no other type."""
+    """The fields of a struct: the parts between commas that are in no other type."""
     depth = start = 0
     for at, character in enumerate(struct):
         depth += (character == "<") - (character == ">")
@@ -254,7 +254,7 @@ def test_table_has_exactly_the_manifests_fields(archived: Archived) -> None:
     inferred |= {"year": "integer", "month": "integer", "day": "integer"}
     assert inferred.keys() == declared.keys()
     for name, found in inferred.items():
-        # Of a list that is empty in every manifest nobody knows what it holds.
+        # Of a list that is empty in every manifest no type can be inferred.
         assert re.fullmatch(re.escape(found).replace("unknown", ".+"), declared[name]), name
 
 

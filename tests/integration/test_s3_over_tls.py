@@ -1,4 +1,4 @@
-"""The suites of S3 once more, over TLS: botocore then sends bodies as aws-chunked, CRC32 behind."""
+"""The suites of S3 again, over TLS: botocore then sends bodies as aws-chunked, CRC32 behind."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

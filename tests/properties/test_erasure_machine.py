@@ -61,7 +61,7 @@ class ErasureMachine(RunMachine):
             assert receipt.is_final or not waits
 
     def teardown(self) -> None:
-        """In the end somebody erases, and every message comes once more."""
+        """In the end the contact is erased, and every message comes again."""
         self._erase()
         for kind in Kind:
             self.world.play(kind)

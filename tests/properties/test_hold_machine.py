@@ -164,7 +164,7 @@ class HoldMachine(RunMachine):
         return True
 
     def teardown(self) -> None:
-        """In the end it is released and erased, and every message comes once more."""
+        """In the end it is released and erased, and every message comes again."""
         self._release()
         assert self._bucket.held == set()
         self._erase()

@@ -88,7 +88,7 @@ class Cost:
 
 @contextmanager
 def bounded() -> Iterator[Cost]:
-    """Stops work that goes on beyond any use, and asks for its memory."""
+    """Stops work that no longer has a use, and reads its memory."""
     cost = Cost()
 
     def count(_frame: FrameType, event: str, _arg: Any) -> Any:
@@ -254,7 +254,7 @@ def test_a_block_far_behind_its_fragment_makes_no_silence_in_either_track() -> N
 
 
 class AllMissing:
-    """A stream of 100,000 listed fragments, none delivered, each for a reason of its own."""
+    """A stream of 100,000 listed fragments, none delivered, each for its own reason."""
 
     def list_fragments(self, from_ms: int, to_ms: int) -> Iterator[ListedFragment]:
         del from_ms, to_ms
@@ -401,7 +401,7 @@ ODD_TEXTS = {
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something else may stand: every value in the message."""
+    """Every value in the message, each of which may be replaced."""
     children = value.items() if isinstance(value, dict) else enumerate(value)
     for key, child in children:
         yield (*path, key)

@@ -62,7 +62,7 @@ class Told(StrEnum):
     MID_CALL = "a time in the middle"
     END_TIME = "the time of the end"
     LATE_TIME = "a time in the next stretch"
-    GUESSED = "a time that stands in for a missing one"
+    GUESSED = "a time that replaces a missing one"
     STOP = "the stop fragment"
     WRONG_STOP = "a fragment that KVS never lists"
     LOW_STOP = "a stop fragment in the middle"
@@ -361,7 +361,7 @@ class PublishingMachine(RuleBasedStateMachine):
         # An orphan may have to grow old, or to be repaired by its own run's message.
 
     def teardown(self) -> None:
-        """Everybody is delivered again; in the end no order is better than another."""
+        """Every message is delivered again; in the end no order is better than another."""
         while self.waiting:
             told = self.waiting.pop(0)
             self.runs.append(Run(told, self.bucket, self.media, is_multipart=False))

@@ -170,7 +170,7 @@ class RetrievalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.asked and self.last_cut)
     @rule()
     def answer_as_before(self) -> None:
-        """The same fragment ends the body in the same place once more, if it is asked for."""
+        """The same fragment ends the body in the same place again, if it is asked for."""
         number, come = self.last_cut[-1]
         whole = self.truth.get(number)
         if whole is not None and whole.startswith(come):

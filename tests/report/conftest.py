@@ -145,7 +145,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[BrowserContext]:
-    """A window of its own, in the light theme; no page in it may complain or ask for anything."""
+    """Its own window, in the light theme; no page in it may log an error or request anything."""
     context = chromium.new_context(
         viewport={"width": 1180, "height": 900}, color_scheme="light", reduced_motion="reduce"
     )
@@ -161,7 +161,7 @@ def browser(chromium: Browser) -> Iterator[BrowserContext]:
 
 
 def open_page(page_file: Path, browser: BrowserContext, moment: str = "") -> Page:
-    """A page in a tab of its own."""
+    """A page in its own tab."""
     page = browser.new_page()
     page.goto(page_file.as_uri() + moment)
     return page

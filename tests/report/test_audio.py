@@ -48,7 +48,7 @@ def crosstalk_db(left: Samples, right: Samples, compressed: np.ndarray[Any, Any]
 
 @pytest.fixture
 def noise_and_voice() -> tuple[Samples, Samples]:
-    """A line with nothing but its noise, -55 dBFS, on the left; somebody speaks on the right."""
+    """A line with nothing but its noise, -55 dBFS, on the left; a voice on the right."""
     right = voice("agent", 60)
     noise = np.random.default_rng(1).normal(0, 32768 * 10 ** (-55 / 20), len(right))
     return np.round(noise).astype(np.int16), right

@@ -634,7 +634,7 @@ def test_a_call_far_down_is_found_by_its_link(many_pages: Path, browser: Browser
     expect(page.locator("[aria-current=true]")).to_be_in_viewport()
 
 
-# For everybody
+# For all readers
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

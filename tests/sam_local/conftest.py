@@ -59,7 +59,7 @@ def run(*command: str, cwd: Path) -> str:
 
 @contextmanager
 def running(*command: str, cwd: Path, ready: Callable[[], bool]) -> Iterator[None]:
-    """A server, from the moment it is ready until it is not needed any more."""
+    """A server, from the moment it is ready until it is no longer needed."""
     log_path = cwd / f"{Path(command[0]).name}-{command[2]}.log"
     with (
         log_path.open("w") as log,
@@ -88,14 +88,14 @@ def running(*command: str, cwd: Path, ready: Callable[[], bool]) -> Iterator[Non
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on."""
+    """A port without a listener."""
     with socket.create_server((host, 0)) as server:
         port: int = server.getsockname()[1]
         return port
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether somebody listens there."""
+    """Whether a server listens there."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:
@@ -150,7 +150,7 @@ class LocalAws:
         return make(service, endpoint_url=f"http://127.0.0.1:{self.port}")
 
     def take_messages(self, function: str, queue_variable: str) -> list[Json]:
-        """Everything that lies on a queue; nothing lies there afterwards."""
+        """Takes everything from a queue."""
         sqs, url = self.client("sqs"), self.variables[function][queue_variable]
         taken: list[Json] = []
         while messages := sqs.receive_message(

@@ -54,7 +54,7 @@ def image_options(bridge_gateway: str, tmp_path_factory: pytest.TempPathFactory)
     (context / "lambda-builders").chmod(0o755)
     (context / "Dockerfile").write_text(DOCKERFILE)
     run("docker", "build", "--quiet", "--tag", STAND_IN, ".", cwd=context)
-    # As the documents say it for a network with certificates of its own.
+    # As the documents say it for a network with its own certificates.
     return ["--build-image", STAND_IN, "--container-env-var", f"PIP_CERT={CERTIFICATES}"]
 
 

@@ -155,7 +155,7 @@ def test_an_event_of_another_instance_fails_before_anything_is_asked(full: World
     assert failed["MessageAttributes"]["code"]["StringValue"] == "FOREIGN_INSTANCE"
 
 
-# ------------------------------------------------------------------ everybody else
+# ------------------------------------------------------------------ all others
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_an_unsigned_request_is_refused(full: World) -> None:
 
 
 def tamper(request: AWSPreparedRequest, **_: object) -> None:
-    """What somebody on the way could do, after the signature."""
+    """What an attacker on the way could change, after the signature."""
     assert isinstance(request.body, bytes)
     forged = json.loads(request.body) | {"MessageBody": "forged"}
     request.body = json.dumps(forged).encode()

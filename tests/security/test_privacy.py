@@ -165,7 +165,7 @@ def placed(document: Json, path: Path_, value: object) -> Json:
 
 
 def variants(document: Json, understood: frozenset[str]) -> Iterator[Json]:
-    """With a secret in all that nobody has to understand; then in each leaf alone, and as a key."""
+    """With a secret in every field that is not needed; then in each leaf alone, and as a key."""
     full = document
     for path in paths(document):
         if path[-1] not in understood:
@@ -223,7 +223,7 @@ def tagged_fragment(fragment: StoredFragment) -> StoredFragment:
 
 
 def secret_call(world: World, **fields: Any) -> Call:
-    """A call that says secrets, and has them wherever a stream can."""
+    """A call with secrets in its audio and in every field of a stream that can hold them."""
     layout = Layout(title=HOSTILE, application=HOSTILE)
     call = world.place(
         customer=AUDIO * 6000, delivery=Delivery(layout=layout), attributes=ATTRIBUTES, **fields

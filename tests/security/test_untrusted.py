@@ -30,7 +30,7 @@ NOW_MS = 1_767_258_000_000
 ACCOUNT = "123456789012"
 INSTANCE = f"arn:aws:connect:eu-west-2:{ACCOUNT}:instance/5f3b1c9e"
 STREAM = f"arn:aws:kinesisvideo:eu-west-2:{ACCOUNT}:stream/x-connect-y/1640168106910"
-# A key as a listing, a shell, a URL and Athena take it for what it is.
+# A key that a listing, a shell, a URL and Athena read as it is.
 KEY = re.compile(
     r"(recordings|manifests)/year=\d{4}/month=\d\d/day=\d\d/[A-Za-z0-9][A-Za-z0-9_-]*/\d+\.(wav|json)"
 )

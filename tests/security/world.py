@@ -1,8 +1,8 @@
 """A deployed stack without AWS: the template's own roles, policies, variables, bucket and queues.
 
-The roles lie in moto's IAM with the policies of the translated template, AssumeRole gives
+The roles are in moto's IAM with the policies of the translated template, AssumeRole gives
 credentials, and with those the functions' processes and the event source work.
-`local/authorization.py` judges every call of theirs.
+`local/authorization.py` judges each of their calls.
 """
 
 import copy
@@ -253,7 +253,7 @@ class World:
         prefix: str = "ivr",
         **fields: Any,
     ) -> Call:
-        """A call of a contact of its own on a stream of its own."""
+        """A call with its own contact, on its own stream."""
         customer: Pcm = fields.pop("customer", None) or synthetic_pcm(seconds, 1)
         call = simulate_call(
             customer,

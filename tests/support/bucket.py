@@ -167,7 +167,7 @@ class MemoryArchive:
             raise
         else:
             recording.abort()
-        # A killed run, which is no failure of ours, leaves its upload behind.
+        # A killed run, which is not our failure, leaves its upload behind.
 
     def put_manifest(self, command: PutManifest) -> bool:
         self.on_step("before PutObject of the manifest")

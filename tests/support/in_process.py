@@ -1,8 +1,8 @@
 """ArchiveFunction in this process: an SQS event in, its answer out, in milliseconds.
 
 The worker, the adapters and botocore are the deployed ones; the clients have no network behind
-them, and nobody waits. `archive_handler`, which only reads settings, logs and counts, is left to
-the tests that run it in a process of its own.
+them, without waiting. `archive_handler`, which only reads settings, logs and counts, is left to
+the tests that run it in its own process.
 """
 
 import time
@@ -24,7 +24,7 @@ FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:archive"
 
 
 class Slept:
-    """A clock that goes on by what is slept."""
+    """A clock that advances by what is slept."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -16,7 +16,7 @@ def explored(machine: type[RuleBasedStateMachine], **changes: Any) -> type[TestC
 
     Args:
         machine: the state machine.
-        changes: Hypothesis settings of its own.
+        changes: Hypothesis settings that differ.
     """
     test = machine.TestCase
     test.settings = settings(settings.get_profile("machines"), **changes)

@@ -164,7 +164,7 @@ class World:
         return replace(self.archive, is_held=is_held)
 
     def deliver(self, kind: Kind | str, receives: int = 1) -> Outcome:
-        """One delivery of a message: a kind, or a body of its own."""
+        """One delivery of a message: a kind, or its own body."""
         body = body_of(kind, self.stream.media) if isinstance(kind, Kind) else kind
         return work(
             Message(body=body, receives=receives, sent_ms=None),

@@ -106,7 +106,7 @@ class _Answer:
 
     Raises:
         ProtocolError: the connection breaks.
-        ReadTimeoutError: nothing comes any more.
+        ReadTimeoutError: nothing more arrives.
     """
 
     def __init__(self, application: Any, environ: dict[str, Any], url: str) -> None:
@@ -142,7 +142,7 @@ class _Answer:
         return self
 
     def read(self, amount: int | None = None, **_: object) -> bytes:
-        """So many bytes of the body, fewer at its end; as urllib3, none if it breaks meanwhile."""
+        """That many bytes, fewer at the body's end; as urllib3, none if it breaks meanwhile."""
         while amount is None or len(self._held) < amount:
             try:
                 piece = next(self._pieces, None)

@@ -237,5 +237,5 @@ class _Stack:
         text, own = (argument, {}) if isinstance(argument, str) else argument
         own = self.resolve(own)
         resolved = _REFERENCE.sub(lambda m: str(own.get(m[1]) or self._ref(m[1])), text)
-        # ${!name} stands for ${name} itself.
+        # ${!name} means ${name} itself.
         return resolved.replace("${!", "${")

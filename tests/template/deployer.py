@@ -2,7 +2,7 @@
 
 moto's CloudFormation makes what it knows. What it leaves out of these, and the types that it does
 not know, are made by their services' own APIs, whose parameters botocore checks: CloudFormation's
-properties are those APIs' parameters, but for what is written here. What nobody makes is in
+properties are those APIs' parameters, but for what is written here. What no service makes is in
 `Stack.missing`.
 """
 
@@ -52,7 +52,7 @@ class Stack:
     missing: set[str] = field(default_factory=set)
 
     def client(self, service: str) -> Any:
-        """A boto3 client of where the stack stands."""
+        """A boto3 client for the account of the stack."""
         return self.aws.client(service)
 
 

@@ -135,7 +135,7 @@ def _forms(action: str, *, required: bool) -> list[str]:
 
 
 def _as_pattern(arn: str) -> str:
-    """A placeholder stands for anything but a slash; the last one of a path for a slash, too."""
+    """A placeholder matches anything but a slash; the last one of a path for a slash, too."""
     pattern = _PLACEHOLDER.sub(_SEGMENT, arn)
     if pattern.endswith(_SEGMENT) and not pattern.endswith(f":::{_SEGMENT}"):
         pattern = pattern.removesuffix(_SEGMENT) + _ANY

@@ -96,7 +96,7 @@ class TestPackages:
             sources, tmp_path / "artifacts", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         )
         assert done.returncode != 0
-        # In a make of its own, or below another one, as in `make test`.
+        # In its own make, or below another one, as in `make test`.
         (sentence,) = (
             line for line in done.stderr.splitlines() if not line.startswith(("make: ", "make["))
         )

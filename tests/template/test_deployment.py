@@ -247,7 +247,7 @@ def place(aws: LocalAws) -> Any:
 
 
 def variables(stack: Stack, function: str) -> dict[str, str]:
-    """What the deployed function is told, and where the local AWS is."""
+    """The deployed function's environment, and where the local AWS is."""
     answer = stack.client("lambda").get_function_configuration(
         FunctionName=stack.physical[function]
     )

@@ -77,3 +77,20 @@ def test_the_prose_check_reads_prose_and_not_code(tmp_path: Path) -> None:
         line.removeprefix(f"{document}:").split(":")[0] for line in checked.stdout.splitlines()
     ]
     assert found == ["9", "9"]
+
+
+def test_the_prose_check_reads_what_code_says(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(
+        '"""A module.\n\nWhoever reads it."""\n\n'
+        "whoever = mend  # whoever\n"
+        'print(f"{mend} mends", "the same once more")\n'
+    )
+    checked = subprocess.run(
+        [sys.executable, str(ROOT / "tools/prose.py"), str(module)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = [line.removeprefix(f"{module}:").split(":")[0] for line in checked.stdout.splitlines()]
+    assert found == ["3", "5", "6", "6"]

@@ -1,4 +1,4 @@
-"""Alarms, topic, dashboard, saved queries: what is watched, and who is told."""
+"""Alarms, topic, dashboard, saved queries: what is watched, and who is notified."""
 
 import re
 
@@ -95,7 +95,7 @@ class TestAlarms:
             assert {m["MetricStat"]["Stat"] for m in inputs} <= STATISTICS
 
     def test_silence_is_well_except_for_a_queue(self, stack: dict[str, Json]) -> None:
-        # SQS stops sending metrics of a queue hours after its last activity; what lies there stays.
+        # SQS stops sending metrics of a queue hours after its last activity; what is in it stays.
         for alarm in alarms(stack).values():
             (namespace,) = {metric.namespace for metric in alarm_metrics(alarm)}
             expected = "ignore" if namespace == "AWS/SQS" else "notBreaching"

@@ -1,4 +1,4 @@
-"""What the stack would be: who may do what, what is encrypted, and what the functions are told."""
+"""What the stack would be: who may do what, what is encrypted, and the functions' environment."""
 
 import ast
 import json

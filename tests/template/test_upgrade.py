@@ -38,8 +38,8 @@ GOVERNED: dict[str, str | int] = LOCKED | {"ObjectLockMode": "GOVERNANCE", "Obje
 def before_and_after(parameters: dict[str, str | int]) -> tuple[Any, Any]:
     """The stack of the last release, and of this template, with the same answers.
 
-    `sam deploy` keeps the value of a parameter that nobody gives; so a changed default does not
-    reach a stack that stands.
+    `sam deploy` keeps the value of a parameter that is not given; so a changed default does not
+    reach an existing stack.
     """
     old = load(LAST_RELEASE)["Parameters"]
     kept = {name: one["Default"] for name, one in old.items()} | parameters

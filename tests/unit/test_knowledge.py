@@ -98,7 +98,7 @@ def test_exact_stop_takes_away_what_was_streamed_after_it() -> None:
 
 
 def test_exact_stop_never_loses_a_fragment_of_the_stretch() -> None:
-    """The recording goes on behind the stop, and holds what the retention has since removed."""
+    """The recording continues behind the stop, and holds what the retention has since removed."""
     world = world_of()
     world.play(Kind.STOP_TIME)
     world.stream = Stream(Media.WHOLE, removed=4)
@@ -183,7 +183,7 @@ def test_message_that_could_not_read_the_media_has_told_no_one() -> None:
 
 
 class KilledError(Exception):
-    """The run is no more."""
+    """The run is killed."""
 
 
 def at(step: str, do: Callable[[], None]) -> Callable[[str], None]:

@@ -92,7 +92,7 @@ def test_sizes_that_lie(fragments: tuple[StoredFragment, ...]) -> None:
 
 
 class OpenBody(io.BytesIO):
-    """A media body that may break after so many reads, and knows whether it was closed."""
+    """A media body that may break after a number of reads, and knows whether it was closed."""
 
     def __init__(self, content: bytes, *, breaks_after: int | None = None) -> None:
         super().__init__(content)
@@ -149,7 +149,7 @@ LISTED = [ListedFragment(f.number, f.server_timestamp_ms, 64, f.size_bytes) for 
 
 
 class Deadline:
-    """A run's time, over after so many looks."""
+    """A run's time, over after a number of looks."""
 
     def __init__(self, looks: int) -> None:
         self._looks = looks

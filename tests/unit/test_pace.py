@@ -6,7 +6,7 @@ from call_archive.aws.pace import FRAGMENTS_PER_S, MediaPace
 
 
 class Clock:
-    """Time that passes while somebody sleeps."""
+    """Time that passes only by sleeping."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -17,7 +17,7 @@ class Clock:
 
 
 def asked_at(*lists: int, answer_takes_s: float = 0) -> list[float]:
-    """When each list of so many fragments may be asked for, seconds after the first."""
+    """When each list of this many fragments may be requested, seconds after the first."""
     clock = Clock()
     pace = MediaPace(clock.sleep, lambda: clock.now_s)
     times = []

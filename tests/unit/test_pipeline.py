@@ -249,7 +249,7 @@ class StreamThatHides(Stream):
 
 
 def test_a_fragment_that_is_delivered_and_not_listed_is_recorded_and_not_counted_as_held() -> None:
-    """Which fragments lie next to each other, only the listing tells."""
+    """Only the listing says which fragments are next to each other."""
     call, archive = call_of(Delivery()), MemoryArchive()
     archived = run_stream(call, StreamThatHides(call), archive)
     numbers = [fragment.number for fragment in call.fragments]

@@ -161,7 +161,7 @@ def test_last_fragment_of_a_body_that_ends_between_two_blocks_is_asked_for_again
     drive.answer(whole[0], whole[1], cut(whole[2], lost_blocks))
     assert drive.asks() == [stored()[2].number]
     drive.answer(whole[2])
-    if not sizes_are_listed:  # longer than before: only the same once more proves it
+    if not sizes_are_listed:  # longer than before: only the same again proves it
         assert drive.asks() == [stored()[2].number]
         drive.answer(whole[2])
     assert drive.is_done()

@@ -46,7 +46,7 @@ def test_older_manifests_and_unknown_keys() -> None:
 def test_schema_refuses_what_the_decoder_refuses(key: str, value: object) -> None:
     document = older_manifest(**{key: value})
     if isinstance(value, str) and key.endswith(("At", "End")):
-        return  # jsonschema checks times only with a package of their own
+        return  # jsonschema checks times only with another package
     try:
         read_manifest(document)
     except ArchiveError:

@@ -304,7 +304,7 @@ def test_a_fragment_without_a_number_does_not_change_the_last() -> None:
 
 
 def test_fragments_pass_as_soon_as_they_are_judged() -> None:
-    """A call of hours is never gathered before the first fragment goes on."""
+    """A call of hours is never gathered before the first fragment is passed on."""
     own = element(1, OWN)
     endless = itertools.repeat(own)
     assert next(iter(ContactSelection(ENDS_AT_FRAGMENT).select(endless))) is own

@@ -89,7 +89,7 @@ def record(
 def seconds(
     count: int, *, jump_at: int = 0, producer_jump_ms: int = 0, server_jump_ms: int = 0
 ) -> list[tuple[FragmentAudio, int]]:
-    """Fragments of a second each; from `jump_at` on the clocks are ahead by so much."""
+    """Fragments of a second each; from `jump_at` on the clocks are ahead by this much."""
     return [
         (
             audio(
@@ -257,7 +257,7 @@ def test_a_backward_jump_into_a_long_fragment_loses_no_audio() -> None:
 
 
 def test_a_backward_jump_onto_silence_loses_no_voice() -> None:
-    """The first fragment after the jump is as silent as what lies there already."""
+    """The first fragment after the jump is as silent as what is there already."""
     fragments = seconds(30, jump_at=15, producer_jump_ms=-10_000)
     for at, start_ms in ((5, EPOCH_MS + 5000), (15, EPOCH_MS + 5000)):
         fragments[at] = (audio(start_ms, customer=silence(1000)), SERVER_MS + at * 1000)
@@ -406,7 +406,7 @@ BOTH = (CUSTOMER, AGENT)
 def speech(
     steps_ms: Mapping[int, float], lost: Collection[int] = (), fragment_ms: int = 960
 ) -> Iterator[tuple[FragmentAudio, int]]:
-    """Two voices; at each of these fragments the producer's clock steps by so much."""
+    """Two voices; at each of these fragments the producer's clock steps by this much."""
     customer, agent = read_voices()
     length = fragment_ms * BYTES_PER_MS
     step_ms = 0.0

@@ -1,6 +1,6 @@
 """Bytes as they arrive → one Fragment per EBML document, framed by declared sizes; no I/O.
 
-KVS sends every fragment as an EBML document of its own: EBML header, Segment (mostly of unknown
+KVS sends every fragment as its own EBML document: EBML header, Segment (mostly of unknown
 size), and in it Tags, Tracks and Clusters. The reader never searches for patterns: each element
 begins at the end of the one before it, so audio that looks like an element header is never read as
 one. A fragment is complete at the next EBML header or at the end of the body, not before.

@@ -377,7 +377,7 @@ def _decode_timestamp_scale_ns(body: bytes) -> int:
 
 
 def _block_of(fragment: Fragment, group: Element, allowance: Iterator[int]) -> Element:
-    """The Block in a BlockGroup, as a row of its own: its header is a SimpleBlock's."""
+    """The Block in a BlockGroup, as its own row: its header is a SimpleBlock's."""
     for child in _parse(fragment.document[group.start : group.end], allowance):
         if child.id == _BLOCK_ID:
             return Element(

@@ -22,7 +22,7 @@ def explain(
 
     Asks Amazon Connect, the stream, the bucket, the queue of failed jobs and the log, and changes
     nothing; failed jobs that it looks at are hidden from others for half a minute. A source that
-    refuses is told, and the others go on. Exit code 1: something is to be done.
+    refuses is named, and the others are still asked. Exit code 1: there is something to do.
 
     Examples:
 

@@ -121,7 +121,7 @@ def _each(batches: "Batches", run: Redrive, target: str) -> Iterator[Looked]:
 
 
 def _count(failed: "FailedJobs") -> tuple[int | None, int | None]:
-    """Visible and in flight, as far as somebody may count them."""
+    """Visible and in flight, as far as the credentials may count them."""
     from botocore.exceptions import ClientError
 
     from call_archive_cli.console import print_warning
@@ -167,9 +167,9 @@ def _print(run: Redrive, *, as_json: bool) -> None:
         )
     if run.in_flight:
         print_warning(
-            f"not looked at: {count(run.in_flight, 'message')} in flight, received by somebody a "
-            "short time ago (with `receive-message`, for one): look again when the visibility "
-            "timeout is over"
+            f"not looked at: {count(run.in_flight, 'message')} in flight, which another receiver "
+            "(`receive-message`, for example) hides until its visibility timeout ends; run this "
+            "again then"
         )
     if unsent := sum(job.can_run and not job.is_moved for job in run.jobs) * (not run.is_dry):
         print_warning(f"SQS did not take {count(unsent, 'job')}: they stay; run this again")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Verification:
-    """Of a run, together with those that it goes on from.
+    """Of a run, together with the earlier runs that it continues.
 
     Attributes:
         recordings: compared with their manifests, by this run or an earlier one.

@@ -80,7 +80,7 @@ def compare(
 
 
 def build_header(pcm_bytes: int, channels: int) -> bytes:
-    """The 44 bytes in front of so much PCM."""
+    """The 44 bytes in front of this much PCM."""
     frame = channels * 2
     return HEADER.pack(
         *(b"RIFF", pcm_bytes + 36, b"WAVE", b"fmt ", 16, 1, channels),
@@ -116,7 +116,7 @@ def _others(recording: bytes, script: Script, *, stereo: bool) -> Check:
         for voice in other.voices:
             for at in range(0, len(voice) - _PIECE_BYTES + 1, _PIECE_BYTES):
                 piece = voice[at : at + _PIECE_BYTES]
-                # Silence is everybody's.
+                # Silence is the same in every voice.
                 if len(set(piece)) >= _VOICED and _holds(voices, piece, stereo=stereo):
                     return Check(
                         "other contacts",

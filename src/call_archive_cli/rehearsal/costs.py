@@ -33,7 +33,7 @@ class Cost:
 
 
 def estimate(media_bytes: int) -> Cost:
-    """The cost of a run that sends so much media, and reads it once."""
+    """The cost of a run that sends this much media, and reads it once."""
     gigabytes = media_bytes / 1e9
     video = gigabytes * (INGESTED_GB + CONSUMED_GB)
     objects = _WRITES * S3_WRITE + _READS * S3_READ

@@ -1,7 +1,7 @@
 """One rehearsed call through a deployed stack, step by step; everything is removed afterwards.
 
 Each step is recorded with what was expected, what was seen and how long it took. The first that
-fails ends the run; what was made is removed all the same, also after Ctrl-C. The steps themselves
+fails ends the run; what was made is still removed, also after Ctrl-C. The steps themselves
 are in `speaking`, `invoking`, `waiting` and `comparing`.
 """
 

@@ -112,7 +112,7 @@ def clean(
             raise StepError(
                 f"left: {found}; {'; '.join(problems)}",
                 "the bucket keeps its objects",
-                f"{clean_command(place.stack)}, when nothing keeps them any more",
+                f"{clean_command(place.stack)}, when no lock keeps them",
             )
         tell(f"removing {found}")
         removed |= {stream.name for stream in found.streams} | {key for key, _ in found.objects}
@@ -210,7 +210,7 @@ def _remove_objects(
 ) -> Iterator[str]:
     for key, version in objects:
         try:
-            # One by one: the name of what a lock keeps is in the refusal of its own call.
+            # One by one: the name of what a lock keeps is in the refusal of its call.
             clients.s3().delete_object(Bucket=place.bucket, Key=key, VersionId=version)
         except ClientError as error:
             code = error.response["Error"]["Code"]

@@ -1,7 +1,7 @@
 """A producer's Matroska, as PutMedia takes it: one head for a request, one Cluster for a fragment.
 
-Written as Amazon Connect's streams look: two audio tracks that are told apart by their names,
-`A_AAC` over raw PCM, each contact tag in a Tags element of its own behind the Cluster. The tag
+Written as Amazon Connect's streams look: two audio tracks that differ by their names,
+`A_AAC` over raw PCM, each contact tag in its own Tags element behind the Cluster. The tag
 AWS_KINESISVIDEO_END_OF_FRAGMENT closes a fragment at once, as AWS's producer SDKs do it.
 
 Sources: EBML in RFC 8794, Matroska in RFC 9559; PutMedia in the KVS API reference.

@@ -51,7 +51,7 @@ class Observer:
             self.facts |= content
             content = self.facts
         text = json.dumps(redact(content), indent=2) + "\n"
-        # A second line of defence: what is kept as a harmless word may be somebody's name.
+        # A second line of defence: what is kept as a harmless word may be a person's name.
         path.write_bytes(self.names.overwrite(text.encode()))
 
 

@@ -201,5 +201,5 @@ def _video(setup: Setup) -> Mapping[str, Any]:
 
 
 def lock_of(setup: Setup, bucket: str) -> str:
-    """How long the bucket keeps what somebody deletes; "" if it does not."""
+    """How long the bucket keeps deleted objects; "" if it does not."""
     return str(read_lock(setup, bucket) or "")

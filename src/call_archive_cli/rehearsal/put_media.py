@@ -1,7 +1,7 @@
 """PutMedia over asyncio's streams: one task sends fragments, another reads acknowledgements.
 
 Both directions have to flow at a time. An HTTP client that reads the answer when the request is
-over sees an ERROR when it is too late, and stops for ever if the acknowledgements fill a buffer.
+over sees an ERROR when it is too late, and stops forever if the acknowledgements fill a buffer.
 The first ERROR, or a status that is not 200, ends the session; so do 35 s without a word (KVS
 itself gives up after 30).
 
@@ -272,7 +272,7 @@ class _Received(asyncio.StreamReader):
         self.feed_eof()
 
     async def read_some(self, limit: int) -> bytes:
-        """At most so many bytes; b"" at the end.
+        """At most this many bytes; b"" at the end.
 
         Raises:
             OSError: the connection is lost, and everything that was received has been read.

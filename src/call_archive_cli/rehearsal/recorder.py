@@ -62,7 +62,7 @@ class Recorder:
 
         Raises:
             StepError: the step has failed.
-            KeyboardInterrupt: somebody ended it.
+            KeyboardInterrupt: the user ended it.
         """
         step = Step(name, expected)
         began = time.monotonic() - spent_s
@@ -99,7 +99,7 @@ class Recorder:
 
 
 class NotedError(StepError):
-    """A step has failed; the run goes on unless that is fatal."""
+    """A step has failed; the run continues unless that is fatal."""
 
     def __init__(self, seen: str, convicts: str, fix: str, *, is_fatal: bool) -> None:
         super().__init__(seen, convicts, fix)

@@ -52,7 +52,7 @@ _VOCABULARY: Final = frozenset(
 _OF_USERS: Final = frozenset(
     {"Attributes", "Tags", "References", "SegmentAttributes", "Parameters", "External"}
 )
-"""Below these, keys are somebody's own words, too."""
+"""Below these, keys are the user's own words, too."""
 
 _OWN_WORDS: Final = frozenset(
     {
@@ -83,7 +83,7 @@ def redact(value: Any, key: str = "", *, of_users: bool = False) -> Any:  # noqa
 
 
 def _redact_key(name: str, *, of_users: bool) -> str:
-    """A field's name is the service's, unless it looks like an id or is below somebody's own."""
+    """A field's name is the service's, unless it looks like an id or is below a user's."""
     return name if not of_users and _FIELD.fullmatch(name) else _shape(name)
 
 

@@ -151,7 +151,7 @@ def build_script(voices: Voices, run_id: str, instance_id: str, starts_ms: int) 
 
 
 def read_voices() -> Voices:
-    """The two voices of the package; nobody's: both were synthesized."""
+    """The two voices of the package; both are synthesized, not a person's."""
     return Voices(_read("caller.wav"), _read("agent.wav"))
 
 

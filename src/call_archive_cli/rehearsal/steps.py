@@ -57,7 +57,7 @@ class Report:
 
     Attributes:
         contact_id: of the contact that was to be archived.
-        was_interrupted: somebody ended it before its end.
+        was_interrupted: the user ended it early.
         proved: what a run without a failure has shown.
     """
 

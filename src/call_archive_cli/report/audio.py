@@ -4,7 +4,7 @@
 * `VORBIS`: compressed, for a longer page in one file.
 * `WAV`: the recording itself, in the page's folder.
 
-A page must not lie about who speaks, so the sides are never joint stereo. libvorbis couples the
+A page must be right about who speaks, so the sides are never joint stereo. libvorbis couples the
 channels of a stereo stream, which puts one voice on the other's side (-39 dB where
 tests/report/test_audio.py measures it), and the library does not let us ask for anything else. A
 stream of three channels (left, centre, right) is never coupled (-95 dB). So two sides are left and

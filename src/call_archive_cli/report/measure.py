@@ -81,8 +81,8 @@ class Measured:
 
     Attributes:
         both_ms: how long both sides talk at once.
-        silence_ms: how long nobody talks.
-        scale: the sample's magnitude that a peak of 255 stands for.
+        silence_ms: how long both sides are silent.
+        scale: the sample's magnitude that a peak of 255 means.
     """
 
     duration_ms: int

@@ -53,7 +53,7 @@ def shorten_pages(source: BinaryIO, target: BinaryIO) -> None:
         if packets == 1:
             samples = _samples_of_packet(packet)
         if packets <= HEADER_PACKETS:
-            # The identification header has a page of its own; audio begins on a new page.
+            # The identification header has its own page; audio begins on a new page.
             held.append(packet)
             if packets != HEADER_PACKETS - 1:
                 writer.write(held, 0, is_last=False)

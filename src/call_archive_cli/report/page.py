@@ -54,7 +54,7 @@ class Cover:
 
     Attributes:
         note: a sentence from its author; "" for none.
-        problems: files that are not in it, or not as somebody would expect.
+        problems: files that are not in it, or not as a reader expects.
     """
 
     made_at: datetime

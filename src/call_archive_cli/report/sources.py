@@ -41,7 +41,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that is not in the page, or not as somebody would expect, and why."""
+    """A file that is not in the page, or not as a reader expects, and why."""
 
     name: str
     text: str

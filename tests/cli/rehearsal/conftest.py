@@ -94,7 +94,7 @@ class World:
 @pytest.fixture(scope="module")
 def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     logs = tmp_path_factory.mktemp("functions")
-    # The administrator, who is everybody in these tests but for those of the policy, may do all.
+    # The administrator, who runs every test here except those of the policy, may do all.
     authorization = Authorization(ACCOUNT)
     with LocalAws(QUICK, wrap=authorization.wrap) as aws:
         # moto's state is the process's: another test's stack may still be there.

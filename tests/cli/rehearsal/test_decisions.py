@@ -96,7 +96,7 @@ def test_each_kind_of_wrong_recording_is_told_apart() -> None:
 def test_a_second_of_another_contact_is_found(other: Any, voice: int, stereo: bool) -> None:
     pcm = other.voices[voice]
     seconds = [pcm[at : at + 16_384] for at in range(0, len(pcm), 16_384)]
-    # A voiced one: silence is everybody's.
+    # A voiced one: silence is the same in every voice.
     foreign = max(seconds, key=lambda second: len(set(second)))
     own = SCRIPT.archived.voices.customer
     pcm = own[: -len(foreign)] + foreign

@@ -321,7 +321,7 @@ def test_an_error_in_front_of_a_reset_is_named(answer: bytes) -> None:
 
 
 def test_acknowledgements_that_fill_every_buffer_block_nobody() -> None:
-    """Two megabytes of answers before the body is read: who only sends stops for ever."""
+    """Two megabytes of answers before the body is read: a client that only sends stops forever."""
     said = script().archived
     padding = json.dumps({"EventType": "BUFFERING", "FragmentTimecode": 1, "Pad": "x" * 4000})
     persisted = [

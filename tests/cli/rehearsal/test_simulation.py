@@ -135,7 +135,7 @@ def test_the_command_simulates(simulated: World) -> None:
 
 
 def test_botocore_refuses_the_times_that_the_service_sends(simulated: World) -> None:
-    """Why the command reads summary and records itself; if this fails, it need not any more."""
+    """Why the command reads summary and records itself; if this fails, it no longer has to."""
     connect = simulated.client("connect")
     flow = connect.create_contact_flow(
         InstanceId=INSTANCE_ID, Name="f", Type="CONTACT_FLOW", Content=json.dumps(build_flow("f:x"))
