@@ -15,6 +15,8 @@ STAMP := .venv/.synced
 # Tools run from the project's environment, also those that sam starts (python3.13, pip).
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+# Without bytecode every process of every test would compile boto3 again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What a user passes reaches the shell through its environment, as it was written: it may hold any character.
 TEXTS := AGENT CALLER FLOWS LAMBDA_ARN OPEN QUEUE_ARN REGION TARGET
