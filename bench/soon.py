@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
+import boto3
+
 from bench.archive_function import POWERTOOLS
 from bench.latency import SEED, STOP_KEYS_LAG_S, archive_hung_up, measure, schedules, tabulate
 from bench.load.model import percentile
@@ -34,8 +36,8 @@ Recordings is filled.
 
 In real time, {jobs} calls of a minute end within {over} s, each on its own stream of the local \
 AWS, which lists every fragment as late as the model says. FlowFunction is invoked when the Stop \
-keys show (0 to 3 s after the stop), and {workers} warm ArchiveFunctions poll the queue: all but \
-the services' delays is the deployed code, with SQS's own delays and visibility."""
+keys show (0 to 3 s after the stop), and {workers} ArchiveFunctions poll the queue, all of them \
+warm: all but the services' delays is the deployed code, with SQS's own delays and visibility."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,10 @@ def run_staggered(jobs: int, over_s: float, workers: int, begin_in_s: float = _B
         flow = running.enter_context(_flow_function(server))
         functions = [running.enter_context(build_function(server, n)) for n in range(workers)]
         warm_up(functions, placed["warm_ups"])
-        crew = Crew(
-            functions, server.introduction["client_options"], server.introduction["queue_url"]
-        )
+        options, queue_url = server.introduction["client_options"], server.introduction["queue_url"]
+        flow.invoke(placed["flow_warm_up"])
+        boto3.client("sqs", **options).purge_queue(QueueUrl=queue_url)
+        crew = Crew(functions, options, queue_url)
         flow_runs = running.enter_context(ThreadPoolExecutor(1)).submit(
             _run_flows, flow, placed["calls"]
         )

@@ -99,6 +99,7 @@ class Desk:
                 for call in calls
             ],
             "warm_ups": [_describe(one, "flow") for one in warm],
+            "flow_warm_up": warm[0].call.flow_event("stopped"),
         }
 
     def _count(self) -> Json:
