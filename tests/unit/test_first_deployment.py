@@ -48,7 +48,7 @@ def test_without_an_instance_the_region_is_asked() -> None:
         (("my_calls", "", INSTANCE, "", "", "", ""), "letters, digits and hyphens"),
         (("", "my-instance", INSTANCE, "", "", "", ""), "an instance ARN such as"),
         (("", INSTANCE, "", "stereo", "both", "", ""), "customer, both"),
-        (("", INSTANCE, "", "", "", 'a"b@example.com', ""), "does not look right"),
+        (("", INSTANCE, "", "", "", 'a"b@example.com', ""), "an e-mail address, or empty"),
     ],
 )
 def test_a_wrong_answer_is_asked_again(lines: Sequence[str], words: str) -> None:
