@@ -433,6 +433,56 @@ def test_a_tail_that_is_received_late_is_the_calls() -> None:
     assert listing.uncertain_from is None
 
 
+def late_call(count: int, ahead_ms: int | None) -> tuple[ArchiveJob, list[ListedFragment]]:
+    """A job and its call of `count` fragments, received 9 s after they were recorded."""
+    first_ms = -count * 960
+    # The event's time in the sample that AWS's users published: 242 ms before the first fragment.
+    job = replace(ENDS_AT_TIME, start_timestamp_ms=STOP_MS + first_ms - 242)
+    return job, call(first_ms=first_ms, lag_ms=9_000, producer_ahead_ms=ahead_ms)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 12])
+@pytest.mark.parametrize("ahead_ms", [-1_000, 0, 1_000])
+def test_a_call_that_is_received_late_from_its_start_on_is_whole(count: int, ahead_ms: int) -> None:
+    job, whole = late_call(count, ahead_ms)
+    listing = fit(whole, job=job)
+    assert list(listing) == whole
+    assert listing.uncertain_from is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 12])
+@pytest.mark.parametrize("ahead_ms", [-1_000, 0, 1_000])
+def test_a_call_that_is_received_at_once_after_its_end_is_whole(count: int, ahead_ms: int) -> None:
+    job, whole = late_call(count, ahead_ms)
+    backlog = [
+        fragment._replace(server_timestamp_ms=STOP_MS + 7_000 + place)
+        for place, fragment in enumerate(whole)
+    ]
+    assert list(fit(backlog, job=job)) == backlog
+
+
+@pytest.mark.parametrize("pause_ms", [2_000, 3_000, 4_900, 60_000])
+@pytest.mark.parametrize("ahead_ms", [-1_000, 0, 1_000])
+def test_of_late_calls_only_the_first_is_taken(pause_ms: int, ahead_ms: int) -> None:
+    job, first = late_call(6, ahead_ms)
+    second = call(
+        first_ms=pause_ms,
+        until_ms=pause_ms + 9_000,
+        number=1000,
+        lag_ms=9_000,
+        producer_ahead_ms=ahead_ms,
+    )
+    assert list(fit(first, second, job=job)) == first
+
+
+@pytest.mark.parametrize("ahead_ms", [None, -3_600_000, 3_600_000])
+def test_a_clock_that_disagrees_with_the_start_proves_no_delay(ahead_ms: int | None) -> None:
+    job, whole = late_call(12, ahead_ms)
+    assert list(fit(whole, job=job)) == [
+        fragment for fragment in whole if fragment.server_timestamp_ms <= STOP_MS + 5_000
+    ]
+
+
 @pytest.mark.parametrize("pause_ms", [1_700, 3_000, 4_900, 60_000])
 @pytest.mark.parametrize("ahead_ms", [-1_000, 0, 1_000])
 def test_a_stretch_that_begins_after_a_pause_is_not_taken(pause_ms: int, ahead_ms: int) -> None:

@@ -32,20 +32,22 @@ class StretchEnd:
             may.
     """
 
-    def __init__(self, end_ms: int, furthest: int) -> None:
-        """Takes what is known of the end.
+    def __init__(self, began_ms: int, end_ms: int, furthest: int) -> None:
+        """Takes what is known of the stretch.
 
         Args:
-            end_ms: the end, by Connect's clock.
+            began_ms: the start, by Connect's clock.
+            end_ms: the end, by the same clock.
             furthest: a fragment known to be in the range, whatever its time.
         """
         self.uncertain_from: int | None = None
+        self._began_ms = began_ms
         self._end_ms = end_ms
         self._furthest = furthest
 
     def fit(self, fragments: Iterable[ListedFragment]) -> Iterator[ListedFragment]:
         """Of the fragments listed from the start, those that belong to the stretch, by number."""
-        times = _Times()
+        times = _Times(self._began_ms)
         for fragment in fragments:
             follows = times.follow(fragment)
             late_ms = times.start_ms - self._end_ms
@@ -69,9 +71,10 @@ class _Times:
         are_proved: whether the producer's clock confirms it, and not only KVS's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, began_ms: int) -> None:
         self.start_ms = 0
         self.are_proved = False
+        self._began_ms = began_ms
         self._last: ListedFragment | None = None
         self._received_ms = 0
         self._steps_ms = (_USUAL_STEP_MS, _USUAL_STEP_MS)
@@ -82,7 +85,7 @@ class _Times:
         received_ms = fragment.server_timestamp_ms
         self._received_ms = max(self._received_ms, received_ms)
         if last is None:
-            self.start_ms = received_ms
+            self.start_ms = self._first_start_ms(fragment)
             return True
         before_ms = self.start_ms
         step_ms = _producer_step_ms(last, fragment)
@@ -100,6 +103,14 @@ class _Times:
         expected_ms = max(last.duration_ms, *self._steps_ms)
         self._steps_ms = (self._steps_ms[1], step_ms)
         return step_ms <= expected_ms + HOLE_MS
+
+    def _first_start_ms(self, fragment: ListedFragment) -> int:
+        """When the stretch began: at its receipt, unless two clocks agree that this was late."""
+        received_ms, produced_ms = fragment.server_timestamp_ms, fragment.producer_timestamp_ms
+        if produced_ms is None or abs(produced_ms - self._began_ms) > 2 * CLOCKS_DIFFER_MS:
+            return received_ms
+        start_ms = max(produced_ms, self._began_ms)
+        return start_ms if received_ms - start_ms > CLOCKS_DIFFER_MS else received_ms
 
 
 def _producer_step_ms(last: ListedFragment, fragment: ListedFragment) -> int | None:

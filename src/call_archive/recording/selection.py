@@ -48,7 +48,7 @@ def fragments_in_range(
     )
     if stop is not None:
         return inside
-    ending = StretchEnd(job.end_bound_ms, furthest)
+    ending = StretchEnd(job.start_timestamp_ms, job.end_bound_ms, furthest)
     fitting = FragmentListing(ending.fit(inside))
     fitting.uncertain_from = ending.uncertain_from
     return fitting
