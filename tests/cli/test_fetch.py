@@ -174,7 +174,7 @@ def test_contact_that_was_never_streamed(run: Run, aws: LocalAws) -> None:
     ("arguments", "exit_code", "words"),
     [
         ((), 2, "CONTACT_ID or --stream is missing"),
-        ((CONTACT_ID,), 2, "--instance-arn is missing"),
+        ((CONTACT_ID,), 2, "--instance-arn or --stack is missing"),
         (("--stream-arn", STREAM_ARN), 2, "--start is missing"),
         (("../../etc/passwd", *INSTANCE), 2, "letters, digits"),
         ((OTHER_CONTACT_ID[:-1] + "0", *INSTANCE), 3, "ResourceNotFoundException"),

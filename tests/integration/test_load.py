@@ -12,6 +12,7 @@ from bench.load.run import Load, Trigger, run_load, verify
 from bench.load.workers import Crew, MeasuredFunction
 from local.server import LocalAws
 from tests.integration.journey import RESOURCES, Journey, call, environment
+from tests.support.manifests import older_manifest
 
 CONTACT_ID = "c-1"
 WAV = b"RIFF what was said"
@@ -75,7 +76,7 @@ def test_only_whole_recordings_with_true_manifests_are_exact(
     aws: Journey, changes: dict[str, Any], exact: int
 ) -> None:
     sha256 = hashlib.sha256(WAV).hexdigest()
-    manifest = {"complete": True, "sha256": sha256} | (changes.get("json") or {})
+    manifest = older_manifest(complete=True, sha256=sha256) | (changes.get("json") or {})
     contents = {"wav": WAV, **changes, "json": json.dumps(manifest).encode()}
     s3 = aws.aws.client("s3")
     for name, body in contents.items():
