@@ -131,7 +131,7 @@ def test_stop_time_that_is_early_does_not_hide_the_stop_fragment(call: Call) -> 
     )
     stream = Stream(long)
     job = replace(job_of(call), stop_timestamp_ms=START_MS + MINUTE_MS)
-    assert run(job, stream) is None
+    assert run(job, stream, now_ms=START_MS + 20 * MINUTE_MS) is None
     assert len(stream.ranges) == 2 + 1  # the last one because of the holes
     assert stream.fetched == numbers(call)
 
@@ -204,6 +204,20 @@ def test_stop_that_is_named_is_missed(call: Call) -> None:
     failure = run(job_of(call), stream, accept_partial=True)
     assert "START_NOT_LISTED" in str(failure)
     assert "STOP_NOT_LISTED" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "accept_partial", "waits"),
+    [(2, False, True), (25, False, True), (40, False, False), (2, True, False)],
+)
+def test_new_hole_is_waited_for(call: Call, age_s: int, accept_partial: bool, waits: bool) -> None:
+    """KVS lists the stop fragment, and one before it not yet: a run would leave a hole."""
+    stream = Stream(call, unlisted=[call.fragments[-3].number])
+    now_ms = call.end_ms + 1000 * age_s
+    failure = run(job_of(call), stream, accept_partial=accept_partial, now_ms=now_ms)
+    assert (failure.code if isinstance(failure, NotYetError) else None) == (
+        "TAIL_NOT_SETTLED" if waits else None
+    )
 
 
 @pytest.mark.parametrize("length_ms", [0, 896, 960, 5000])

@@ -82,20 +82,25 @@ class FragmentListing:
         return place if is_there else None
 
     def has_hole(self) -> bool:
-        """Whether, by KVS's clock, a fragment may be missing between two that are listed.
+        """Whether, by KVS's clock, a fragment may be missing between two that are listed."""
+        return self.last_hole_ms() is not None
+
+    def last_hole_ms(self) -> int | None:
+        """Where, by KVS's clock, the last hole between two listed fragments ends; None without one.
 
         A fragment listed without a length is assumed to have the usual length.
         """
+        hole_ms: int | None = None
         end_ms: int | None = None
         usual_ms: int | None = None
         for fragment in self:
             start_ms, length_ms = fragment.server_timestamp_ms, fragment.duration_ms
             if end_ms is not None and start_ms > end_ms + HOLE_MS:
-                return True
+                hole_ms = start_ms
             if not length_ms and usual_ms is None:
                 usual_ms = self._usual_step_ms()
             end_ms = max(end_ms or 0, start_ms + (length_ms or usual_ms or 0))
-        return False
+        return hole_ms
 
     def _usual_step_ms(self) -> int:
         """How long after a fragment the next one begins: the median; 0 for fewer than two."""

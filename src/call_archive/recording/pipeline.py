@@ -60,6 +60,11 @@ WIDE_LISTING_PAD_MS = 3_600_000
 TAIL_WAIT_MS = 10_000
 """How long the last fragment may take to be listed, after a stop without a fragment number."""
 
+LISTED_WITHIN_MS = 30_000
+"""How long a run waits for a fragment that KVS may not list yet: listings are eventually
+consistent, each fragment for itself (docs/capacity.md has the model).
+"""
+
 
 def _never() -> bool:
     return False
@@ -310,6 +315,7 @@ class _Run:
         for number, reason in named.items():
             if number not in listed:
                 self._miss(number, reason)
+        self._await_hole(listed)
         if not listed:
             raise StreamFaultError(Code.NOTHING_LISTED, "KVS lists no fragment in the job's range")
         return listed
@@ -407,6 +413,17 @@ class _Run:
             media_bytes=self._received.media_bytes,
             held=self._received.held.build(),
         )
+
+    def _await_hole(self, listed: FragmentListing) -> None:
+        """Waits for a fragment that is not listed although later ones are, while it is new."""
+        hole_ms, conditions = listed.last_hole_ms(), self._conditions
+        if hole_ms is None or conditions.accept_partial:
+            return
+        if conditions.now_ms() - hole_ms < LISTED_WITHIN_MS:
+            raise NotYetError(
+                Code.TAIL_NOT_SETTLED,
+                "the call has only just ended, and KVS may not list all of its fragments yet",
+            )
 
     def _await_tail(self) -> None:
         """Waits for the tail if only a time gives the end of the call."""
