@@ -100,7 +100,7 @@ def test_a_source_that_refuses_is_told(run: Run, archive: Archive, aws: LocalAws
             "`call-archive backfill --from 2025-12-31 --to 2026-01-01` queues it again",
         ),
         (Known("c", "known", [STRETCH], failed=[FAILED]), "Its job failed: see below."),
-        (Known("c", "known", [replace(STRETCH, is_gone=True)]), "KVS does not have the audio"),
+        (Known("c", "known", [replace(STRETCH, is_gone=True)]), "KVS no longer has the audio"),
         (Known("c", "known"), "Nothing was streamed"),
         (Known("c", "unknown"), "Check the contact id"),
         (Known("c", failed=[FAILED]), "redrive --code KVS_4501"),
