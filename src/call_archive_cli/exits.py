@@ -103,7 +103,7 @@ def confirm(question: str, otherwise: str) -> None:
         typer.echo(err=True)
         is_confirmed = False
     if not is_confirmed:
-        raise CommandError(f"{otherwise}: answer y, or give --yes", USAGE)
+        raise CommandError(f"{otherwise}: answer y, or give --yes", FOUND_WRONG)
 
 
 def drop_output() -> None:

@@ -107,7 +107,7 @@ def test_dry_run_says_what_it_would_do_and_makes_nothing(world: World) -> None:
 def test_without_a_yes_nothing_is_made(world: World) -> None:
     before = world.aws.requests.get("CreateStream", 0)
     told = CliRunner().invoke(app, ["--stack", NAME, "rehearse"], input="n\n")
-    assert told.exit_code == 2
+    assert told.exit_code == 1
     assert world.aws.requests.get("CreateStream", 0) == before
 
 
