@@ -164,6 +164,7 @@ def _lambda_environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _write_event(name: str, event: object) -> str:
     path = WORK / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(event))
     return str(path)
 
