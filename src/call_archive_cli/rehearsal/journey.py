@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from call_archive_cli.doctor import Verdict
 from call_archive_cli.rehearsal.comparing import compare_with_script
 from call_archive_cli.rehearsal.invoking import invoke
-from call_archive_cli.rehearsal.leftovers import clean, clean_command
+from call_archive_cli.rehearsal.leftovers import clean, clean_command, delete_unseen
 from call_archive_cli.rehearsal.recorder import Audience, NotedError, Recorder
 from call_archive_cli.rehearsal.speaking import await_listing, make_stream, speak
 from call_archive_cli.rehearsal.stage import Options, Stage, write_script
@@ -103,7 +103,7 @@ def clean_up(stage: Stage) -> None:
         except ClientError:
             # What may not be listed may still be deleted.
             if made.stream_arn:
-                stage.kinesis_video().delete_stream(StreamARN=made.stream_arn)
+                delete_unseen(stage.kinesis_video(), made.stream_arn, stage.sleep)
             raise
         if made.is_queued:
             step.seen += "; its job is still in a queue, and will fail without its stream"

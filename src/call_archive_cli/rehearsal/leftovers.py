@@ -232,6 +232,24 @@ def _settled(kinesis_video: Any, arn: str, sleep: Callable[[float], None]) -> st
     return "CREATING"
 
 
+def delete_unseen(kinesis_video: Any, arn: str, sleep: Callable[[float], None]) -> None:  # noqa: ANN401 - boto3
+    """Deletes a stream whose status may not be read: KVS refuses while it is CREATING.
+
+    Raises:
+        ClientError: KVS refuses for another reason, or for a minute.
+    """
+    for _ in range(round(_SETTLE_S / _POLL_S)):
+        try:
+            _delete_stream(kinesis_video, arn)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceInUseException":
+                raise
+            sleep(_POLL_S)
+        else:
+            return
+    _delete_stream(kinesis_video, arn)
+
+
 def _delete_stream(kinesis_video: Any, arn: str) -> None:  # noqa: ANN401 - boto3
     try:
         kinesis_video.delete_stream(StreamARN=arn)
