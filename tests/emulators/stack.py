@@ -13,7 +13,6 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +81,14 @@ class Stack:
         return found if found.keys() == set(contact_ids) else {}
 
     def send_batch(self, messages: Sequence[Json]) -> None:
-        """Puts messages into the archive queue, for one invocation of ArchiveFunction."""
+        """Puts messages into the archive queue, small enough for one invocation."""
         functions, sqs = self.ministack.client("lambda"), self.ministack.client("sqs")
         (mapping,) = functions.list_event_source_mappings(
             FunctionName=self.outputs["ArchiveFunctionArn"]
         )["EventSourceMappings"]
-        update = partial(functions.update_event_source_mapping, UUID=mapping["UUID"])
-        update(Enabled=False)
+        # Now, with an empty queue: the poller forgets what it holds when its mapping changes.
+        sqs.purge_queue(QueueUrl=self.outputs["ArchiveQueueUrl"])
+        functions.update_event_source_mapping(UUID=mapping["UUID"], BatchSize=len(messages))
         sqs.send_message_batch(
             QueueUrl=self.outputs["ArchiveQueueUrl"],
             Entries=[
@@ -96,7 +96,6 @@ class Stack:
                 for number, message in enumerate(messages)
             ],
         )
-        update(Enabled=True, BatchSize=len(messages))
 
     def await_waiting(self, count: int) -> None:
         """Until this many messages are in the archive queue, also the hidden ones."""
